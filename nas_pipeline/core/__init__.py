@@ -1,0 +1,1 @@
+"""The words every other package speaks: records, protocols, genotypes. No torch, no I/O but `files`."""

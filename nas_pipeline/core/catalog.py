@@ -1,0 +1,70 @@
+"""A catalogue: a table name -> plug-in, which makes plug-ins from names and options in params.yaml."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Generic, TypeVar
+
+from nas_pipeline.errors import ConfigError
+
+T = TypeVar("T")
+
+
+class Catalog(Mapping[str, Callable[..., T]], Generic[T]):
+    """Names of one kind of plug-in. Defaults of a plug-in live in its constructor, nowhere else."""
+
+    def __init__(self, kind: str, rows: Mapping[str, Callable[..., T]]) -> None:
+        """`kind` is the word used in messages: strategy, space, source, ..."""
+        self.kind = kind
+        self._rows = dict(rows)
+
+    def __getitem__(self, name: str) -> Callable[..., T]:
+        """The factory of that name.
+
+        Raises:
+            ConfigError: There is none; the nearest name is offered.
+        """
+        try:
+            return self._rows[name]
+        except KeyError:
+            raise ConfigError(f"unknown {self.kind} {name!r}{_nearest(name, self._rows)}") from None
+
+    def __iter__(self) -> Iterator[str]:
+        """Names in the order of the table."""
+        return iter(self._rows)
+
+    def __len__(self) -> int:
+        """Number of rows."""
+        return len(self._rows)
+
+    def make(self, name: str, options: Mapping[str, Any] | None = None, **given: Any) -> T:
+        """Build the plug-in `name` from `options` (the user's) and `given` (the pipeline's own arguments).
+
+        `given` arguments that the constructor does not ask for are left out.
+
+        Raises:
+            ConfigError: Unknown name, unknown option or missing option.
+        """
+        factory = self[name]
+        accepted = inspect.signature(factory).parameters
+        options = dict(options or {})
+        own = [key for key in accepted if key not in given]
+        for key in options:
+            if key not in own:
+                raise ConfigError(
+                    f"{self.kind} {name!r} has no option {key!r}{_nearest(key, own)}; it has: {', '.join(own) or 'none'}"
+                )
+        missing = [
+            key for key, parameter in accepted.items()
+            if parameter.default is parameter.empty and key not in options and key not in given
+        ]
+        if missing:
+            raise ConfigError(f"{self.kind} {name!r} needs the option {', '.join(missing)}")
+        return factory(**options, **{key: value for key, value in given.items() if key in accepted})
+
+
+def _nearest(name: str, names: Any) -> str:
+    near = difflib.get_close_matches(name, list(names), n=1)
+    return f" (did you mean {near[0]!r}?)" if near else f"; known: {', '.join(names)}"
