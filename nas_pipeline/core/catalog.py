@@ -31,6 +31,10 @@ class Catalog(Mapping[str, Callable[..., T]], Generic[T]):
         except KeyError:
             raise ConfigError(f"unknown {self.kind} {name!r}{_nearest(name, self._rows)}") from None
 
+    def __contains__(self, name: object) -> bool:
+        """Whether there is such a row; Mapping's own answer would need a KeyError from `__getitem__`."""
+        return name in self._rows
+
     def __iter__(self) -> Iterator[str]:
         """Names in the order of the table."""
         return iter(self._rows)

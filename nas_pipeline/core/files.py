@@ -69,6 +69,23 @@ def write_json(target: Path, value: Any) -> None:
     write_text(target, json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n")
 
 
+def append_line(target: Path, line: str) -> None:
+    """Add one line to a file that only grows (a ledger, a journal); it is on the disk when this returns.
+
+    One write with O_APPEND: lines of racing writers do not mix.
+    """
+    if "\n" in line:
+        raise ValueError(f"not one line: {line!r:.200}")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(target, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    try:
+        os.write(descriptor, f"{line}\n".encode())
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    _fsync(target.parent)
+
+
 def read_json(path: Path) -> Any:
     """The value in a JSON file.
 

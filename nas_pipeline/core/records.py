@@ -80,7 +80,7 @@ class LatencyReport:
     processes: int
     threads: int
     spread: float
-    """Relative spread of the per-process medians: (max - min) / median."""
+    """(max - min) / median over the processes of (median of the model / median of the reference model)."""
     stable: bool
     model_sha256: str
     reference_p50_ms: float
@@ -107,7 +107,7 @@ class TrainResult:
     seeds: tuple[int, ...]
     val_accuracy: tuple[float, ...]
     test_accuracy: tuple[float, ...]
-    epochs: tuple[int, ...]
+    epochs: tuple[float, ...]
     """Epoch chosen by val, per seed."""
     device_s: tuple[float, ...]
     params: int

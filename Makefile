@@ -1,0 +1,47 @@
+# Everything a person types. `make` alone prints this list.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+PROFILE ?= default
+SET ?=
+TORCH ?= cpu
+PY := .venv/bin/python
+export PREFECT_SERVER_ANALYTICS_ENABLED := false
+export MLFLOW_DISABLE_TELEMETRY := true
+export DVC_NO_ANALYTICS := 1
+export DO_NOT_TRACK := true
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+
+.PHONY: help setup pipeline repro test check ui report clean
+
+help:  ## this list
+	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: .venv/.done  ## virtual environment from the lock (TORCH=cuda for the GPU build of torch)
+
+.venv/.done: requirements.lock pyproject.toml docker/setup.sh
+	@bash docker/setup.sh $(TORCH)
+
+pipeline: setup  ## data to registered networks (PROFILE=smoke|full, SET="key.path=value ...")
+	@nas pipeline --profile $(PROFILE) $(foreach pair,$(SET),--set '$(pair)')
+
+repro: setup  ## the same stages through `dvc repro`, without Prefect and MLflow
+	@dvc repro
+
+check: setup  ## ruff, mypy --strict, import layers
+	@ruff check .
+	@mypy
+	@lint-imports
+
+test: setup  ## all tests
+	@$(PY) -m pytest
+
+ui: setup  ## MLflow on port 5000 and Prefect on port 4200, this machine only; Ctrl-C ends both
+	@trap 'kill 0' INT TERM; \
+	mlflow server --host 127.0.0.1 --port 5000 --workers 1 --backend-store-uri sqlite:///mlflow.db & \
+	PREFECT_HOME=$(CURDIR)/.prefect prefect server start --host 127.0.0.1 --port 4200 & wait
+
+report: setup  ## the summary of the last run again (PROFILE=...)
+	@nas report --profile $(PROFILE)
+
+clean:  ## remove artefacts and working state; downloads, the DVC cache and MLflow's runs stay
+	@rm -rf artifacts reports .nas/search .nas/retrain .nas/work .nas/progress .nas/last-run.json .nas/precision.json

@@ -1,0 +1,133 @@
+"""What DVC says about the stages, and running one through it. dvc.yaml alone states which there are and their edges."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from dvc.exceptions import DvcException
+from dvc.lock import LockError
+from dvc.repo import Repo
+
+from flows.environment import with_our_commands
+from nas_pipeline.core.files import read_json
+from nas_pipeline.errors import ERRORS, ConfigError, NasError, Transient
+
+_BUSY = ("it is being blocked by", "Unable to acquire lock")
+_CHATTER = (
+    "Running stage", "> nas run", "Updating lock file", "Generating lock file", "To track the changes with git",
+    "git add ", "To enable auto staging", "dvc config core.autostage", "Use `dvc push`", "ERROR: failed to reproduce",
+)
+_LAST_LINES = 8
+_PATIENCE_S = 10.0
+"""How long a stage may take to end in order after Ctrl-C, before it is killed."""
+
+
+class StageBusy(Transient, NasError):
+    """Another process runs this stage, or holds DVC's lock."""
+
+
+def stage_names(root: Path) -> list[str]:
+    """The stages in the order of dvc.yaml, per-target ones resolved: `export@local-cpu`.
+
+    Raises:
+        ConfigError: dvc.yaml or params.yaml cannot be read.
+    """
+    with _repo(root) as repo:
+        return [stage.name for stage in repo.index.stages if getattr(stage, "name", None)]
+
+
+def changed_stages(root: Path, *stages: str) -> set[str]:
+    """Those of `stages` (default: all) whose code, parameters, inputs or outputs are not those of dvc.lock.
+
+    Raises:
+        ConfigError: dvc.yaml or params.yaml cannot be read.
+        StageBusy: Another process holds DVC's lock.
+    """
+    with _repo(root) as repo:
+        return set(repo.status(targets=list(stages) or None))
+
+
+def reproduce(root: Path, stage: str, on_line: Callable[[str], None]) -> None:
+    """Run or restore one stage with `dvc repro`, whose upstream stages are taken as they are.
+
+    Args:
+        on_line: Gets every line that the stage writes, without DVC's own.
+
+    Raises:
+        NasError: The error that the stage left in its error.json, or one with its last words.
+        StageBusy: Another process runs the stage.
+    """
+    error_file = stage_folder(root, stage) / "error.json"
+    error_file.unlink(missing_ok=True)
+    _repro(root, stage, on_line, error_file)
+    if changed_stages(root, stage):  # restored from a cache that was tampered with: DVC has dropped it by now
+        on_line(f"{stage}: what was restored is not what was stored; running it again")
+        _repro(root, stage, on_line, error_file, "--force")
+
+
+def stage_folder(root: Path, stage: str) -> Path:
+    """Where a stage's artefacts lie: `export@local-cpu` -> artifacts/export/local-cpu."""
+    return root / "artifacts" / Path(*stage.split("@", 1))
+
+
+def _repro(root: Path, stage: str, on_line: Callable[[str], None], error_file: Path, *options: str) -> None:
+    command = [sys.executable, "-m", "dvc", "repro", "--single-item", *options, stage]
+    last: deque[str] = deque(maxlen=_LAST_LINES)
+    with _child(command, root) as child:
+        assert child.stdout is not None
+        for line in child.stdout:
+            text = line.rstrip()
+            if text and not text.strip().startswith(_CHATTER):
+                last.append(text)
+                on_line(text)
+        code = child.wait()
+    if code:
+        raise _error(stage, code, error_file, "\n".join(last))
+
+
+@contextlib.contextmanager
+def _child(command: list[str], root: Path) -> Iterator[subprocess.Popen[str]]:
+    """A child in a process group of its own, which is gone when the block is left, by whatever way."""
+    child = subprocess.Popen(
+        command, cwd=root, env=with_our_commands({**os.environ, "PYTHONUNBUFFERED": "1"}), text=True, bufsize=1,
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
+    )
+    try:
+        yield child
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
+            if child.poll() is not None:
+                break
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(child.pid, number)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                child.wait(_PATIENCE_S)
+        if child.stdout is not None:
+            child.stdout.close()
+
+
+def _error(stage: str, code: int, error_file: Path, last_words: str) -> NasError:
+    try:
+        left = read_json(error_file)
+        return ERRORS.get(left["type"], NasError)(left["message"])
+    except (OSError, ValueError, KeyError, TypeError):
+        kind = StageBusy if any(words in last_words for words in _BUSY) else NasError
+        return kind(f"stage {stage} failed (exit status {code}) without saying why; its last words:\n{last_words}")
+
+
+@contextlib.contextmanager
+def _repo(root: Path) -> Iterator[Repo]:
+    try:
+        with Repo(str(root)) as repo:
+            yield repo
+    except LockError as error:
+        raise StageBusy(f"another process holds DVC's lock in {root}: {error}") from error
+    except DvcException as error:
+        raise ConfigError(f"DVC cannot read the pipeline in {root}: {error}") from error

@@ -1,0 +1,84 @@
+"""Runs the pipeline flow in this process: environment, lock, server, flow, exit status. Imports prefect late."""
+
+from __future__ import annotations
+
+import argparse
+import atexit
+import logging
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from flows import environment
+from flows.lock import workspace_lock
+from flows.server import EmbeddedServer
+from nas_pipeline.errors import NasError
+
+logger = logging.getLogger(__name__)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the pipeline and return its exit status: 0, or that of the error (4: every target was refused)."""
+    parser = argparse.ArgumentParser(prog="python -m flows.pipeline", description="Run the pipeline once.")
+    parser.add_argument("--root", type=Path, default=Path(), help="the workspace (default: here)")
+    parser.add_argument("--publish-only", action="store_true", help="leave the stages as they are")
+    options = parser.parse_args(arguments)
+    root = options.root.resolve()
+    environment.prepare(root)
+    _log_to_terminal()
+    signal.signal(signal.SIGTERM, _end)
+    try:
+        with workspace_lock(root):
+            return _launch(root, options.publish_only)
+    except NasError as error:
+        logger.error("error: %s", error)
+        return error.exit_code
+    except KeyboardInterrupt:
+        logger.error("interrupted; the same command goes on where it stopped")
+        return 130
+
+
+def _launch(root: Path, publish_only: bool) -> int:
+    server = None
+    if not os.environ.get("PREFECT_API_URL"):
+        server = EmbeddedServer(Path(os.environ["PREFECT_HOME"]))
+        os.environ["PREFECT_API_URL"] = server.url
+        atexit.register(server.stop)  # before prefect registers its own: so after prefect has sent its last events
+
+    from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+
+    from flows.pipeline import pipeline
+
+    if server is not None:
+        server.wait()
+    # Joining the heartbeat's thread costs up to a second, and nobody watches a flow that lives in this process.
+    with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
+        state = pipeline(str(root), publish_only, return_state=True)
+    return _exit_code(state)
+
+
+def _exit_code(state: Any) -> int:
+    if state.is_completed():
+        return 0
+    error = state.result(raise_on_failure=False)
+    if isinstance(error, NasError):
+        logger.error("%s: %s", str(state.name).lower(), error)
+        return error.exit_code
+    logger.error("%s: %s", str(state.name).lower(), state.message)
+    return 1
+
+
+def _log_to_terminal() -> None:
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    ours = logging.getLogger("flows")
+    ours.setLevel(logging.INFO)
+    ours.addHandler(handler)
+    ours.propagate = False
+
+
+def _end(number: int, _frame: Any) -> None:
+    sys.exit(128 + number)  # unwinds, so the stage's processes end too

@@ -1,0 +1,39 @@
+"""One pipeline at a time in a workspace. The system frees the lock when its holder dies, however it dies."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from nas_pipeline.errors import NasError, Transient
+
+
+class WorkspaceBusy(Transient, NasError):
+    """Another pipeline runs in this workspace."""
+
+
+@contextlib.contextmanager
+def workspace_lock(root: Path) -> Iterator[None]:
+    """Hold the workspace's lock during the block.
+
+    Raises:
+        WorkspaceBusy: Another pipeline holds it; the message says which process.
+    """
+    path = root / ".nas" / "pipeline.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+", encoding="ascii") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            holder = file.read().strip() or "unknown"
+            raise WorkspaceBusy(
+                f"another pipeline (process {holder}) runs in {root.resolve()}: wait for it, or use another profile"
+            ) from None
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield

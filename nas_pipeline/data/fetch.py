@@ -1,0 +1,141 @@
+"""Ways to get the files of a published data set without an account or root, tried one after the other.
+
+Trust comes from checksums of the decoded content, taken by the caller, never from the place the files lay.
+"""
+
+from __future__ import annotations
+
+import http.client
+import logging
+import os
+import shutil
+import subprocess
+import tempfile
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from nas_pipeline.errors import DataError
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+_COMMAND_TIMEOUT_S = 300
+_SOCKET_TIMEOUT_S = 30
+_MAX_DOWNLOAD_BYTES = 1 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class Way(Generic[T]):
+    """A row of a table of ways: its name in messages, how to load by it, and whether it needs a network."""
+
+    name: str
+    load: Callable[[], T]
+    network: bool = False
+
+
+def first_that_works(what: str, ways: Sequence[Way[T]], *, offline: bool, advice: str) -> tuple[str, T]:
+    """Name and result of the first way that loads; `offline` skips those that need a network.
+
+    Raises:
+        DataError: None loads. The one message has every way with its reason, and `advice`.
+    """
+    failures: list[str] = []
+    for way in ways:
+        if offline and way.network:
+            failures.append(f"  - {way.name}: skipped, offline is set")
+            continue
+        try:
+            loaded = way.load()
+        except DataError as error:
+            failures.append(f"  - {way.name}: {error}")
+            log.debug("%s: %s did not work: %s", what, way.name, error)
+        else:
+            log.info("%s: found in %s", what, way.name)
+            return way.name, loaded
+    raise DataError("\n".join([f"{what} was not found. Ways tried:", *failures, advice]))
+
+
+def debian_package(package: str, folder: str, names: Sequence[str], into: Path) -> None:
+    """Put the files `names`, which lie in `folder` of a Debian package, into the folder `into`.
+
+    Nothing is installed and root is not needed. Where the machine has no package lists, private ones are fetched.
+
+    Raises:
+        DataError: apt-get or dpkg-deb is missing or fails, or the package lacks a file.
+    """
+    for tool in ("apt-get", "dpkg-deb"):
+        if shutil.which(tool) is None:
+            raise DataError(f"{tool} is not on this machine")
+    with tempfile.TemporaryDirectory(dir=into, prefix=".apt-") as name:
+        work = Path(name).resolve()
+        archive = _download_package(package, work)
+        _run(["dpkg-deb", "-x", str(archive), str(work / "unpacked")], work)
+        for file in names:
+            found = work / "unpacked" / folder.lstrip("/") / file
+            if not found.is_file():
+                raise DataError(f"package {package} has no {folder}/{file}")
+            found.replace(into / file)
+
+
+def addresses(base: str, names: Sequence[str], into: Path) -> None:
+    """Download `base`/name for each of `names` into the folder `into`.
+
+    Raises:
+        DataError: An address does not answer within 30 s, answers with an error, or sends more than 1 GiB.
+    """
+    for name in names:
+        url = f"{base.rstrip('/')}/{name}"
+        try:
+            with urllib.request.urlopen(url, timeout=_SOCKET_TIMEOUT_S) as response:
+                content = response.read(_MAX_DOWNLOAD_BYTES + 1)
+        except (urllib.error.URLError, http.client.HTTPException, TimeoutError, OSError) as error:
+            raise DataError(f"{url}: {getattr(error, 'reason', error)}") from error
+        if len(content) > _MAX_DOWNLOAD_BYTES:
+            raise DataError(f"{url} sends more than {_MAX_DOWNLOAD_BYTES} bytes")
+        (into / name).write_bytes(content)
+
+
+def _download_package(package: str, work: Path) -> Path:
+    try:
+        _run(["apt-get", "-q", "download", package], work)
+    except DataError as error:
+        log.debug("the machine's package lists do not do (%s): fetching private ones", error)
+        private = _private_state(work)
+        _run(["apt-get", "-q", *private, "update"], work)
+        _run(["apt-get", "-q", *private, "download", package], work)
+    archives = list(work.glob("*.deb"))
+    if len(archives) != 1:
+        raise DataError(f"apt-get download {package} left {len(archives)} archives, expected one")
+    return archives[0]
+
+
+def _private_state(work: Path) -> list[str]:
+    """Options that keep all of apt's state in `work`: no root, no lock of the machine's."""
+    for folder in ("state/lists/partial", "cache/archives/partial"):
+        (work / folder).mkdir(parents=True, exist_ok=True)
+    options = {
+        "Dir::State": str(work / "state"),
+        "Dir::State::lists": str(work / "state/lists"),
+        "Dir::Cache": str(work / "cache"),
+        "Acquire::Languages": "none",
+        "APT::Sandbox::User": "",  # apt's own user could not enter our folder
+    }
+    return [word for key, value in options.items() for word in ("-o", f"{key}={value}")]
+
+
+def _run(command: list[str], folder: Path) -> None:
+    environment = {**os.environ, "LC_ALL": "C", "DEBIAN_FRONTEND": "noninteractive"}
+    try:
+        subprocess.run(
+            command, cwd=folder, env=environment, check=True, capture_output=True, text=True,
+            stdin=subprocess.DEVNULL, timeout=_COMMAND_TIMEOUT_S,
+        )
+    except subprocess.CalledProcessError as error:
+        reason = (error.stderr.strip().splitlines() or [f"exit {error.returncode}"])[-1]
+        raise DataError(f"{command[0]}: {reason}") from error
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise DataError(f"{command[0]}: {error}") from error

@@ -1,0 +1,66 @@
+"""The socket for data: a source loads images and labels into memory, and knows where it found them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+
+from nas_pipeline.errors import DataError
+
+
+@dataclass(frozen=True, slots=True)
+class RawData:
+    """A data set as its publisher cut it: training images, and a test split of its own."""
+
+    name: str
+    class_names: tuple[str, ...]
+    train_images: np.ndarray
+    """uint8 [N, H, W, C]."""
+    train_labels: np.ndarray
+    """int64 [N], an index into `class_names`."""
+    test_images: np.ndarray
+    test_labels: np.ndarray
+    provenance: dict[str, Any] = field(default_factory=dict)
+    """Checksums, licence and the like. `found` says where on this machine; it alone may differ between machines."""
+
+    def check(self) -> None:
+        """Hold the arrays to what is said above.
+
+        Raises:
+            DataError: A type, a shape or a label is not as it must be.
+        """
+        if not self.class_names or len(set(self.class_names)) != len(self.class_names):
+            raise DataError(f"{self.name}: class names must be given and differ, got {list(self.class_names)}")
+        _check_split(self.name, "train", self.train_images, self.train_labels, len(self.class_names))
+        _check_split(self.name, "test", self.test_images, self.test_labels, len(self.class_names))
+        if self.train_images.shape[1:] != self.test_images.shape[1:]:
+            raise DataError(
+                f"{self.name}: train images are {self.train_images.shape[1:]} and test images "
+                f"{self.test_images.shape[1:]} (height, width, channels); the source must give them one size"
+            )
+
+
+class DataSource(Protocol):
+    """Where labelled images come from. A new one is one class and one row of `SOURCES`."""
+
+    def load(self) -> RawData:
+        """The whole data set.
+
+        Raises:
+            DataError: It cannot be found, or it is not what it should be.
+        """
+        ...
+
+
+def _check_split(name: str, split: str, images: np.ndarray, labels: np.ndarray, classes: int) -> None:
+    where = f"{name}, {split} split"
+    if images.dtype != np.uint8 or images.ndim != 4 or 0 in images.shape:
+        raise DataError(f"{where}: images must be uint8 [N, H, W, C] and not empty, got {images.dtype} {images.shape}")
+    if labels.dtype != np.int64 or labels.shape != images.shape[:1]:
+        raise DataError(
+            f"{where}: labels must be int64 [{len(images)}], one per image, got {labels.dtype} {labels.shape}"
+        )
+    if labels.min() < 0 or labels.max() >= classes:
+        raise DataError(f"{where}: labels must lie in 0..{classes - 1}, got {labels.min()}..{labels.max()}")

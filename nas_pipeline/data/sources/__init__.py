@@ -1,0 +1,1 @@
+"""One file per source of labelled images; the catalogue is in `nas_pipeline.data`."""

@@ -1,0 +1,68 @@
+"""ONNX Runtime sessions for measuring and scoring: CPU, a fixed number of threads, no spinning, no chatter.
+
+Imports neither torch nor onnx: the latency bench starts fresh processes from this file.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime as ort
+
+from nas_pipeline.errors import ExportError
+
+Images = npt.NDArray[np.float32]
+"""Normalised images [N, C, H, W]."""
+
+INPUT, OUTPUT = "input", "logits"
+"""Names of the one input [N, C, H, W] and the one output [N, classes] of every file we ship."""
+
+_ERRORS_ONLY = 3
+
+
+def open_session(model: Path | bytes, *, threads: int = 1) -> ort.InferenceSession:
+    """A session on the CPU for a self-contained ONNX file, or for its bytes.
+
+    Threads wait asleep: a spinning pool would take time from whatever else runs on a small device.
+
+    Raises:
+        ExportError: The file is missing or ONNX Runtime refuses it.
+    """
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+    options.log_severity_level = _ERRORS_ONLY
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry("session.inter_op.allow_spinning", "0")
+    name = "the model" if isinstance(model, bytes) else str(model)
+    try:
+        # Bytes, not the path: what runs is what was read (and hashed), and external tensors cannot be reached.
+        content = model if isinstance(model, bytes) else model.read_bytes()
+        return ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    except OSError as error:
+        raise ExportError(f"{name} cannot be read: {error}") from error
+    except Exception as error:  # ONNX Runtime has a dozen unrelated error types
+        raise ExportError(f"ONNX Runtime refuses {name}: {error}") from error
+
+
+def predict(session: ort.InferenceSession, images: Images, batch: int = 256) -> Images:
+    """Logits [N, classes] float32 of images [N, C, H, W].
+
+    Raises:
+        ExportError: The images are not what the network takes.
+    """
+    if images.ndim != 4 or len(images) == 0:
+        raise ExportError(f"expected images [N, C, H, W] with N at least 1, got an array of shape {images.shape}")
+    name = session.get_inputs()[0].name
+    try:
+        parts = [
+            session.run(None, {name: np.ascontiguousarray(images[start : start + batch], dtype=np.float32)})[0]
+            for start in range(0, len(images), batch)
+        ]
+    except Exception as error:
+        raise ExportError(f"the model does not take images of shape {images.shape}: {error}") from error
+    logits: Images = np.concatenate(parts).astype(np.float32, copy=False)
+    return logits

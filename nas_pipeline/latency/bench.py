@@ -1,0 +1,29 @@
+"""`python -m nas_pipeline.latency.bench`: time models in a fresh process. JSON on stdin, JSON on stdout.
+
+Fresh, because medians differ more between processes (memory layout, neighbours on the core) than within one.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+from typing import Any
+
+from nas_pipeline.errors import LatencyError
+from nas_pipeline.latency.timing import Request, bench
+
+
+def main() -> int:
+    """Answer one request on stdin: {"models": [...]} on stdout, or {"error": "..."} and exit status 1."""
+    try:
+        asked = json.load(sys.stdin)
+        answer: dict[str, Any] = {"models": [asdict(item) for item in bench(Request(**asked))]}
+    except (LatencyError, ValueError, TypeError) as error:
+        answer = {"error": str(error)}
+    sys.stdout.write(json.dumps(answer))
+    return 1 if "error" in answer else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,61 @@
+"""Which machine a latency was measured on. `id` is equal for equal machines with equal software."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from pathlib import Path
+from typing import Any
+
+import onnxruntime as ort
+
+from nas_pipeline.core.files import canonical_json, sha256_text
+
+_CPUINFO = Path("/proc/cpuinfo")
+_GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
+_ID_HEX_DIGITS = 12
+
+
+def fingerprint() -> dict[str, Any]:
+    """Processor, cores, governor, system and runtime versions, their hash as `id`, and the load at this moment.
+
+    No host name and no user: a report may be published.
+    """
+    stable: dict[str, Any] = {
+        "cpu": _cpu(),
+        "cores": os.cpu_count() or 1,
+        "governor": _read(_GOVERNOR) or "unknown",
+        "os": f"{platform.system()} {platform.release()}",
+        "machine": platform.machine(),
+        "python": platform.python_version(),
+        "onnxruntime": ort.__version__,
+    }
+    identity = sha256_text(canonical_json(stable))[:_ID_HEX_DIGITS]
+    return {**stable, "id": identity, "load_average": load_average()}
+
+
+def load_average() -> float | None:
+    """Runnable tasks over the last minute, or None where the system does not tell."""
+    try:
+        return round(os.getloadavg()[0], 2)
+    except (OSError, AttributeError):
+        return None
+
+
+def _cpu() -> str:
+    if sys.platform == "linux":
+        names = ("model name", "Hardware", "Model")  # x86, then what ARM boards offer
+        lines = [line.split(":", 1) for line in _read(_CPUINFO).splitlines() if ":" in line]
+        for name in names:
+            for key, value in lines:
+                if key.strip() == name:
+                    return value.strip()
+    return platform.processor() or platform.machine()
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace").strip()
+    except OSError:
+        return ""

@@ -1,0 +1,37 @@
+"""This machine stands in for the target: local latency times the target's factor. Ranks candidates, passes no gate."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from nas_pipeline.core.records import LatencyReport, TargetDevice
+from nas_pipeline.errors import LatencyError
+from nas_pipeline.latency.probes.local import LocalProbe
+
+
+class ProxyProbe:
+    """Measures here and scales by `target.host_factor`; the evidence is `proxy`."""
+
+    def __init__(
+        self, work: Path, processes: int = 5, runs: int = 500, warmup: int = 50, max_spread: float = 0.25,
+        attempts: int = 3,
+    ) -> None:
+        """See `LocalProbe`."""
+        self._local = LocalProbe(work, processes, runs, warmup, max_spread, attempts)
+
+    def measure(self, model: Path, target: TargetDevice) -> LatencyReport:
+        """Latency of `model` here times the factor. The reference's figure stays that of this host.
+
+        Raises:
+            LatencyError: The file cannot be run, or the factor is not positive.
+        """
+        factor = target.host_factor
+        if not factor > 0:
+            raise LatencyError(f"target {target.name!r} has host_factor {factor}: it must be above 0")
+        report = self._local.measure(model, target)
+        return replace(
+            report, evidence="proxy", p50_ms=report.p50_ms * factor, p90_ms=report.p90_ms * factor,
+            p95_ms=report.p95_ms * factor, p99_ms=report.p99_ms * factor,
+            host={**report.host, "stands_in_for": target.name, "host_factor": factor},
+        )

@@ -1,0 +1,118 @@
+"""Time models in this process, in alternating blocks, one image at a time. Imports only numpy and onnxruntime."""
+
+from __future__ import annotations
+
+import gc
+import hashlib
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime as ort
+
+from nas_pipeline.errors import ExportError, LatencyError
+from nas_pipeline.export.session import open_session
+
+_BLOCK_RUNS = 20
+_SEED = 20
+_NS_PER_MS = 1e6
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What one bench process is asked for."""
+
+    models: tuple[str, ...]
+    """Paths; equal shares of time, in blocks A B A B ..."""
+    threads: int
+    warmup: int
+    runs: int
+    """Per model."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """Times of one model in one process."""
+
+    sha256: str
+    """Of the very bytes that ran."""
+    samples_ms: tuple[float, ...]
+    """In the order in which they were taken."""
+
+
+def bench(request: Request) -> list[Samples]:
+    """Time each model of `request` on one random image; one answer per model, in its order.
+
+    Raises:
+        LatencyError: A model cannot be read or run, or nothing is asked for.
+    """
+    if not request.models or request.runs < 1 or request.warmup < 0 or request.threads < 1:
+        raise LatencyError(f"nothing to measure: {request}; give models, runs >= 1, warmup >= 0 and threads >= 1")
+    contents = [_read(Path(path)) for path in request.models]
+    runners = [_Runner(path, content, request.threads) for path, content in zip(request.models, contents, strict=True)]
+    for runner in runners:
+        runner.times_ns(request.warmup)
+    times: list[list[int]] = [[] for _ in runners]
+    while len(times[-1]) < request.runs:
+        for runner, taken in zip(runners, times, strict=True):
+            taken += runner.times_ns(min(_BLOCK_RUNS, request.runs - len(taken)))
+    return [
+        Samples(hashlib.sha256(content).hexdigest(), tuple(value / _NS_PER_MS for value in taken))
+        for content, taken in zip(contents, times, strict=True)
+    ]
+
+
+class _Runner:
+    """One model with its image, ready to be timed."""
+
+    def __init__(self, path: str, content: bytes, threads: int) -> None:
+        try:
+            self._session = open_session(content, threads=threads)
+        except ExportError as error:
+            raise LatencyError(f"{path} cannot be measured: {error}") from error
+        self._path = path
+        self._feed = _random_image(self._session, path)
+
+    def times_ns(self, runs: int) -> list[int]:
+        """Durations of `runs` runs, with the garbage collector held back."""
+        run, feed, clock = self._session.run, self._feed, time.perf_counter_ns
+        taken = []
+        collecting = gc.isenabled()
+        gc.disable()
+        try:
+            for _ in range(runs):
+                start = clock()
+                run(None, feed)
+                taken.append(clock() - start)
+        except Exception as error:  # ONNX Runtime has a dozen unrelated error types
+            raise LatencyError(f"{self._path} fails when it runs: {error}") from error
+        finally:
+            if collecting:
+                gc.enable()
+        return taken
+
+
+def _random_image(session: ort.InferenceSession, path: str) -> dict[str, npt.NDArray[np.float32]]:
+    """A batch of one. Not zeros: some kernels are faster on them."""
+    inputs = session.get_inputs()
+    if len(inputs) != 1 or len(inputs[0].shape) != 4 or inputs[0].type != "tensor(float)":
+        raise LatencyError(f"{path} does not take one float image [N, C, H, W]: it takes {[i.shape for i in inputs]}")
+    sides = inputs[0].shape[1:]
+    if not all(isinstance(side, int) for side in sides):
+        raise LatencyError(f"{path} leaves the size of an image open ({sides}): export it with fixed sizes")
+    image = np.random.default_rng(_SEED).standard_normal((1, *sides), dtype=np.float32)
+    return {inputs[0].name: image}
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise LatencyError(f"{path} cannot be read: {error}") from error

@@ -1,0 +1,148 @@
+"""Makes a model version of a verified target, and calls it `candidate`; a red gate makes none.
+
+One registered model per (data set, target). The same bundle is one version, however often it is registered.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from mlflow import MlflowClient
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
+
+from nas_pipeline.core.records import GateResult
+from nas_pipeline.errors import GateRefusal, RegistryError
+from nas_pipeline.export.bundle import MODEL_FILE
+from nas_pipeline.registry.connection import tracking
+from nas_pipeline.registry.publish import Published
+from nas_pipeline.registry.results import TargetResult, read_dataset, read_target
+from nas_pipeline.registry.runs import gate_tags
+from nas_pipeline.registry.tags import RUN_KEY
+
+logger = logging.getLogger(__name__)
+
+CANDIDATE = "candidate"
+_FURTHER_ALIASES = {"canary", "champion"}
+"""A version that got this far is not called back to `candidate`."""
+
+_NAME = re.compile(r"[\w-]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """A model version."""
+
+    model: str
+    version: str
+    target: str
+    bundle_digest: str
+    created: bool
+    """False where this bundle had a version already."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data."""
+        return asdict(self)
+
+
+def register(root: Path, target: str, *, published: Published, tracking_uri: str | None = None) -> Registered:
+    """Register the network of `target` that `published` holds, under the alias `candidate`.
+
+    Raises:
+        GateRefusal: A gate is red, or the latency was not measured on the target; each is named.
+        RegistryError: The target was not published, or has changed since.
+        TrackingUnavailable: MLflow does not answer.
+    """
+    result = read_target(root, target)
+    red = red_gates(result)
+    if red:
+        raise GateRefusal(refusal(target, red))
+    name = model_name(read_dataset(root).name, target)
+    if target not in published.models:
+        raise RegistryError(f"target {target!r} is not among the published ones; publish the pipeline first")
+    with tracking(root, tracking_uri) as client:
+        model = client.get_logged_model(published.models[target])
+        if model.tags.get("bundle.digest") != result.bundle.digest:
+            raise RegistryError(f"the bundle of {target!r} has changed since it was published; publish it again")
+        version = _existing(client, name, result.bundle.digest)
+        created = version is None
+        if version is None:
+            version = _create(client, name, result, published, model.artifact_location)
+        _call_candidate(client, version)
+    logger.info("%s version %s is the candidate for %s", name, version.version, target)
+    return Registered(name, str(version.version), target, result.bundle.digest, created)
+
+
+def model_name(dataset: str, target: str) -> str:
+    """`DATASET--TARGET`.
+
+    Raises:
+        RegistryError: MLflow's aliases and URIs would not take the name.
+    """
+    name = f"{dataset}--{target}"
+    if not _NAME.fullmatch(name):
+        raise RegistryError(f"{name!r} cannot be a registered model: use letters, digits, _ and - in the names")
+    return name
+
+
+def red_gates(result: TargetResult) -> list[GateResult]:
+    """The gates that say no, with those that no stage may forget: evidence, the right file, and any gate at all."""
+    latency = result.latency
+    always = (
+        GateResult(
+            "evidence", latency.evidence == "measured", latency.evidence, "measured",
+            "only a latency measured on the target counts",
+        ),
+        GateResult(
+            "measured_file", latency.model_sha256 == result.bundle.files[MODEL_FILE], latency.model_sha256[:12],
+            result.bundle.files[MODEL_FILE][:12], "the latency is that of another file",
+        ),
+        GateResult("gates", bool(result.gates), len(result.gates), 1, "no gate has answered"),
+    )
+    red = [gate for gate in result.gates if not gate.passed]
+    named = {gate.gate for gate in red}
+    return red + [gate for gate in always if not gate.passed and gate.gate not in named]
+
+
+def refusal(target: str, red: list[GateResult]) -> str:
+    """The message that names each red gate."""
+    gates = "; ".join(
+        f"{gate.gate}: {gate.figure} (bound {gate.bound})" + (f", {gate.reason}" if gate.reason else "") for gate in red
+    )
+    return f"target {target} is not registered, {len(red)} of its gates {'is' if len(red) == 1 else 'are'} red: {gates}"
+
+
+def _existing(client: MlflowClient, name: str, digest: str) -> ModelVersion | None:
+    found = client.search_model_versions(f"name = '{name}' and tags.`bundle.digest` = '{digest}'")
+    return max(found, key=lambda version: int(version.version), default=None)
+
+
+def _create(client: MlflowClient, name: str, result: TargetResult, published: Published, source: str) -> ModelVersion:
+    target = result.bundle.target
+    try:
+        client.create_registered_model(name, tags={"target": target, "experiment": published.experiment})
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+    tags = {
+        RUN_KEY: published.run_key,
+        "bundle.digest": result.bundle.digest,
+        "genotype.id": result.bundle.genotype.id,
+        "sha256": result.bundle.files[MODEL_FILE],
+        **gate_tags(result),
+    }
+    # A source `models:/ID` would be looked up at MLflow's global tracking URI, which need not be this client's.
+    return client.create_model_version(
+        name, source, run_id=published.children.get(f"export/{target}"), tags=tags,
+        model_id=published.models[target],
+    )
+
+
+def _call_candidate(client: MlflowClient, version: ModelVersion) -> None:
+    aliases = set(client.get_model_version(version.name, version.version).aliases)
+    if CANDIDATE not in aliases and not aliases & _FURTHER_ALIASES:
+        client.set_registered_model_alias(version.name, CANDIDATE, version.version)

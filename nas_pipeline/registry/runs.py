@@ -1,0 +1,193 @@
+"""Writes one kind of MLflow run each: search, one trial, retrain, export of a target. No run is looked up here."""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mlflow import MlflowClient
+from mlflow.entities import Metric, Param, RunTag
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
+
+from nas_pipeline.export.bundle import MODEL_FILE
+from nas_pipeline.registry import trials as reading
+from nas_pipeline.registry.onnx_model import log_onnx_model
+from nas_pipeline.registry.results import Results, TargetResult, numbers
+from nas_pipeline.registry.tags import ROLE, RUN_KEY
+
+TOP_TRIALS = 20
+"""Trials that get a run of their own. One run per trial would cost a hundred times the rest of a replay."""
+
+_METRICS_PER_BATCH = 1000  # MLflow's limit
+_PARAM_CHARACTERS = 6000  # MLflow's limit
+
+
+@dataclass(frozen=True, slots=True)
+class Recorder:
+    """Where runs of one pass go."""
+
+    client: MlflowClient
+    experiment_id: str
+    run_key: str
+
+    def start(self, name: str, role: str, *, parent: str | None = None, tags: Mapping[str, str] | None = None) -> str:
+        """Open a run and return its id."""
+        links = {MLFLOW_PARENT_RUN_ID: parent} if parent else {}
+        run = self.client.create_run(
+            self.experiment_id, run_name=name, tags={RUN_KEY: self.run_key, ROLE: role, **links, **(tags or {})}
+        )
+        return str(run.info.run_id)
+
+    def log(
+        self,
+        run_id: str,
+        *,
+        metrics: Iterable[tuple[str, float, int]] = (),
+        params: Mapping[str, Any] | None = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> None:
+        """Log (name, value, step) triples, parameters and tags, in as few calls as MLflow allows."""
+        now_ms = int(time.time() * 1000)
+        points = [Metric(name, value, now_ms, step) for name, value, step in metrics]
+        listed = [Param(key, str(value)[:_PARAM_CHARACTERS]) for key, value in (params or {}).items()]
+        if listed or tags:
+            self.client.log_batch(run_id, params=listed, tags=[RunTag(*item) for item in (tags or {}).items()])
+        for start in range(0, len(points), _METRICS_PER_BATCH):
+            self.client.log_batch(run_id, metrics=points[start : start + _METRICS_PER_BATCH])
+
+    def files(self, run_id: str, *paths: Path) -> None:
+        """Log those of the files that exist."""
+        for path in paths:
+            if path.is_file():
+                self.client.log_artifact(run_id, str(path))
+
+    def end(self, run_id: str) -> None:
+        """Close a run."""
+        self.client.set_terminated(run_id, "FINISHED")
+
+
+def write_search(recorder: Recorder, parent: str, results: Results) -> str:
+    """One run for all trials: each metric's history has the trial's number as its step."""
+    folder = results.folder / "search"
+    run_id = recorder.start("search", "search", parent=parent)
+    points = [(name, value, int(trial["number"])) for trial in results.trials for name, value in reading.numbers(trial)]
+    points += [(f"search.{name}", value, 0) for name, value in numbers(folder / "metrics.json").items()]
+    recorder.log(run_id, metrics=points, params={"space": results.genotype.space, "trials": len(results.trials)})
+    recorder.files(run_id, folder / "trials.json", folder / "winner.json")
+    recorder.client.log_table(run_id, trials_table(results.trials), "trials_table.json")
+    with tempfile.TemporaryDirectory() as scratch:
+        picture = Path(scratch) / "pareto.png"
+        if reading.draw_front(results.trials, results.winner.get("number"), picture):
+            recorder.files(run_id, picture)
+    for trial in reading.best(results.trials, TOP_TRIALS):
+        _write_trial(recorder, run_id, trial)
+    recorder.end(run_id)
+    return run_id
+
+
+def trials_table(trials: Sequence[reading.Trial]) -> dict[str, list[Any]]:
+    """Columns of all trials: number, state, genotype, feasibility, seconds and every metric (None where missing)."""
+    names = sorted({name for trial in trials for name, _ in reading.numbers(trial)})
+    table: dict[str, list[Any]] = {
+        "number": [trial["number"] for trial in trials],
+        "state": [trial["state"] for trial in trials],
+        "genotype_id": [trial["genotype_id"] for trial in trials],
+        "feasible": [reading.is_feasible(trial) for trial in trials],
+        "wall_s": [trial.get("wall_s") for trial in trials],
+        "device_s": [trial.get("device_s") for trial in trials],
+    }
+    values = [dict(reading.numbers(trial)) for trial in trials]
+    return table | {name: [row.get(name) for row in values] for name in names}
+
+
+def _write_trial(recorder: Recorder, parent: str, trial: reading.Trial) -> None:
+    number = int(trial["number"])
+    run_id = recorder.start(f"trial {number}", "trial", parent=parent, tags={"genotype.id": trial["genotype_id"]})
+    genes = {name: gene for name, gene in trial["genotype"]["genes"]}
+    recorder.log(run_id, metrics=[(name, value, number) for name, value in reading.numbers(trial)], params=genes)
+    recorder.end(run_id)
+
+
+def write_retrain(recorder: Recorder, parent: str, results: Results) -> str:
+    """Curves of every seed with the epoch as step, and the summary over seeds."""
+    folder = results.folder / "retrain"
+    retrained = results.retrained
+    run_id = recorder.start("retrain", "retrain", parent=parent, tags={"genotype.id": results.genotype.id})
+    points = [
+        (f"{series}/{name}", float(value), int(row["epoch"]))
+        for series, rows in results.history.items()
+        for row in rows
+        for name, value in row.items()
+        if name != "epoch" and isinstance(value, int | float)
+    ]
+    points += [(name, value, 0) for name, value in summary(results).items()]
+    points += [(f"retrain.{name}", value, 0) for name, value in numbers(folder / "metrics.json").items()]
+    recorder.log(run_id, metrics=points, params={"seeds": list(retrained.seeds), **retrained.recipe})
+    recorder.files(
+        run_id, *(folder / name for name in ("result.json", "baselines.json", "history.json", "weights.safetensors"))
+    )
+    recorder.end(run_id)
+    return run_id
+
+
+def summary(results: Results) -> dict[str, float]:
+    """Mean and spread over seeds of the retrained winner, and its size."""
+    retrained = results.retrained
+    figures = {"params": float(retrained.params), "macs": float(retrained.macs)}
+    for name, values in (("val_accuracy", retrained.val_accuracy), ("test_accuracy", retrained.test_accuracy)):
+        if values:
+            figures[f"{name}_mean"] = statistics.fmean(values)
+            figures[f"{name}_sd"] = statistics.stdev(values) if len(values) > 1 else 0.0
+    return figures
+
+
+def write_export(recorder: Recorder, parent: str, target: str, result: TargetResult) -> tuple[str, str]:
+    """The network of one target, its latency and its gates; returns the ids of the run and of the model."""
+    bundle, latency = result.bundle, result.latency
+    tags = {
+        "target": target,
+        "bundle.digest": bundle.digest,
+        "genotype.id": bundle.genotype.id,
+        "latency.evidence": latency.evidence,
+        **gate_tags(result),
+    }
+    run_id = recorder.start(f"export {target}", f"export/{target}", parent=parent, tags=tags)
+    figures = {
+        **bundle.metrics,
+        "parity.top1_agreement": bundle.parity.top1_agreement,
+        "parity.max_abs_error": bundle.parity.max_abs_error,
+        **{f"latency.{name}": getattr(latency, name) for name in ("p50_ms", "p90_ms", "p95_ms", "p99_ms", "spread")},
+        **{f"verify.{name}": value for name, value in numbers(result.verify_folder / "metrics.json").items()},
+    }
+    recorder.log(
+        run_id,
+        metrics=[(name, float(value), 0) for name, value in figures.items()],
+        params={"target": target, "precision": bundle.precision, "threads": latency.threads, "runs": latency.runs},
+    )
+    recorder.files(
+        run_id, result.export_folder / "bundle.json", result.verify_folder / "latency.json",
+        result.verify_folder / "gates.json",
+    )
+    model_tags = {"target": target, "bundle.digest": bundle.digest, "sha256": bundle.files[MODEL_FILE]}
+    model_id = log_onnx_model(
+        recorder.client, experiment_id=recorder.experiment_id, run_id=run_id, result=result, tags=model_tags
+    )
+    recorder.end(run_id)
+    return run_id, model_id
+
+
+def gate_tags(result: TargetResult) -> dict[str, str]:
+    """One tag per gate: `gate.NAME` = pass or fail with the figure and the bound."""
+    return {
+        f"gate.{gate.gate}": f"{'pass' if gate.passed else 'fail'}: {_short(gate.figure)} (bound {_short(gate.bound)})"
+        for gate in result.gates
+    }
+
+
+def _short(figure: float | str) -> str:
+    return f"{figure:.6g}" if isinstance(figure, float) else str(figure)

@@ -1,0 +1,77 @@
+"""How metrics become what Optuna optimises: a Pareto problem, or one weighted cost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
+
+from nas_pipeline.core.measures import Objective
+
+
+class Aim(Protocol):
+    """Directions and values of a study."""
+
+    @property
+    def directions(self) -> list[str]:
+        """One of maximize, minimize per value."""
+        ...
+
+    def values(self, metrics: Mapping[str, float]) -> list[float]:
+        """The values of a candidate, in the order of `directions`."""
+        ...
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data, part of the study's name."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Pareto:
+    """Several objectives, none traded for another."""
+
+    objectives: tuple[Objective, ...]
+
+    @property
+    def directions(self) -> list[str]:
+        """One per objective."""
+        return [objective.goal for objective in self.objectives]
+
+    def values(self, metrics: Mapping[str, float]) -> list[float]:
+        """The metrics themselves."""
+        return [metrics[objective.metric] for objective in self.objectives]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data."""
+        return {"pareto": [asdict(objective) for objective in self.objectives]}
+
+
+@dataclass(frozen=True, slots=True)
+class WeightedCost:
+    """error x weight + excess over each bound x its weight: one objective, so early stopping works.
+
+    The excess of a metric over its bound is relative, and zero under the bound: a faster network than asked for earns
+    nothing. Source of the form: Tan, arXiv:1807.11626 (MnasNet), with a hinge instead of a power.
+    """
+
+    accuracy: float
+    latency: float
+    params: float
+    latency_bound_ms: float
+    params_bound: float
+
+    @property
+    def directions(self) -> list[str]:
+        """One cost, to be minimised."""
+        return ["minimize"]
+
+    def values(self, metrics: Mapping[str, float]) -> list[float]:
+        """The cost."""
+        over_latency = max(0.0, metrics["latency_ms"] / self.latency_bound_ms - 1)
+        over_params = max(0.0, metrics["params"] / self.params_bound - 1)
+        error = 1 - metrics["val_accuracy"]
+        return [self.accuracy * error + self.latency * over_latency + self.params * over_params]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data."""
+        return {"weighted": asdict(self)}

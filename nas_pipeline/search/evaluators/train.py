@@ -1,0 +1,81 @@
+"""Scores a candidate by what it will be used for: a short real training, its cost, and its measured latency."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from nas_pipeline.core.genotype import Genotype
+from nas_pipeline.core.records import InputSpec
+from nas_pipeline.data.loaders import SearchData, load_search_data
+from nas_pipeline.search.protocols import Metrics, Score
+from nas_pipeline.space.cost import cost
+from nas_pipeline.space.load import build_network
+from nas_pipeline.train.accuracy import finished
+from nas_pipeline.train.budget import TrainBudget
+from nas_pipeline.train.device import pick_device
+from nas_pipeline.train.randomness import isolated
+from nas_pipeline.train.recipe import Recipe
+from nas_pipeline.train.trainer import Row, fit
+
+Deploy = Callable[[nn.Module, InputSpec], Metrics]
+"""What shipping a network would mean: latency_ms and size_bytes, measured on its exported file."""
+
+
+@dataclass(frozen=True)
+class TrainEvaluator:
+    """Train briefly from scratch, judge on validation images.
+
+    Every candidate gets the same budget, seed and order of images, so that differences are the architecture's.
+    """
+
+    data: Path
+    """Folder of the ingested data; only its training and validation images are opened."""
+    recipe: Recipe
+    deploy: Deploy
+    device_s: float | None = None
+    epochs: float | None = None
+    evaluations: int = 4
+    seed: int = 0
+    device: str = "auto"
+    precision_cache: Path | None = None
+
+    @cached_property
+    def _data(self) -> SearchData:
+        return load_search_data(self.data)
+
+    def key(self) -> dict[str, object]:
+        """Settings and data digest."""
+        return {"evaluator": "train", "dataset": self._data.manifest.digest, "recipe": self.recipe.to_json(),
+                "device_s": self.device_s, "epochs": self.epochs, "evaluations": self.evaluations, "seed": self.seed}
+
+    def evaluate(self, genotype: Genotype, go_on: Callable[[Metrics], bool]) -> Score:
+        """Cost and latency first, then the training; `go_on` sees all of them at each evaluation point."""
+        spec = self._data.manifest.spec
+        with isolated(f"{self.seed}/deploy"):
+            net = build_network(genotype, spec).eval()
+            static: Metrics = {**_cost(net, spec), **self.deploy(finished(net, self.recipe), spec)}
+        fitted = fit(
+            lambda: build_network(genotype, spec), self._data, self.recipe,
+            TrainBudget(epochs=self.epochs, device_s=self.device_s), seed=self.seed, device=pick_device(self.device),
+            evaluations=self.evaluations, precision_cache=self.precision_cache, key=genotype.id,
+            go_on=lambda row: go_on({**static, "val_accuracy": row["val_accuracy"]}),
+        )
+        metrics = {**static, "val_accuracy": fitted.val_accuracy}
+        failure = "diverged: the loss is not a finite number" if fitted.ended == "diverged" else ""
+        return Score(metrics, fitted.device_s, fitted.ended == "stopped", failure, _curve(fitted.history))
+
+
+def _cost(net: nn.Module, spec: InputSpec) -> Metrics:
+    with torch.no_grad():
+        counted = cost(net, spec)
+    return {"params": float(counted.params), "macs": float(counted.macs)}
+
+
+def _curve(history: list[Row]) -> list[float]:
+    return [row["val_accuracy"] for row in history]

@@ -1,0 +1,56 @@
+"""The study as plain rows: one dict per trial, which is all that leaves the search room."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+Row = dict[str, Any]
+
+
+def row_of(trial: FrozenTrial, rung: int) -> Row:
+    """Everything that is known of one trial."""
+    attrs = trial.user_attrs
+    violations = {name: value for name, value in trial.constraints.items() if value > 0}
+    return {
+        "number": trial.number,
+        "rung": rung,
+        "state": trial.state.name.lower(),
+        "genotype_id": attrs.get("genotype_id", ""),
+        "genotype": attrs.get("genotype"),
+        "metrics": attrs.get("metrics", {}),
+        "curve": attrs.get("curve", []),
+        "violations": violations,
+        "feasible": trial.state == TrialState.COMPLETE and not violations,
+        "device_s": attrs.get("device_s", 0.0),
+        "wall_s": trial.duration.total_seconds() if trial.duration else 0.0,
+        "same_as": attrs.get("same_as"),
+        "failure": attrs.get("failure", ""),
+    }
+
+
+def rows_of(study: optuna.Study, rung: int) -> list[Row]:
+    """All trials that have ended, in the order of their numbers."""
+    return [row_of(trial, rung) for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()]
+
+
+def describe(row: Row) -> str:
+    """One line for a person."""
+    metrics = row["metrics"]
+    shown = [f"trial {row['number']:>3}  {row['genotype_id'] or '-':12}  {row['state']:8}"]
+    if "val_accuracy" in metrics:
+        shown.append(f"val {100 * metrics['val_accuracy']:.2f} %")
+    if "latency_ms" in metrics:
+        shown.append(f"{metrics['latency_ms']:.3f} ms")
+    if "params" in metrics:
+        shown.append(f"{metrics['params']:,.0f} params")
+    shown.append(f"{row['wall_s']:.0f} s")
+    if row["violations"]:
+        shown.append("over " + ", ".join(f"{name} by {100 * value:.0f} %" for name, value in row["violations"].items()))
+    if row["failure"]:
+        shown.append(row["failure"])
+    if row["same_as"] is not None:
+        shown.append(f"same network as trial {row['same_as']}")
+    return "  ".join(shown)

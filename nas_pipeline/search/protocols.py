@@ -1,0 +1,47 @@
+"""The two axes of a search: a strategy proposes, an evaluator scores."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from optuna.samplers import BaseSampler
+
+from nas_pipeline.core.genotype import Genotype
+
+Metrics = dict[str, float]
+"""val_accuracy, latency_ms (this host), size_bytes, params, macs, ..."""
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """What an evaluator found out about one candidate."""
+
+    metrics: Metrics
+    device_s: float
+    stopped_early: bool = False
+    failure: str = ""
+    """Why there is no usable score: diverged, out of memory. Empty when all went well."""
+    curve: list[float] = field(default_factory=list)
+    """Validation accuracy at each evaluation point."""
+
+
+class Strategy(Protocol):
+    """Proposes candidates by being an Optuna sampler."""
+
+    def sampler(self, seed: int) -> BaseSampler:
+        """A sampler whose only state is the study's storage; it is made anew for every trial."""
+        ...
+
+
+class Evaluator(Protocol):
+    """Scores a candidate. Must be picklable: workers are processes of their own."""
+
+    def key(self) -> dict[str, object]:
+        """What makes two scores comparable: settings, data digest. Part of the study's name."""
+        ...
+
+    def evaluate(self, genotype: Genotype, go_on: Callable[[Metrics], bool]) -> Score:
+        """Score `genotype`; `go_on` gets the metrics so far at each evaluation point and may end it early."""
+        ...

@@ -1,0 +1,82 @@
+"""Optuna is the ledger: one study per key, in a journal file (safe for many processes) or a database."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import logging
+import os
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import optuna
+import psutil
+from optuna.exceptions import ExperimentalWarning
+from optuna.storages import BaseStorage, JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import TrialState
+
+from nas_pipeline.core.files import canonical_json, sha256_text
+
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+logger = logging.getLogger(__name__)
+
+
+def study_name(key: dict[str, Any]) -> str:
+    """Name of the study that this key resumes; another key is another study."""
+    return sha256_text(canonical_json(key))[:16]
+
+
+def open_storage(url: str) -> BaseStorage:
+    """`journal:///path` for one machine, an SQLAlchemy URL when several machines work."""
+    if url.startswith("journal://"):
+        path = Path(url.removeprefix("journal://"))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            return JournalStorage(JournalFileBackend(str(path)))
+    return optuna.storages.RDBStorage(url)
+
+
+def open_study(url: str, name: str, directions: list[str]) -> optuna.Study:
+    """The study of that name, made when it is new. The sampler is set anew for every trial."""
+    return optuna.create_study(
+        storage=open_storage(url), study_name=name, directions=directions, load_if_exists=True,
+        sampler=optuna.samplers.RandomSampler(seed=0), pruner=optuna.pruners.NopPruner(),
+    )
+
+
+def identity() -> dict[str, Any]:
+    """Who works on a trial: enough to know later whether that worker still lives."""
+    this = psutil.Process()
+    return {"host": os.uname().nodename, "pid": this.pid, "started": this.create_time()}
+
+
+def is_alive(worker: dict[str, Any] | None) -> bool:
+    """Whether the worker that `identity` described still runs. Workers of other hosts count as alive."""
+    if worker is None:
+        return False
+    if worker["host"] != os.uname().nodename:
+        return True
+    try:
+        process = psutil.Process(worker["pid"])
+        return process.status() != psutil.STATUS_ZOMBIE and abs(process.create_time() - worker["started"]) < 1
+    except psutil.NoSuchProcess:
+        return False
+
+
+def orphans(study: optuna.Study) -> list[int]:
+    """Numbers of trials that were running when their worker died. The journal has no heartbeat: this is ours."""
+    running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+    return [trial.number for trial in running if not is_alive(trial.user_attrs.get("worker"))]
+
+
+@contextlib.contextmanager
+def exclusive(path: Path) -> Iterator[None]:
+    """Hold a lock file of this machine; the kernel lets go of it when the holder dies."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        yield

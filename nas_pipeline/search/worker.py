@@ -1,0 +1,151 @@
+"""A worker: asks for a candidate, scores it, tells the study, until the budget is spent.
+
+The strategy is made anew for each trial, seeded by the trial's number, so its only state is the storage. A trial whose
+worker died is taken up again under its own number: a resumed search asks what an undisturbed one asks.
+"""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+
+import optuna
+from optuna.pruners import BasePruner
+from optuna.trial import FrozenTrial, TrialState
+
+from nas_pipeline.core.genotype import Genotype
+from nas_pipeline.core.measures import Budget, Constraint, Spend
+from nas_pipeline.core.protocols import SearchSpace
+from nas_pipeline.search.aims import Aim
+from nas_pipeline.search.protocols import Evaluator, Metrics, Score, Strategy
+from nas_pipeline.search.study import exclusive, identity, open_study
+from nas_pipeline.search.trial_chooser import TrialChooser
+from nas_pipeline.space.choosers import Recorder
+from nas_pipeline.train.randomness import seed_of
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Job:
+    """Everything a worker needs; it is pickled to a process of its own."""
+
+    storage: str
+    study: str
+    space: SearchSpace
+    strategy: Strategy
+    evaluator: Evaluator
+    aim: Aim
+    constraints: tuple[Constraint, ...]
+    budget: Budget
+    seed: int
+    lock: Path
+    pruner: BasePruner | None = None
+    """Early stopping; only for one objective (Optuna has no other)."""
+
+
+def work(job: Job, adopted: tuple[int, ...] = (), spent_before: Spend | None = None) -> None:
+    """Score the `adopted` trials, then new ones until the budget is spent."""
+    study = open_study(job.storage, job.study, job.aim.directions)
+    study.pruner = job.pruner or optuna.pruners.NopPruner()
+    for number in adopted:
+        _run(job, study, _take_up(job, study, number))
+    while (trial := _ask(job, study, spent_before or Spend())) is not None:
+        _run(job, study, trial)
+
+
+def spend(study: optuna.Study, before: Spend) -> Spend:
+    """What the study has used: its trials, their device seconds; wall seconds are the driver's to count."""
+    trials = [t for t in study.get_trials(deepcopy=False) if t.state != TrialState.WAITING]
+    device_s = sum(t.user_attrs.get("device_s", 0.0) for t in trials)
+    return Spend(trials=len(trials), wall_s=before.wall_s, device_s=before.device_s + device_s)
+
+
+def _ask(job: Job, study: optuna.Study, before: Spend) -> optuna.trial.Trial | None:
+    with exclusive(job.lock):
+        used = spend(study, before)
+        if job.budget.exceeded_by(used):
+            return None
+        study.sampler = job.strategy.sampler(_seed(job.seed, used.trials))
+        trial = study.ask()
+        trial.set_user_attr("worker", identity())
+        _decide(job, trial)
+        return trial
+
+
+def _take_up(job: Job, study: optuna.Study, number: int) -> optuna.trial.Trial:
+    """The orphaned trial `number` as a live one: its known decisions are replayed, missing ones sampled."""
+    with exclusive(job.lock):
+        started = [t for t in study.get_trials(deepcopy=False) if t.state != TrialState.WAITING]
+        orphan = next(t for t in started if t.number == number)
+        study.sampler = job.strategy.sampler(_seed(job.seed, sum(t.number < number for t in started)))
+        # Optuna offers no other way to go on with a trial that is already in the storage.
+        trial = optuna.trial.Trial(study, orphan._trial_id)
+        trial.set_user_attr("worker", identity())
+        _decide(job, trial)
+        logger.info("trial %d is taken up again: its worker had died", number)
+        return trial
+
+
+def _decide(job: Job, trial: optuna.trial.Trial) -> None:
+    recorder = Recorder(TrialChooser(trial))
+    job.space.decide(recorder)
+    genotype = Genotype(job.space.name, job.space.version, tuple(recorder.genes))
+    trial.set_user_attr("genotype", genotype.to_json())
+    trial.set_user_attr("genotype_id", genotype.id)
+
+
+def _run(job: Job, study: optuna.Study, trial: optuna.trial.Trial) -> None:
+    genotype = Genotype.from_json(trial.user_attrs["genotype"])
+    twin = _twin(study, trial, genotype)
+    if twin is not None:
+        trial.set_user_attr("same_as", twin.number)
+        score = Score(twin.user_attrs["metrics"], 0.0, curve=twin.user_attrs.get("curve", []))
+    else:
+        score = _evaluate(job, trial, genotype)
+    trial.set_user_attr("device_s", score.device_s)
+    trial.set_user_attr("metrics", score.metrics)
+    trial.set_user_attr("curve", score.curve)
+    if score.failure:
+        trial.set_user_attr("failure", score.failure)
+        study.tell(trial, state=TrialState.FAIL)
+    elif score.stopped_early:
+        study.tell(trial, state=TrialState.PRUNED)
+    else:
+        for constraint in job.constraints:
+            trial.set_constraint(constraint.metric, constraint.violation(score.metrics))
+        study.tell(trial, job.aim.values(score.metrics))
+
+
+def _evaluate(job: Job, trial: optuna.trial.Trial, genotype: Genotype) -> Score:
+    seen = 0
+
+    def go_on(metrics: Metrics) -> bool:
+        nonlocal seen
+        step, seen = seen, seen + 1
+        if job.pruner is None:
+            return True
+        if step not in trial.study.get_trials(deepcopy=False)[trial.number].intermediate_values:
+            trial.report(job.aim.values(metrics)[0], step)
+        return not trial.should_prune()
+
+    try:
+        return job.evaluator.evaluate(genotype, go_on)
+    except Exception as error:  # one candidate's trouble is a trial state; the driver counts them and judges
+        logger.debug("trial %d failed", trial.number, exc_info=True)
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        return Score({}, 0.0, failure=f"{type(error).__name__}: {error} ({Path(where.filename).name}:{where.lineno})")
+
+
+def _twin(study: optuna.Study, trial: optuna.trial.Trial, genotype: Genotype) -> FrozenTrial | None:
+    """An earlier, completed trial of the same architecture: it need not be trained twice."""
+    for other in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
+        if other.number < trial.number and other.user_attrs.get("genotype_id") == genotype.id:
+            return other
+    return None
+
+
+def _seed(seed: int, number: int) -> int:
+    return seed_of(f"{seed}/trial/{number}") % 2**31

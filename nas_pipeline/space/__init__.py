@@ -1,0 +1,14 @@
+"""The search spaces, by name. Importing them and answering their decisions needs no torch; building networks does."""
+
+from nas_pipeline.core.catalog import Catalog
+from nas_pipeline.core.protocols import SearchSpace
+from nas_pipeline.space.flexible_cnn import FlexibleCnnSpace
+from nas_pipeline.space.mbconv import MBConvSpace
+from nas_pipeline.space.residual import ResidualSpace
+
+SPACES: Catalog[SearchSpace] = Catalog("space", {
+    "mbconv": MBConvSpace,
+    "flexible_cnn": FlexibleCnnSpace,
+    "residual": ResidualSpace,
+})
+"""Table name -> space. Options of a constructor narrow the space; they never change the id of a member."""

@@ -1,0 +1,177 @@
+"""Operations: what networks are made of. OPS is the table; a new operation is one class and one row.
+
+Every operation takes (channels_in, channels_out, stride) and has its settings as keyword-only arguments with
+defaults. Stride 2 halves the map, rounded up. ReLU throughout: every runtime fuses it, and INT8 likes it.
+"""
+
+from __future__ import annotations
+
+import inspect
+
+import torch
+from torch import nn
+
+from nas_pipeline.core.catalog import Catalog
+from nas_pipeline.space.depthwise import DepthwiseConv2d
+
+BATCH_NORM_MOMENTUM = 0.1
+"""Weight of the newest batch in the running statistics of every batch norm here."""
+
+_SE_RATIO = 4
+_SE_LEAST = 8
+
+
+class ConvBnAct(nn.Sequential):
+    """Convolution, batch norm (or a bias), ReLU."""
+
+    def __init__(
+        self, channels_in: int, channels_out: int, stride: int = 1,
+        *, kernel: int = 3, batch_norm: bool = True, activation: bool = True,
+    ) -> None:
+        """`kernel` is odd; without `batch_norm` the convolution has a bias."""
+        layers: list[nn.Module] = [
+            nn.Conv2d(channels_in, channels_out, kernel, stride, padding=kernel // 2, bias=not batch_norm)
+        ]
+        if batch_norm:
+            layers.append(_batch_norm(channels_out))
+        if activation:
+            layers.append(nn.ReLU(inplace=True))
+        super().__init__(*layers)
+
+
+class Skip(nn.Sequential):
+    """Nothing where the shape stays; elsewhere the cheapest bridge: 1x1 convolution and batch norm.
+
+    Source: He et al., arXiv:1512.03385, section 3.3, option B.
+    """
+
+    def __init__(self, channels_in: int, channels_out: int, stride: int = 1) -> None:
+        """Empty if `stride` is 1 and the channels are equal."""
+        if stride == 1 and channels_in == channels_out:
+            super().__init__()
+        else:
+            conv = nn.Conv2d(channels_in, channels_out, 1, stride, bias=False)
+            super().__init__(conv, _batch_norm(channels_out))
+
+
+class SqueezeExcitation(nn.Module):
+    """Scales each channel by a gate computed from the mean of all channels.
+
+    Source: Hu et al., arXiv:1709.01507, section 3; the hard sigmoid: Howard et al., arXiv:1905.02244, section 5.2.
+    """
+
+    def __init__(self, channels: int, reduced: int, *, hard: bool = True) -> None:
+        """`reduced` is the width of the bottleneck; `hard` takes the piecewise linear sigmoid."""
+        super().__init__()
+        self.squeeze = nn.Conv2d(channels, reduced, 1)
+        self.excite = nn.Conv2d(reduced, channels, 1)
+        self.gate = nn.Hardsigmoid() if hard else nn.Sigmoid()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """x: [N, C, H, W] -> the same shape."""
+        pooled = x.mean((2, 3), keepdim=True)
+        scaled: torch.Tensor = x * self.gate(self.excite(torch.relu(self.squeeze(pooled))))
+        return scaled
+
+
+class DepthwiseSeparable(nn.Sequential):
+    """Depthwise convolution, then 1x1 convolution, each with batch norm and ReLU.
+
+    Source: Howard et al., arXiv:1704.04861, section 3.1.
+    """
+
+    def __init__(
+        self, channels_in: int, channels_out: int, stride: int = 1,
+        *, kernel: int = 3, squeeze_excitation: bool = False,
+    ) -> None:
+        """`kernel` is that of the depthwise convolution."""
+        layers = _depthwise(channels_in, kernel, stride)
+        if squeeze_excitation:
+            layers.append(_excitation(channels_in, channels_in))
+        layers.append(ConvBnAct(channels_in, channels_out, kernel=1))
+        super().__init__(*layers)
+
+
+class InvertedResidual(nn.Module):
+    """MBConv: widen (1x1), filter (depthwise), project back (1x1, no activation); identity around it where it fits.
+
+    Source: Sandler et al., arXiv:1801.04381, section 3.3. At expansion 1 there is nothing to widen.
+    """
+
+    def __init__(
+        self, channels_in: int, channels_out: int, stride: int = 1,
+        *, kernel: int = 3, expansion: int = 4, squeeze_excitation: bool = False, skip: bool = True,
+    ) -> None:
+        """The identity needs stride 1 and equal channels; `skip` False leaves it out even there."""
+        super().__init__()
+        hidden = channels_in * expansion
+        layers: list[nn.Module] = [ConvBnAct(channels_in, hidden, kernel=1)] if expansion > 1 else []
+        layers += _depthwise(hidden, kernel, stride)
+        if squeeze_excitation:
+            layers.append(_excitation(hidden, channels_in))
+        layers.append(ConvBnAct(hidden, channels_out, kernel=1, activation=False))
+        self.body = nn.Sequential(*layers)
+        self.skip = skip and stride == 1 and channels_in == channels_out
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """x: [N, channels_in, H, W] -> [N, channels_out, H / stride, W / stride]."""
+        out: torch.Tensor = self.body(x)
+        return x + out if self.skip else out
+
+
+class ResidualBlock(nn.Module):
+    """Two 3x3 convolutions beside a shortcut.
+
+    Source: He et al., arXiv:1512.03385, section 3.2; `zero_init` is from Goyal et al., arXiv:1706.02677, section 5.1.
+    """
+
+    def __init__(
+        self, channels_in: int, channels_out: int, stride: int = 1,
+        *, squeeze_excitation: bool = False, zero_init: bool = False,
+    ) -> None:
+        """`zero_init` starts the block as its shortcut (the last batch norm's weight is 0)."""
+        super().__init__()
+        last = ConvBnAct(channels_out, channels_out, activation=False)
+        layers: list[nn.Module] = [ConvBnAct(channels_in, channels_out, stride), last]
+        if squeeze_excitation:
+            layers.append(_excitation(channels_out, channels_out))
+        self.body = nn.Sequential(*layers)
+        self.shortcut = Skip(channels_in, channels_out, stride)
+        if zero_init:
+            nn.init.zeros_(last.get_parameter("1.weight"))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """x: [N, channels_in, H, W] -> [N, channels_out, H / stride, W / stride]."""
+        return torch.relu(self.body(x) + self.shortcut(x))
+
+
+OPS: Catalog[nn.Module] = Catalog("operation", {
+    "conv_bn_act": ConvBnAct,
+    "depthwise_separable": DepthwiseSeparable,
+    "inverted_residual": InvertedResidual,
+    "residual": ResidualBlock,
+    "skip": Skip,
+})
+"""Table name -> operation."""
+
+
+def settings(operation: str) -> frozenset[str]:
+    """The names of the keyword-only arguments of an operation: what a space may decide about it.
+
+    Raises:
+        ConfigError: There is no such operation.
+    """
+    parameters = inspect.signature(OPS[operation]).parameters.values()
+    return frozenset(parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY)
+
+
+def _batch_norm(channels: int) -> nn.BatchNorm2d:
+    return nn.BatchNorm2d(channels, momentum=BATCH_NORM_MOMENTUM)
+
+
+def _depthwise(channels: int, kernel: int, stride: int) -> list[nn.Module]:
+    return [DepthwiseConv2d(channels, kernel, stride), _batch_norm(channels), nn.ReLU(inplace=True)]
+
+
+def _excitation(channels: int, block_channels: int) -> SqueezeExcitation:
+    return SqueezeExcitation(channels, max(_SE_LEAST, block_channels // _SE_RATIO))

@@ -1,0 +1,108 @@
+"""Search: candidates scored by short trainings, the best ones again by longer ones, a winner chosen."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from typing import Any
+
+from nas_pipeline.core.files import write_json
+from nas_pipeline.core.genotype import Genotype
+from nas_pipeline.core.measures import Budget, Constraint, Objective
+from nas_pipeline.params import Params, ParetoAim
+from nas_pipeline.search import EVALUATORS, STRATEGIES
+from nas_pipeline.search.aims import Aim, Pareto, WeightedCost
+from nas_pipeline.search.driver import Search, run_search, score_all
+from nas_pipeline.search.early_stopping import EARLY_STOPPING
+from nas_pipeline.search.ledger import Row
+from nas_pipeline.search.protocols import Evaluator
+from nas_pipeline.search.selection import choose_winner, feasible, pareto_front
+from nas_pipeline.space import SPACES
+from nas_pipeline.steps.context import Context
+
+logger = logging.getLogger(__name__)
+
+FRONT = (Objective("val_accuracy", "maximize"), Objective("latency_ms", "minimize"), Objective("size_bytes", "minimize"))
+
+
+def run_search_stage(context: Context) -> None:
+    """Data -> trials.json, winner.json, metrics.json."""
+    search = _search(context)
+    rows = run_search(search, progress=context.progress)
+    best = feasible(rows)
+    finalists = context.params.search.finalists
+    if finalists.count and best:
+        chosen = [Genotype.from_json(row["genotype"]) for row in best[: finalists.count]]
+        logger.info("%d finalists get a longer training", len(chosen))
+        rung = dataclasses.replace(search, rung=1, evaluator=_evaluator(context, finalists.options), pruner=None)
+        rows = rows + score_all(rung, chosen, context.progress)
+    winner, why = choose_winner(rows)
+    logger.info("winner %s: %s", winner["genotype_id"], why)
+    write_json(context.folder / "trials.json", rows)
+    write_json(context.folder / "winner.json", {
+        "genotype": winner["genotype"], "genotype_id": winner["genotype_id"], "number": winner["number"],
+        "rung": winner["rung"], "metrics": winner["metrics"], "why": why,
+    })
+    write_json(context.folder / "metrics.json", _metrics(rows, winner))
+
+
+def constraints(params: Params) -> tuple[Constraint, ...]:
+    """Bounds that a candidate must keep to run on every target, seen from this host and its fp32 file."""
+    headroom = params.search.latency_headroom
+    latency = min(target.latency_ms / target.host_factor for target in params.targets.values()) * headroom
+    size = min(target.size_bytes for target in params.targets.values())
+    return (Constraint("latency_ms", at_most=latency), Constraint("size_bytes", at_most=float(size)))
+
+
+def _search(context: Context) -> Search:
+    params = context.params.search
+    bounds = constraints(context.params)
+    stopping = params.aim.early_stopping if not isinstance(params.aim, ParetoAim) else "none"
+    return Search(
+        space=SPACES.make(params.space.name, params.space.options),
+        strategy=STRATEGIES.make(params.strategy.name, params.strategy.options),
+        strategy_name=params.strategy.name,
+        evaluator=_evaluator(context, {}),
+        aim=_aim(context.params, bounds),
+        constraints=bounds,
+        budget=Budget(**params.budget.model_dump()),
+        seed=params.seed,
+        workers=params.workers,
+        folder=context.work / "search",
+        storage=params.storage,
+        pruner=EARLY_STOPPING.make(stopping),
+    )
+
+
+def _evaluator(context: Context, changed: dict[str, Any]) -> Evaluator:
+    from nas_pipeline.latency.deploy import OnnxDeploy
+
+    params = context.params
+    target = next(iter(params.targets.values()))
+    return EVALUATORS.make(
+        params.search.evaluator.name, {**params.search.evaluator.options, **changed},
+        data=context.artefacts("ingest"), recipe=context.recipe, device=params.train.device,
+        deploy=OnnxDeploy(target.opset, target.threads, params.search.latency_runs),
+        precision_cache=context.work / "precision.json",
+    )
+
+
+def _aim(params: Params, bounds: tuple[Constraint, ...]) -> Aim:
+    aim = params.search.aim
+    if isinstance(aim, ParetoAim):
+        return Pareto(tuple(Objective(metric, goal) for metric, goal in aim.objectives.items()))
+    at_most = {bound.metric: bound.at_most or 0.0 for bound in bounds}
+    bytes_per_param = 4
+    return WeightedCost(aim.accuracy, aim.latency, aim.params, at_most["latency_ms"],
+                        at_most["size_bytes"] / bytes_per_param)
+
+
+def _metrics(rows: list[Row], winner: Row) -> dict[str, float]:
+    states = [row["state"] for row in rows]
+    return {
+        "trials": len(rows), "complete": states.count("complete"), "stopped_early": states.count("pruned"),
+        "failed": states.count("fail"), "feasible": sum(row["feasible"] for row in rows),
+        "on_front": len(pareto_front([row for row in rows if row["rung"] == 0], FRONT)),
+        "device_s": sum(row["device_s"] for row in rows),
+        **{f"winner_{name}": value for name, value in winner["metrics"].items()},
+    }

@@ -1,0 +1,41 @@
+"""Optimisers by name. A row is a function (parameter groups, recipe) -> optimiser."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import nn
+from torch.optim import SGD, AdamW, Optimizer
+
+from nas_pipeline.train.recipe import Recipe
+
+
+def make_optimiser(net: nn.Module, recipe: Recipe) -> Optimizer:
+    """The recipe's optimiser over `net`; weight decay on weights only, never on biases and normalisation."""
+    weights = [p for p in net.parameters() if p.requires_grad and p.ndim > 1]
+    others = [p for p in net.parameters() if p.requires_grad and p.ndim <= 1]
+    return OPTIMISERS[recipe.optimiser](weights, others, recipe)
+
+
+def _sgd(weights: list[nn.Parameter], others: list[nn.Parameter], recipe: Recipe) -> Optimizer:
+    groups = [{"params": weights, "weight_decay": recipe.weight_decay}, {"params": others, "weight_decay": 0.0}]
+    return SGD([group for group in groups if group["params"]], lr=recipe.learning_rate, momentum=0.9, nesterov=True)
+
+
+def _adamw(weights: list[nn.Parameter], others: list[nn.Parameter], recipe: Recipe) -> Optimizer:
+    groups = [{"params": weights, "weight_decay": recipe.weight_decay}, {"params": others, "weight_decay": 0.0}]
+    return AdamW([group for group in groups if group["params"]], lr=recipe.learning_rate)
+
+
+OPTIMISERS: dict[str, Callable[[list[nn.Parameter], list[nn.Parameter], Recipe], Optimizer]] = {
+    "sgd": _sgd,
+    "adamw": _adamw,
+}
+
+
+def set_learning_rate(optimiser: torch.optim.Optimizer, factor: float) -> None:
+    """Set every group's rate to its own peak times `factor`, which is in [0, 1]."""
+    for group in optimiser.param_groups:
+        group.setdefault("peak_lr", group["lr"])
+        group["lr"] = group["peak_lr"] * factor

@@ -1,0 +1,82 @@
+"""fp32 or bf16 autocast: decided by a short measurement, once per host and kind of network.
+
+Dense convolutions win up to 2x from bf16 on CPUs that have it; depthwise ones lose. So the kind is what matters.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from nas_pipeline.core.files import read_json, write_json
+from nas_pipeline.train.device import DeviceClock
+from nas_pipeline.train.recipe import Recipe
+
+logger = logging.getLogger(__name__)
+
+_ROUNDS = 3
+_STEPS = 4
+_MARGIN = 1.05
+"""bf16 has to be faster by this factor: on a tie the exact arithmetic wins."""
+
+
+def kind_of(net: nn.Module) -> str:
+    """`depthwise` when any convolution is depthwise, else `dense`."""
+    depthwise = any(isinstance(m, nn.Conv2d) and m.groups == m.in_channels > 1 for m in net.modules())
+    return "depthwise" if depthwise else "dense"
+
+
+def autocast_dtype(
+    net: nn.Module, images: torch.Tensor, labels: torch.Tensor, recipe: Recipe, cache: Path | None
+) -> torch.dtype | None:
+    """The autocast type to train `net` with, or None for fp32.
+
+    Args:
+        net: Any network; it is not changed.
+        images: One normalised batch [N, C, H, W], on the device.
+        labels: [N].
+        recipe: Its `precision` decides unless it is `auto`.
+        cache: JSON file that remembers the answer per device and kind of network.
+    """
+    if recipe.precision != "auto":
+        return torch.bfloat16 if recipe.precision == "bf16" else None
+    key = f"{_device_name(images.device)}/{kind_of(net)}"
+    known = read_json(cache) if cache is not None and cache.exists() else {}
+    if key not in known:
+        timings: dict[str, list[float]] = {"fp32": [], "bf16": []}
+        for _ in range(_ROUNDS):
+            for name, dtype in (("fp32", None), ("bf16", torch.bfloat16)):
+                timings[name].append(seconds_per_step(net, images, labels, dtype, steps=_STEPS))
+        best = {name: min(values) for name, values in timings.items()}
+        known[key] = {**best, "choice": "bf16" if best["bf16"] * _MARGIN < best["fp32"] else "fp32"}
+        logger.info("precision %s: fp32 %.4f s, bf16 %.4f s a step", key, best["fp32"], best["bf16"])
+        if cache is not None:
+            write_json(cache, known)
+    return torch.bfloat16 if known[key]["choice"] == "bf16" else None
+
+
+def seconds_per_step(
+    net: nn.Module, images: torch.Tensor, labels: torch.Tensor, autocast: torch.dtype | None, *, steps: int
+) -> float:
+    """Device seconds of one forward and backward pass, on a copy of `net`, after one pass to warm up."""
+    trial = copy.deepcopy(net).train()
+    clock = DeviceClock(images.device)
+    for step in range(steps + 1):
+        if step == 1:
+            clock = DeviceClock(images.device)
+        with torch.autocast(images.device.type, autocast, enabled=autocast is not None):
+            logits = trial(images)
+        trial.zero_grad()
+        F.cross_entropy(logits.float(), labels).backward()
+    return clock.seconds() / steps
+
+
+def _device_name(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"cpu-{torch.backends.cpu.get_cpu_capability()}"

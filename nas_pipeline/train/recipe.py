@@ -1,0 +1,56 @@
+"""A recipe: every setting of a training but the data, the network, the seed and the budget."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from nas_pipeline.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """Training settings. The defaults are those that won on Fashion-MNIST (docs/decisions/0005-recipe.md)."""
+
+    batch_size: int = 128
+    optimiser: Literal["sgd", "muon", "adamw"] = "sgd"
+    learning_rate: float = 0.1
+    weight_decay: float = 0.0005
+    """On weights of two and more dimensions; never on biases and normalisation."""
+    warmup: float = 0.15
+    """Share of the steps in which the learning rate climbs; then it falls along a cosine to zero."""
+    label_smoothing: float = 0.1
+    ema_decay: float = 0.999
+    """Per step; 0 turns the moving average of the weights off."""
+    clip_norm: float = 5.0
+    flip: bool = True
+    """Mirror left-right. Turn it off where left and right mean something (digits, text)."""
+    shift: int = 2
+    """Translation by up to that many pixels, edges filled with black."""
+    cutout: int = 8
+    """Side in pixels of a square blanked in half of the images; 0 turns it off."""
+    flip_average: bool = False
+    """The finished network averages the logits of an image and of its mirror image: twice the latency."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """`auto`: the faster one on this host for this kind of network, measured once."""
+
+    def __post_init__(self) -> None:
+        checks = {
+            "batch_size must be at least 2 (batch norm)": self.batch_size >= 2,
+            "learning_rate must be positive": self.learning_rate > 0,
+            "weight_decay must not be negative": self.weight_decay >= 0,
+            "warmup must be in [0, 1)": 0 <= self.warmup < 1,
+            "label_smoothing must be in [0, 1)": 0 <= self.label_smoothing < 1,
+            "ema_decay must be in [0, 1)": 0 <= self.ema_decay < 1,
+            "clip_norm must be positive": self.clip_norm > 0,
+            "shift and cutout must not be negative": min(self.shift, self.cutout) >= 0,
+            "flip_average needs flip: a network that never saw mirror images must not be asked about them":
+                self.flip or not self.flip_average,
+        }
+        for rule, holds in checks.items():
+            if not holds:
+                raise ConfigError(f"recipe: {rule}")
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data, for provenance and keys."""
+        return asdict(self)

@@ -1,0 +1,189 @@
+"""One training run: a network, a recipe, a seed and a budget in; the best weights by validation out.
+
+On the CPU, with the number of steps and the precision fixed, the result is a pure function of its inputs.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from nas_pipeline.core.files import canonical_json, sha256_text
+from nas_pipeline.data.loaders import SearchData
+from nas_pipeline.train.accuracy import accuracy
+from nas_pipeline.train.batches import Batches
+from nas_pipeline.train.budget import TrainBudget
+from nas_pipeline.train.checkpoint import Checkpoint
+from nas_pipeline.train.device import DeviceClock
+from nas_pipeline.train.ema import Ema
+from nas_pipeline.train.optimiser import make_optimiser, set_learning_rate
+from nas_pipeline.train.precision import autocast_dtype, seconds_per_step
+from nas_pipeline.train.randomness import isolated
+from nas_pipeline.train.recipe import Recipe
+from nas_pipeline.train.schedule import learning_rate
+
+logger = logging.getLogger(__name__)
+
+Row = dict[str, float]
+"""One evaluation point: epoch, loss, val_accuracy, lr, device_s."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """Outcome of a training. `state` is the averaged network at the epoch that validation chose."""
+
+    state: dict[str, torch.Tensor]
+    val_accuracy: float
+    epoch: float
+    history: list[Row]
+    device_s: float
+    ended: str
+    """`complete`, `stopped` (by the caller) or `diverged` (the loss is not finite)."""
+
+
+def fit(
+    build: Callable[[], nn.Module],
+    data: SearchData,
+    recipe: Recipe,
+    budget: TrainBudget,
+    *,
+    seed: int,
+    device: torch.device,
+    evaluations: int | None = None,
+    checkpoint: Path | None = None,
+    precision_cache: Path | None = None,
+    go_on: Callable[[Row], bool] = lambda row: True,
+    key: str = "",
+) -> Fitted:
+    """Train a network from scratch.
+
+    Args:
+        build: Makes the network; called with torch's random state seeded from `seed`.
+        data: Training and validation images; nothing else can be reached from it.
+        recipe: Settings.
+        budget: Epochs or device seconds.
+        seed: Names every random stream of the run.
+        device: Where to train.
+        evaluations: Number of evenly spaced evaluation points; one per epoch when None.
+        checkpoint: File to resume from and to write at every evaluation point.
+        precision_cache: Where `recipe.precision == "auto"` remembers its measurement.
+        go_on: Called after each evaluation point; False stops the training.
+        key: Identity of the network, part of the checkpoint's key.
+    """
+    run_key = sha256_text(canonical_json(
+        [key, recipe.to_json(), seed, data.manifest.digest, budget.epochs, budget.device_s, evaluations]
+    ))
+    with isolated(f"{seed}/network"):
+        net = build().to(device, memory_format=torch.channels_last)
+        train, val = (Batches(s, data.manifest.mean, data.manifest.std, device) for s in (data.train, data.val))
+        saved = Checkpoint.load(checkpoint, run_key) if checkpoint is not None else None
+        if saved is None:
+            saved = _fresh(net, train, recipe, budget, precision_cache, run_key)
+        run = _Run(net, train, val, recipe, seed, saved)
+        return run.to_the_end(evaluations, checkpoint, go_on)
+
+
+def _fresh(
+    net: nn.Module, train: Batches, recipe: Recipe, budget: TrainBudget, cache: Path | None, key: str
+) -> Checkpoint:
+    images, labels = next(train.epoch(0, recipe, seed=0))
+    autocast = autocast_dtype(net, images, labels, recipe, cache)
+    step_s = 0.0 if budget.device_s is None else seconds_per_step(net, images, labels, autocast, steps=6)
+    state = {name: tensor.detach().clone() for name, tensor in net.state_dict().items()}
+    return Checkpoint(
+        key=key, step=0, total_steps=budget.steps(train.steps_per_epoch(recipe), step_s),
+        autocast="fp32" if autocast is None else "bf16", net=state, average=state, optimiser={},
+        rng=torch.get_rng_state(), history=[], best=state, best_accuracy=-1.0, best_epoch=0.0, device_s=0.0,
+    )
+
+
+class _Run:
+    """The moving parts of a training between two checkpoints."""
+
+    def __init__(
+        self, net: nn.Module, train: Batches, val: Batches, recipe: Recipe, seed: int, saved: Checkpoint
+    ) -> None:
+        self.net, self.train, self.val, self.recipe, self.seed = net, train, val, recipe, seed
+        self.state = saved
+        self.autocast = torch.bfloat16 if saved.autocast == "bf16" else None
+        net.load_state_dict(saved.net)
+        self.optimiser = make_optimiser(net, recipe)
+        set_learning_rate(self.optimiser, 1.0)
+        if saved.optimiser:
+            self.optimiser.load_state_dict(saved.optimiser)
+        self.ema = Ema(net, recipe.ema_decay)
+        self.ema.average.load_state_dict(saved.average)
+        torch.set_rng_state(saved.rng)
+        self.clock = DeviceClock(train.images.device, saved.device_s)
+
+    def to_the_end(self, evaluations: int | None, path: Path | None, go_on: Callable[[Row], bool]) -> Fitted:
+        state, per_epoch = self.state, self.train.steps_per_epoch(self.recipe)
+        count = evaluations or max(1, math.ceil(state.total_steps / per_epoch))
+        points = sorted({round(state.total_steps * (i + 1) / count) for i in range(count)} - {0})
+        loss_sum, loss_count = 0.0, 0
+        while state.step < state.total_steps:
+            epoch, offset = divmod(state.step, per_epoch)
+            for position, (images, labels) in enumerate(self.train.epoch(epoch, self.recipe, self.seed)):
+                if position < offset:
+                    continue
+                loss = self._step(images, labels)
+                loss_sum, loss_count = loss_sum + loss, loss_count + 1
+                state.step += 1
+                if not math.isfinite(loss):
+                    return self._outcome("diverged")
+                if state.step in points:
+                    row = self._evaluate(loss_sum / loss_count, per_epoch)
+                    loss_sum, loss_count = 0.0, 0
+                    if path is not None:
+                        self._capture()
+                        state.save(path)
+                    if not go_on(row):
+                        return self._outcome("stopped")
+                if state.step >= state.total_steps:
+                    break
+        return self._outcome("complete")
+
+    def _step(self, images: torch.Tensor, labels: torch.Tensor) -> float:
+        recipe = self.recipe
+        set_learning_rate(self.optimiser, learning_rate(1.0, self.state.step / self.state.total_steps, recipe.warmup))
+        with torch.autocast(images.device.type, self.autocast, enabled=self.autocast is not None):
+            logits = self.net(images)
+        loss = F.cross_entropy(logits.float(), labels, label_smoothing=recipe.label_smoothing)
+        self.optimiser.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.net.parameters(), recipe.clip_norm)
+        self.optimiser.step()
+        self.ema.update(self.net, self.state.step)
+        return float(loss.detach())
+
+    def _evaluate(self, loss: float, per_epoch: int) -> Row:
+        state = self.state
+        score = accuracy(self.ema.average, self.val, self.recipe, self.autocast)
+        state.device_s = self.clock.seconds()
+        rate = learning_rate(self.recipe.learning_rate, (state.step - 1) / state.total_steps, self.recipe.warmup)
+        row = {"epoch": state.step / per_epoch, "loss": loss, "val_accuracy": score, "lr": rate,
+               "device_s": state.device_s, "progress": state.step / state.total_steps}
+        state.history.append(row)
+        if score >= state.best_accuracy:
+            state.best_accuracy, state.best_epoch = score, row["epoch"]
+            state.best = copy.deepcopy(self.ema.average.state_dict())
+        return row
+
+    def _capture(self) -> None:
+        self.state.net = self.net.state_dict()
+        self.state.average = self.ema.average.state_dict()
+        self.state.optimiser = self.optimiser.state_dict()
+        self.state.rng = torch.get_rng_state()
+
+    def _outcome(self, ended: str) -> Fitted:
+        state = self.state
+        best = {name: tensor.detach().cpu() for name, tensor in state.best.items()}
+        return Fitted(best, max(state.best_accuracy, 0.0), state.best_epoch, state.history, self.clock.seconds(), ended)

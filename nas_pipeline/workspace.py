@@ -1,0 +1,73 @@
+"""A workspace: a folder with its own params.yaml in which the same pipeline runs, beside the main one.
+
+It is a DVC repository of its own under `.nas/work/` that shares the main one's cache, so that a stage done in
+one place is restored in the other. The code is reached through a symbolic link, which DVC hashes as the folder
+it stands for: an edit of the code makes the stages of every workspace stale.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from nas_pipeline.core.files import write_text
+from nas_pipeline.errors import ConfigError
+
+WORK = Path(".nas", "work")
+"""Where workspaces live, relative to the repository."""
+
+_CODE = "nas_pipeline"
+_COPIED = ("dvc.yaml", ".dvcignore")
+_NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
+
+
+def prepare_workspace(repo: Path, name: str, params_text: str) -> Path:
+    """Create or update the workspace `name` and return its folder; a file that is right already is not touched.
+
+    Args:
+        repo: The folder that holds dvc.yaml, .dvc and the code.
+        name: Lower-case letters, digits and dashes.
+        params_text: Content of the workspace's params.yaml.
+
+    Raises:
+        ConfigError: The name cannot be a folder's, `repo` is not the repository, or something else is in the way.
+    """
+    if not _NAME.fullmatch(name):
+        raise ConfigError(f"workspace {name!r}: use lower-case letters, digits and dashes only")
+    repo = repo.resolve()
+    missing = [part for part in (*_COPIED, ".dvc", _CODE) if not (repo / part).exists()]
+    if missing:
+        raise ConfigError(f"{repo} is not the pipeline's repository: {', '.join(missing)} not found; run from its root")
+    folder = repo / WORK / name
+    texts = {file: (repo / file).read_text(encoding="utf-8") for file in _COPIED}
+    texts |= {"params.yaml": params_text, ".dvc/config": _dvc_config(repo, folder)}
+    for file, text in texts.items():
+        _write_if_changed(folder / file, text)
+    _link(folder / _CODE, repo / _CODE)
+    return folder
+
+
+def _dvc_config(repo: Path, folder: Path) -> str:
+    # DVC reads a relative cache folder from where the config file lies, so a moved repository stays whole.
+    cache = os.path.relpath(repo / ".dvc" / "cache", folder / ".dvc")
+    return (
+        "[core]\n    no_scm = true\n    analytics = false\n    check_update = false\n    autostage = false\n"
+        f"[cache]\n    dir = {cache}\n"
+    )
+
+
+def _write_if_changed(path: Path, text: str) -> None:
+    if not path.is_file() or path.read_text(encoding="utf-8") != text:
+        write_text(path, text)
+
+
+def _link(path: Path, to: Path) -> None:
+    target = os.path.relpath(to, path.parent)
+    if path.is_symlink():
+        if str(path.readlink()) == target:
+            return
+        path.unlink()
+    elif path.exists():
+        raise ConfigError(f"{path} is in the way: a link to the code belongs there; move it away")
+    path.symlink_to(target, target_is_directory=True)

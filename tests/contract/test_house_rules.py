@@ -1,0 +1,85 @@
+"""The architecture as a test: one door per heavy dependency, small files, nothing where it must not be."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+REPO = Path(__file__).parents[2]
+SOURCES = sorted([*REPO.glob("nas_pipeline/**/*.py"), *REPO.glob("flows/**/*.py"), *REPO.glob("edge_agent/**/*.py")])
+
+DOORS = {
+    "prefect": ["flows/"],
+    "mlflow": ["nas_pipeline/registry/"],
+    "optuna": ["nas_pipeline/search/", "nas_pipeline/report/"],
+    "great_expectations": ["nas_pipeline/data/expectations.py"],
+    "onnx": ["nas_pipeline/export/"],
+    "onnxscript": ["nas_pipeline/export/"],
+    "onnxruntime": ["nas_pipeline/export/", "nas_pipeline/latency/"],
+    "dvc": ["flows/"],
+    "typer": ["nas_pipeline/cli.py"],
+    "tuf": ["nas_pipeline/fleet/", "edge_agent/"],
+    "nas_pipeline.data.test_split": ["nas_pipeline/train/retrain.py", "nas_pipeline/steps/retrain.py"],
+}
+
+
+def imported_modules(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            yield node.module
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_each_heavy_dependency_has_one_door(door: str) -> None:
+    intruders = [
+        f"{path.relative_to(REPO)} imports {module}"
+        for path in SOURCES
+        for module in imported_modules(path)
+        if (module == door or module.startswith(door + "."))
+        and not any(str(path.relative_to(REPO)).startswith(allowed) for allowed in DOORS[door])
+    ]
+    assert not intruders
+
+
+def test_the_door_test_sees_imports() -> None:
+    seen = {module for path in SOURCES for module in imported_modules(path)}
+    assert {"prefect", "mlflow", "optuna", "onnxruntime", "nas_pipeline.data.test_split"} <= seen
+
+
+def test_only_retraining_reads_the_test_split() -> None:
+    callers = [
+        str(path.relative_to(REPO))
+        for path in SOURCES
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call) and getattr(node.func, "id", getattr(node.func, "attr", "")) == "read_test"
+    ]
+    assert callers == ["nas_pipeline/train/retrain.py"]
+
+
+def test_no_source_file_needs_more_than_300_lines() -> None:
+    long = {str(path.relative_to(REPO)): len(path.read_text().splitlines()) for path in SOURCES}
+    assert not {name: lines for name, lines in long.items() if lines > 300}
+
+
+def test_the_mlflow_folder_is_no_package() -> None:
+    assert not list((REPO / "mlflow").glob("**/*.py"))
+
+
+def test_file_names_say_what_is_inside() -> None:
+    banned = {"utils", "util", "helpers", "helper", "common", "misc", "manager"}
+    assert not [path for path in SOURCES if path.stem in banned]
+
+
+def test_nothing_prints_but_the_command_line() -> None:
+    printing = [
+        str(path.relative_to(REPO))
+        for path in SOURCES
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "print"
+    ]
+    assert not printing

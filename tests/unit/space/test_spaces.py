@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from nas_pipeline.core.records import InputSpec
+from nas_pipeline.errors import ConfigError, SpaceError
+from nas_pipeline.space import SPACES
+from nas_pipeline.space.choosers import replay, sample
+from nas_pipeline.space.flexible_cnn import ConvBlock, FlexibleCnnPlan, FlexibleCnnSpace
+from nas_pipeline.space.mbconv import MBConvSpace
+from nas_pipeline.space.ops import DepthwiseSeparable, InvertedResidual, ResidualBlock
+from nas_pipeline.space.residual import ResidualPlan, ResidualSpace, ResidualStage
+
+SPEC = InputSpec(1, 28, 28, 10)
+
+
+def kinds(net: nn.Module, kind: type[nn.Module]) -> list[Any]:
+    return [module for module in net.modules() if isinstance(module, kind)]
+
+
+def last_map(net: nn.Module, side: int) -> tuple[int, int]:
+    with torch.no_grad():
+        features = net.get_submodule("features")(torch.randn(1, 1, side, side))
+    return int(features.shape[2]), int(features.shape[3])
+
+
+@pytest.mark.parametrize("transition", ["stride", "pool"])
+def test_both_transitions_give_equal_maps(transition: str) -> None:
+    stages = (ResidualStage(16, transition, 0, False),) * 3
+    net = ResidualSpace().build(ResidualPlan(16, 1, stages, "avg"), SPEC)
+    assert last_map(net, 28) == (4, 4)
+    assert len(kinds(net, nn.MaxPool2d)) == (3 if transition == "pool" else 0)
+
+
+def test_residual_blocks_and_their_excitation() -> None:
+    stages = (ResidualStage(16, "stride", 2, False), ResidualStage(24, "pool", 1, True))
+    net = ResidualSpace(zero_init=True).build(ResidualPlan(16, 2, stages, "max"), SPEC)
+    blocks = kinds(net, ResidualBlock)
+    assert [len(block.body) for block in blocks] == [2, 2, 3]
+    assert all(not block.body[1][1].weight.any() for block in blocks)
+    assert net.get_submodule("pool").kind == "max"
+
+
+def test_excitation_of_a_stage_without_blocks_is_no_decision() -> None:
+    space = ResidualSpace(blocks=[0])
+    names = [name for name, _ in sample(space, random.Random(0)).genes]
+    assert not [name for name in names if "excitation" in name]
+
+
+def test_plain_blocks_pool_down_to_one_pixel_and_no_further() -> None:
+    blocks = (ConvBlock(16, 3, True, "max"), ConvBlock(16, 5, False, "avg")) * 2 + (ConvBlock(16, 3, False, "max"),)
+    net = FlexibleCnnSpace().build(FlexibleCnnPlan(blocks, 0.3), InputSpec(1, 9, 9, 3))
+    assert last_map(net, 9) == (1, 1)
+    assert len(kinds(net, nn.MaxPool2d) + kinds(net, nn.AvgPool2d)) == 4
+    assert len(kinds(net, nn.BatchNorm2d)) == 2
+    assert [module.p for module in kinds(net, nn.Dropout)] == [0.3]
+
+
+def test_dropouts_are_floats_whatever_yaml_says() -> None:
+    assert sample(FlexibleCnnSpace(dropouts=[0]), random.Random(0)).genes[-1] == ("dropout", 0.0)
+    assert isinstance(sample(FlexibleCnnSpace(dropouts=[0]), random.Random(0)).genes[-1][1], float)
+
+
+def test_only_later_blocks_of_a_mobile_stage_have_an_identity() -> None:
+    space = MBConvSpace(max_width=48, stages=[3], depths=[3], skips=[True])
+    net = space.build(replay(space, sample(space, random.Random(0))), SPEC)
+    assert [block.skip for block in kinds(net, InvertedResidual)] == [False, True, True] * 3
+    space = MBConvSpace(skips=[False])
+    net = space.build(replay(space, sample(space, random.Random(0))), SPEC)
+    assert not any(block.skip for block in kinds(net, InvertedResidual))
+
+
+def test_the_skip_is_no_decision_where_there_is_one_block() -> None:
+    names = [name for name, _ in sample(MBConvSpace(depths=[1]), random.Random(0)).genes]
+    assert not [name for name in names if name.endswith("skip")]
+
+
+def test_an_operation_of_the_table_is_searched_by_naming_it() -> None:
+    space = MBConvSpace(operations=["depthwise_separable", "residual"])
+    genotype = sample(space, random.Random(1))
+    net = space.build(replay(space, genotype), SPEC)
+    assert kinds(net, DepthwiseSeparable)
+    assert kinds(net, ResidualBlock)
+    assert not [name for name, _ in genotype.genes if name.endswith("expansion")]
+    kernels = [name for name, _ in genotype.genes if name.endswith("kernel")]
+    assert len(kernels) == sum(value == "depthwise_separable" for _, value in genotype.genes)
+
+
+def test_a_mobile_network_never_shrinks_under_two_pixels() -> None:
+    space = MBConvSpace(stages=[4], stem_strides=[2])
+    net = space.build(replay(space, sample(space, random.Random(0))), SPEC)
+    assert last_map(net, 28) == (2, 2)
+
+
+@pytest.mark.parametrize("name", ["residual", "mbconv", "flexible_cnn"])
+def test_members_of_a_narrowed_space_are_members_of_the_full_one(name: str) -> None:
+    narrow = SPACES.make(name, {"max_width": 48})
+    for seed in range(5):
+        genotype = sample(narrow, random.Random(seed))
+        assert replay(SPACES.make(name), genotype) == replay(narrow, genotype)
+        assert all(value <= 48 for gene, value in genotype.genes if gene.endswith(("width", "channels"))
+                   and gene != "head.width" and isinstance(value, int))
+
+
+def test_members_of_a_wider_space_are_not() -> None:
+    wide = FlexibleCnnSpace(max_width=200, channels=[200])
+    with pytest.raises(SpaceError, match=r"'block1.channels' holds 200, .* offers 16, 24, 32, 48, 64, 96"):
+        replay(FlexibleCnnSpace(), sample(wide, random.Random(0)))
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("residual", {"max_width": 8}, r"max_width = 8 leaves no width of \[16, 24, 32, 48\]; it must be at least 16"),
+        ("residual", {"stages": [4]}, r"'stages' holds \[4\]; give whole numbers from 1 to 3"),
+        ("residual", {"blocks": []}, r"'blocks' leaves nothing to choose from"),
+        ("mbconv", {"kernels": 3}, r"'kernels' must be a list, got 3; write \[3\]"),
+        ("mbconv", {"kernels": [3, 3]}, r"'kernels' lists a value twice"),
+        ("mbconv", {"stages": []}, r"'stages' leaves nothing"),
+        ("flexible_cnn", {"pools": "max"}, r"'pools' must be a list"),
+        ("flexible_cnn", {"kernel": [3]}, r"no option 'kernel' \(did you mean 'kernels'\?\)"),
+    ],
+)
+def test_wrong_options_are_named(name: str, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        SPACES.make(name, options)
+
+
+def test_ids_are_pinned() -> None:
+    """An id is the key of studies and files: if one of these changes, so must the version of its space."""
+    ids = {name: sample(SPACES.make(name), random.Random("pin")).id for name in ("mbconv", "flexible_cnn", "residual")}
+    assert ids == {
+        "mbconv": "738ebac6c65c", "flexible_cnn": "7fcbf720bd8f", "residual": "2cd42cc0cab1",
+    }

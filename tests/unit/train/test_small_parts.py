@@ -1,0 +1,137 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from nas_pipeline.errors import ConfigError
+from nas_pipeline.train.accuracy import FlipAveraged, finished
+from nas_pipeline.train.budget import TrainBudget
+from nas_pipeline.train.ema import Ema
+from nas_pipeline.train.optimiser import OPTIMISERS, make_optimiser, set_learning_rate
+from nas_pipeline.train.precision import kind_of
+from nas_pipeline.train.randomness import generator, isolated, seed_of
+from nas_pipeline.train.recipe import Recipe
+from nas_pipeline.train.schedule import learning_rate
+
+
+def test_the_rate_climbs_then_falls_to_zero() -> None:
+    rates = [learning_rate(0.1, step / 1000, 0.2) for step in range(1000)]
+    peak = max(range(1000), key=lambda step: rates[step])
+    assert 199 <= peak <= 201
+    assert rates[peak] == pytest.approx(0.1)
+    assert rates[0] > 0
+    assert rates[-1] < 1e-5
+    assert all(a <= b for a, b in zip(rates[:200], rates[1:200], strict=False))
+    assert all(a >= b for a, b in zip(rates[201:], rates[202:], strict=False))
+
+
+def test_no_warmup_starts_at_the_peak() -> None:
+    assert learning_rate(0.1, 0.0, 0.0) == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize(("budget", "steps"), [
+    (TrainBudget(epochs=2), 200), (TrainBudget(epochs=0.255), 26), (TrainBudget(epochs=0.001), 1),
+    (TrainBudget(device_s=112), 1000), (TrainBudget(device_s=0.01), 1),
+])
+def test_budgets_become_steps(budget: TrainBudget, steps: int) -> None:
+    assert budget.steps(steps_per_epoch=100, seconds_per_step=0.1) == pytest.approx(steps, abs=1)
+
+
+@pytest.mark.parametrize("given", [{}, {"epochs": 1, "device_s": 1}, {"epochs": -1}, {"device_s": 0}])
+def test_a_budget_is_exactly_one_positive_number(given: dict) -> None:
+    with pytest.raises(ConfigError):
+        TrainBudget(**given)
+
+
+def test_the_average_follows_parameters_and_statistics() -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2))
+    ema = Ema(net, decay=0.5)
+    start = net[0].weight.detach().clone()
+    with torch.no_grad():
+        net[0].weight.add_(1.0)
+    net.train()(torch.randn(8, 3))
+    ema.update(net, step=100)
+    assert torch.allclose(ema.average[0].weight, start + 0.5)
+    assert torch.allclose(ema.average[1].running_mean, net[1].running_mean / 2)
+    assert int(ema.average[1].num_batches_tracked) == 1
+    assert not any(p.requires_grad for p in ema.average.parameters())
+
+
+def test_without_decay_the_average_is_the_network() -> None:
+    net = nn.Linear(3, 2)
+    ema = Ema(net, decay=0.0)
+    with torch.no_grad():
+        net.weight.add_(1.0)
+    ema.update(net, step=5)
+    assert torch.equal(ema.average.weight, net.weight)
+
+
+@pytest.mark.parametrize("name", OPTIMISERS)
+def test_every_optimiser_learns_a_line_and_decays_weights_only(name: str) -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(2, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 16, 1))
+    optimiser = make_optimiser(net, Recipe(optimiser=name, learning_rate=0.02))
+    decays = {
+        id(p): group.get("weight_decay", 0.0) for group in optimiser.param_groups for p in group["params"]
+    }
+    assert set(decays) == {id(p) for p in net.parameters()}
+    assert all(decays[id(p)] == 0.0 for p in net.parameters() if p.ndim == 1)
+    images = torch.randn(64, 2, 4, 4)
+    target = images.mean((1, 2, 3)).sign()[:, None]
+    losses = []
+    for _ in range(60):
+        loss = nn.functional.mse_loss(net(images), target)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        losses.append(float(loss.detach()))
+    assert losses[-1] < 0.3 * losses[0]
+
+
+def test_rates_are_set_relative_to_each_groups_peak() -> None:
+    net = nn.Linear(3, 2)
+    optimiser = torch.optim.SGD([{"params": [net.weight], "lr": 0.4}, {"params": [net.bias], "lr": 0.1}])
+    for factor in (0.5, 0.25):
+        set_learning_rate(optimiser, factor)
+        assert [group["lr"] for group in optimiser.param_groups] == pytest.approx([0.4 * factor, 0.1 * factor])
+
+
+def test_streams_come_from_names() -> None:
+    assert torch.equal(torch.rand(3, generator=generator("a")), torch.rand(3, generator=generator("a")))
+    assert seed_of("a") != seed_of("b")
+    torch.manual_seed(1)
+    expected = torch.rand(1)
+    torch.manual_seed(1)
+    with isolated("inside"):
+        inside = torch.rand(1)
+    assert torch.equal(torch.rand(1), expected)
+    assert not torch.equal(inside, expected)
+
+
+def test_the_finished_network_is_blind_to_mirroring() -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 36, 3)).eval()
+    x = torch.randn(5, 1, 8, 8)
+    averaged = FlipAveraged(net)
+    assert torch.allclose(averaged(x), averaged(x.flip(3)), atol=1e-6)
+    assert torch.allclose(averaged(x), (net(x) + net(x.flip(3))) / 2, atol=1e-6)
+    assert finished(net, Recipe(flip_average=False)) is net
+
+
+@pytest.mark.parametrize(("net", "kind"), [
+    (nn.Conv2d(8, 8, 3, groups=8), "depthwise"), (nn.Conv2d(8, 8, 3), "dense"), (nn.Conv2d(8, 8, 3, groups=2), "dense"),
+    (nn.Conv2d(1, 8, 3), "dense"),
+])
+def test_kind_of_network(net: nn.Module, kind: str) -> None:
+    assert kind_of(nn.Sequential(net)) == kind
+
+
+@pytest.mark.parametrize("wrong", [
+    {"batch_size": 1}, {"learning_rate": 0}, {"warmup": 1.0}, {"label_smoothing": -0.1}, {"ema_decay": 1.0},
+    {"flip": False, "flip_average": True}, {"shift": -1},
+])
+def test_a_senseless_recipe_is_refused(wrong: dict) -> None:
+    with pytest.raises(ConfigError, match="recipe: "):
+        Recipe(**wrong)
