@@ -1,1 +1,1 @@
-"""WHEN: thin Prefect flows over the stages. No logic of the product lives here, and prefect is imported nowhere else."""
+"""WHEN: thin Prefect over the stages. No logic of the product lives here; prefect is imported nowhere else."""

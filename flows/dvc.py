@@ -23,6 +23,7 @@ _BUSY = ("it is being blocked by", "Unable to acquire lock")
 _CHATTER = (
     "Running stage", "> nas run", "Updating lock file", "Generating lock file", "To track the changes with git",
     "git add ", "To enable auto staging", "dvc config core.autostage", "Use `dvc push`", "ERROR: failed to reproduce",
+    "Stage '", "Data and pipelines are up to date",
 )
 _LAST_LINES = 8
 _PATIENCE_S = 10.0
@@ -50,15 +51,16 @@ def changed_stages(root: Path, *stages: str) -> set[str]:
         ConfigError: dvc.yaml or params.yaml cannot be read.
         StageBusy: Another process holds DVC's lock.
     """
+    # A bare name would mean a stage of the dvc.yaml in the current folder, whatever repository is open.
+    addresses = [f"{root.resolve() / 'dvc.yaml'}:{stage}" for stage in stages]
     with _repo(root) as repo:
-        return set(repo.status(targets=list(stages) or None))
+        return {address.rpartition(":")[2] for address in repo.status(targets=addresses or None)}
 
 
 def reproduce(root: Path, stage: str, on_line: Callable[[str], None]) -> None:
     """Run or restore one stage with `dvc repro`, whose upstream stages are taken as they are.
 
-    Args:
-        on_line: Gets every line that the stage writes, without DVC's own.
+    `on_line` gets every line that the stage writes, without DVC's own.
 
     Raises:
         NasError: The error that the stage left in its error.json, or one with its last words.

@@ -1,4 +1,4 @@
-"""Sets what Prefect, DVC and MLflow read from the environment. Called before prefect is imported; imports none of them."""
+"""Sets what Prefect, DVC and MLflow read from the environment; called before they are imported, imports none."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SILENT = {
 """Nothing phones home, whatever the user's environment says."""
 
 _DEFAULTS = {
-    "PREFECT_LOGGING_LEVEL": "WARNING",  # its own line per task and per state: ours are shorter
+    "PREFECT_LOGGING_LEVEL": "CRITICAL",  # its lines per task and state, refusals among the errors: ours are shorter
     "PREFECT_LOGGING_EXTRA_LOGGERS": "flows",  # our lines go to the server too
     "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
     "PREFECT_CLI_COLORS": "false",

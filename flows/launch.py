@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import atexit
+import contextlib
 import logging
 import os
 import signal
@@ -46,12 +47,15 @@ def _launch(root: Path, publish_only: bool) -> int:
     if not os.environ.get("PREFECT_API_URL"):
         server = EmbeddedServer(Path(os.environ["PREFECT_HOME"]))
         os.environ["PREFECT_API_URL"] = server.url
-        atexit.register(server.stop)  # before prefect registers its own: so after prefect has sent its last events
+        atexit.register(server.let_go)  # before prefect registers its own: so after prefect has sent its last events
 
     from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
     from flows.pipeline import pipeline
+    from nas_pipeline.registry.connection import tracking
 
+    with contextlib.suppress(NasError), tracking(root):
+        pass  # MLflow loads its database code, or makes its database: seconds in which the server boots
     if server is not None:
         server.wait()
     # Joining the heartbeat's thread costs up to a second, and nobody watches a flow that lives in this process.
@@ -67,7 +71,8 @@ def _exit_code(state: Any) -> int:
     if isinstance(error, NasError):
         logger.error("%s: %s", str(state.name).lower(), error)
         return error.exit_code
-    logger.error("%s: %s", str(state.name).lower(), state.message)
+    logger.error("%s: %s", str(state.name).lower(), state.message,
+                 exc_info=error if isinstance(error, Exception) else None)
     return 1
 
 

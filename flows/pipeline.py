@@ -75,22 +75,21 @@ def _run_stage(root: str, stage: str, outcome: Outcome) -> None:
     word = "cached" if state.name == CACHED else "ran" if state.is_completed() else str(state.name).lower()
     outcome.stages[stage] = {"state": word, "wall_s": round(wall_s, 2)}
     logger.info("%s %s, %.1f s", stage, word, wall_s)
-    _raise_if_failed(state)
+    _value(state)
 
 
 def _publish(root: str, targets: list[str], outcome: Outcome, *, needed: bool) -> None:
     state = publish_task(root, targets, return_state=True)
     try:
-        _raise_if_failed(state)
+        published = _value(state)
     except Transient as error:
         if needed:
             raise
         outcome.unpublished = str(error)
         logger.warning("not published: %s", error)
         return
-    outcome.published = state.result()
-    assert outcome.published is not None
-    logger.info("MLflow: %s, run %s", outcome.published["experiment"], outcome.published["run_id"])
+    outcome.published = published
+    logger.info("MLflow: %s, run %s", published["experiment"], published["run_id"])
 
 
 def _register(root: str, target: str, outcome: Outcome) -> None:
@@ -104,16 +103,17 @@ def _register(root: str, target: str, outcome: Outcome) -> None:
         row["refusal"] = state.message
         logger.info("refused: %s", state.message)
         return
-    _raise_if_failed(state)
-    registered = state.result()
+    registered = _value(state)
     row["registered"], row["model"] = registered["version"], registered["model"]
     logger.info("registered %s version %s as candidate", registered["model"], registered["version"])
 
 
-def _raise_if_failed(state: State[Any]) -> None:
-    if not state.is_completed():
-        error = state.result(raise_on_failure=False)
-        raise error if isinstance(error, Exception) else NasError(state.message or str(state))
+def _value(state: State[Any]) -> Any:
+    """What a task's state holds; its error is raised."""
+    value: Any = state.result(raise_on_failure=False)
+    if state.is_completed():
+        return value
+    raise value if isinstance(value, Exception) else NasError(state.message or str(state))
 
 
 def _show(outcome: Outcome) -> None:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import uvicorn
 
 _STARTUP_TIMEOUT_S = 120
-_RECORDING_S = 0.5
+_RECORDING_S = 1.0
 """The server records a task's events one by one, a few milliseconds each, from a queue that nobody can ask about."""
 _STOP_TIMEOUT_S = 10
 _CHILD = {
@@ -73,11 +73,15 @@ class EmbeddedServer:
                 f"Prefect's server did not start ({error}): see {self.log}; `dvc repro` runs the stages without Prefect"
             ) from error
 
-    def stop(self) -> None:
-        """Let the server record what it has received and end."""
+    def let_go(self) -> None:
+        """Close the pipe: the server records what it has received, which takes it two seconds, and ends by itself."""
         assert self._process.stdin is not None
         with contextlib.suppress(OSError):
             self._process.stdin.close()
+
+    def stop(self) -> None:
+        """Let go, and wait until the server has ended."""
+        self.let_go()
         try:
             self._process.wait(_STOP_TIMEOUT_S)
         except subprocess.TimeoutExpired:

@@ -1,4 +1,4 @@
-"""The pipeline's tasks. A task answers with a state: Completed, Cached, Refused or Failed; only Transient is retried."""
+"""The pipeline's tasks. Each answers with a state: Completed, Cached, Refused or Failed; only Transient is retried."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from prefect import task
+from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.context import FlowRunContext
 from prefect.states import Completed, Failed
@@ -36,8 +37,8 @@ def failed(error: NasError) -> State[Any]:
 
 
 @task(
-    name="stage", task_run_name="{stage}", retries=2, retry_delay_seconds=[5, 30], retry_condition_fn=is_transient,
-    persist_result=False, cache_policy=None,
+    name="stage", task_run_name="{stage}", retries=2, retry_delay_seconds=[5.0, 30.0], retry_condition_fn=is_transient,
+    persist_result=False, cache_policy=NO_CACHE,
 )
 def run_stage_task(root: str, stage: str) -> State[Any]:
     """Bring one stage up to date through DVC: run it, or restore it, or see that nothing changed (state Cached)."""
@@ -53,11 +54,11 @@ def run_stage_task(root: str, stage: str) -> State[Any]:
 
 
 @task(
-    name="publish", retries=2, retry_delay_seconds=[1, 3], retry_condition_fn=is_transient, persist_result=False,
-    cache_policy=None,
+    name="publish", retries=2, retry_delay_seconds=[1.0, 3.0], retry_condition_fn=is_transient, persist_result=False,
+    cache_policy=NO_CACHE,
 )
 def publish_task(root: str, targets: list[str]) -> State[Any]:
-    """Replay the artefacts into MLflow; the state holds what `Published.to_json` gives, and is Cached if it was there."""
+    """Replay the artefacts into MLflow; the state holds what `Published.to_json` gives, Cached if it was there."""
     folder = Path(root)
     context = FlowRunContext.get()
     flow_run_id = str(context.flow_run.id) if context and context.flow_run else None
@@ -70,8 +71,8 @@ def publish_task(root: str, targets: list[str]) -> State[Any]:
 
 
 @task(
-    name="register", task_run_name="register@{target}", retries=2, retry_delay_seconds=[1, 3],
-    retry_condition_fn=is_transient, persist_result=False, cache_policy=None,
+    name="register", task_run_name="register@{target}", retries=2, retry_delay_seconds=[1.0, 3.0],
+    retry_condition_fn=is_transient, persist_result=False, cache_policy=NO_CACHE,
 )
 def register_task(root: str, target: str, published: dict[str, Any]) -> State[Any]:
     """Register one target; the state holds what `Registered.to_json` gives, or is Refused."""

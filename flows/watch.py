@@ -8,6 +8,7 @@ import logging
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 from uuid import UUID
 
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
@@ -52,7 +53,7 @@ def _watch(path: Path, key: str, over: threading.Event) -> None:
             seen = written
             percent, message = _reading(path)
             if artifact is None:
-                artifact = create_progress_artifact(percent, key=key, description=message)
+                artifact = cast(UUID, create_progress_artifact(percent, key=key, description=message))
             else:
                 update_progress_artifact(artifact, percent, description=message)
         except FileNotFoundError:

@@ -135,7 +135,7 @@ def space(
 
     member = SPACES.make(name)
     spec = InputSpec(channels, size, size, classes)
-    found = {"name": name, "version": member.version, "size": size_of(member), "input": _plain(spec),
+    found: dict[str, Any] = {"name": name, "version": member.version, "size": size_of(member), "input": _plain(spec),
              "samples": samples, **sample_costs(member, spec, samples, seed)}
     if as_json:
         _print_json(found)

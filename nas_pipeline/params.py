@@ -137,7 +137,7 @@ class Export(Section):
 
     max_int8_drop: Share = 0.005
     min_agreement: Share = 0.99
-    calibration: Literal["minmax", "percentile", "entropy"] = "minmax"
+    calibration: Literal["minmax", "percentile"] = "minmax"
 
 
 class Verify(Section):
@@ -269,5 +269,5 @@ def _explain(item: dict[str, Any], value: Any) -> str:
 
 
 def _known_keys() -> list[str]:
-    models = [Params, *Section.__subclasses__()]
+    models: list[type[Section]] = [Params, *Section.__subclasses__()]
     return sorted({name for model in models for name in model.model_fields})

@@ -1,4 +1,4 @@
-"""STAGES: the table of stages, and how one is run. The edges stand in dvc.yaml; a contract test holds the two together."""
+"""STAGES: the table of stages, and how one is run. dvc.yaml states the edges; a contract test holds them together."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def _resolve(name: str, root: Path, folder: Path, say: Callable[[str], None]) ->
     stage, params = STAGES[kind], load_params(root)
     if stage.per_target != bool(target):
         known = ", ".join(f"{kind}@{each}" for each in params.targets)
-        raise ConfigError(f"stage {kind} runs per target: {known}" if stage.per_target else f"stage {kind} has no targets")
+        raise ConfigError(f"stage {kind} {f'runs per target: {known}' if stage.per_target else 'has no targets'}")
     if target and target not in params.targets:
         raise ConfigError(f"unknown target {target!r}; params.yaml has: {', '.join(params.targets)}")
     missing = [path for path in stage.reads if not (root / path.format(target=target)).exists()]

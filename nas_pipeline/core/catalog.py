@@ -58,7 +58,8 @@ class Catalog(Mapping[str, Callable[..., T]], Generic[T]):
         for key in options:
             if key not in own:
                 raise ConfigError(
-                    f"{self.kind} {name!r} has no option {key!r}{_nearest(key, own)}; it has: {', '.join(own) or 'none'}"
+                    f"{self.kind} {name!r} has no option {key!r}{_nearest(key, own)}; "
+                    f"it has: {', '.join(own) or 'none'}"
                 )
         missing = [
             key for key, parameter in accepted.items()

@@ -49,6 +49,8 @@ class Genotype:
         """
         if not isinstance(value, Mapping) or not {"space", "version", "genes"} <= set(value):
             raise SpaceError(f"not a genotype: expected the keys space, version and genes, got {value!r:.200}")
+        if not isinstance(value["genes"], list | tuple):
+            raise SpaceError(f"not a genotype: genes must be a list of pairs, got {value['genes']!r:.100}")
         genes: list[tuple[str, Gene]] = []
         for item in value["genes"]:
             if not isinstance(item, list | tuple) or len(item) != 2 or not isinstance(item[0], str):

@@ -49,6 +49,15 @@ def load_search_data(folder: Path) -> SearchData:
     return SearchData(manifest, read_shard(folder, "train", manifest), read_shard(folder, "val", manifest))
 
 
+def load_val(folder: Path) -> Split:
+    """Images that choose, and nothing else.
+
+    Raises:
+        DataError: The shard is missing or is not what ingest wrote.
+    """
+    return read_shard(folder, "val", load_manifest(folder))
+
+
 def load_calib(folder: Path) -> Split:
     """Images for the ranges of INT8 quantisation: neither trained on nor used for a choice.
 

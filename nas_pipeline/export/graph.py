@@ -36,7 +36,8 @@ def check(model: onnx.ModelProto) -> None:
     """Refuse what is not a valid, self-contained model.
 
     Raises:
-        ExportError: A tensor lies in another file, an operator is not of the ONNX standard, or the ONNX checker (with shape inference) objects.
+        ExportError: A tensor lies in another file, an operator is not of the ONNX standard, or the ONNX checker
+            (with shape inference) objects.
     """
     outside = [tensor.name for tensor in _tensors(model.graph) if tensor.external_data or tensor.data_location]
     if outside:

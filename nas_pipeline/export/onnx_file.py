@@ -50,7 +50,8 @@ def inference_twin(net: nn.Module) -> nn.Module:
     """A copy of `net` in the form that ships: eval mode, float32, CPU, contiguous layout."""
     twin = copy.deepcopy(net).cpu().float().eval()
     for tensor in (*twin.parameters(), *twin.buffers()):
-        tensor.data = tensor.data.contiguous()
+        # Not contiguous(): it leaves a weight with one input channel in channels_last, which shows in the graph.
+        tensor.data = tensor.data.clone(memory_format=torch.contiguous_format)
     return twin
 
 

@@ -67,7 +67,8 @@ def measure(
         processes: At least 2, or there is no spread to judge.
         runs: Timed runs per process: long enough to live through more than one mood of a shared host.
         warmup: Runs before them that do not count.
-        max_spread: On two busy shared cores small networks spread by 0.06 to 0.27 at 1000 runs, by 0.6 at 200.
+        max_spread: Bound on the spread. On two busy shared cores small networks spread by 0.01 to 0.27 at 500 and
+            more runs, by up to 0.6 at 200.
         attempts: How often to try at most; the report's host says how many were made.
 
     Raises:

@@ -7,8 +7,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from matplotlib.figure import Figure
-
 Trial = Mapping[str, Any]
 
 _QUALITY = "val_accuracy"
@@ -65,6 +63,8 @@ def draw_front(trials: Sequence[Trial], winner: int | None, path: Path) -> bool:
     cost = cost_name(trials)
     if cost is None:
         return False
+    from matplotlib.figure import Figure  # half a second that an unchanged pipeline does not pay
+
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axes = figure.subplots()
     points = [trial for trial in trials if is_complete(trial) and cost in dict(numbers(trial))]

@@ -46,7 +46,9 @@ def gather(root: Path) -> Facts:
     try:
         return _gather(root)
     except FileNotFoundError as error:
-        raise DataError(f"there is no finished run in {root}: {error.filename} is missing; run `make pipeline`") from error
+        raise DataError(
+            f"there is no finished run in {root}: {error.filename} is missing; run `make pipeline`"
+        ) from error
 
 
 def _gather(root: Path) -> Facts:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from statistics import fmean
 
 from rich.console import Console
 from rich.table import Table
@@ -83,14 +84,15 @@ def _figure(value: float | str) -> str:
 def _cost_line(facts: Facts) -> str:
     search, retrain = facts.search["device_s"], sum(facts.result.device_s)
     hand = sum(sum(result.device_s) for result in facts.baselines.values())
-    best = max(facts.baselines.values(), key=lambda result: sum(result.test_accuracy) / len(result.seeds), default=None)
+    best = max(facts.baselines.values(), key=lambda result: fmean(result.test_accuracy), default=None)
     worth = ""
     if best is not None:
-        gain = 100 * (sum(facts.result.test_accuracy) / len(facts.result.seeds) - sum(best.test_accuracy) / len(best.seeds))
+        gain = 100 * (fmean(facts.result.test_accuracy) - fmean(best.test_accuracy))
         worth = f"; against the best hand-designed network: {gain:+.2f} points of test accuracy"
     wall = facts.last_run.get("wall_s")
-    return (f"Cost: search {facts.search['trials']:.0f} trials, {search:,.0f} device-seconds; retraining {retrain:,.0f}; "
-            f"hand-designed networks {hand:,.0f}" + (f"; wall {wall / 60:.1f} min" if wall else "") + worth)
+    return (f"Cost: search {facts.search['trials']:.0f} trials, {search:,.0f} device-seconds; "
+            f"retraining {retrain:,.0f}; hand-designed networks {hand:,.0f}"
+            + (f"; wall {wall / 60:.1f} min" if wall else "") + worth)
 
 
 def _where_to_look(root: Path) -> str:

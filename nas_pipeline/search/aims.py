@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from nas_pipeline.core.measures import Objective
+
+Goal = Literal["maximize", "minimize"]
 
 
 class Aim(Protocol):
     """Directions and values of a study."""
 
     @property
-    def directions(self) -> list[str]:
+    def directions(self) -> list[Goal]:
         """One of maximize, minimize per value."""
         ...
 
@@ -33,7 +35,7 @@ class Pareto:
     objectives: tuple[Objective, ...]
 
     @property
-    def directions(self) -> list[str]:
+    def directions(self) -> list[Goal]:
         """One per objective."""
         return [objective.goal for objective in self.objectives]
 
@@ -61,7 +63,7 @@ class WeightedCost:
     params_bound: float
 
     @property
-    def directions(self) -> list[str]:
+    def directions(self) -> list[Goal]:
         """One cost, to be minimised."""
         return ["minimize"]
 

@@ -37,7 +37,7 @@ def choose_winner(rows: Sequence[Row]) -> tuple[Row, str]:
             best = ranked[0]
             return best, (
                 f"highest validation accuracy ({100 * best['metrics']['val_accuracy']:.2f} %) of {len(ranked)} "
-                f"architectures within all bounds" + (f", after the finalists' longer training (rung {rung})" if rung else "")
+                "architectures within all bounds" + (", after the finalists' longer training" if rung else "")
             )
     raise SearchRefusal(f"none of {len(rows)} candidates meets the bounds: {_nearest_miss(rows)}")
 
@@ -49,10 +49,11 @@ def pareto_front(rows: Sequence[Row], objectives: Sequence[Objective]) -> list[R
         return [-row["metrics"][o.metric] if o.goal == "maximize" else row["metrics"][o.metric] for o in objectives]
 
     candidates = [(row, losses(row)) for row in rows if row["state"] == "complete"]
-    return [
-        row for row, mine in candidates
-        if not any(all(t <= m for t, m in zip(theirs, mine, strict=True)) and theirs != mine for _, theirs in candidates)
-    ]
+    return [row for row, mine in candidates if not any(_dominates(theirs, mine) for _, theirs in candidates)]
+
+
+def _dominates(one: list[float], other: list[float]) -> bool:
+    return one != other and all(a <= b for a, b in zip(one, other, strict=True))
 
 
 def _nearest_miss(rows: Sequence[Row]) -> str:
@@ -62,4 +63,5 @@ def _nearest_miss(rows: Sequence[Row]) -> str:
         return "no trial completed" + (f" ({'; '.join(reasons)})" if reasons else "")
     nearest = min(complete, key=lambda row: max(row["violations"].values()))
     excess = ", ".join(f"{name} by {100 * value:.1f} %" for name, value in nearest["violations"].items())
-    return f"the nearest one, {nearest['genotype_id']}, exceeds {excess}; loosen the target's bounds or enlarge the space"
+    return (f"the nearest one, {nearest['genotype_id']}, exceeds {excess}; loosen the target's bounds or enlarge "
+            "the space")

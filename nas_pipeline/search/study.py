@@ -7,9 +7,9 @@ import fcntl
 import logging
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import optuna
 import psutil
@@ -40,7 +40,7 @@ def open_storage(url: str) -> BaseStorage:
     return optuna.storages.RDBStorage(url)
 
 
-def open_study(url: str, name: str, directions: list[str]) -> optuna.Study:
+def open_study(url: str, name: str, directions: Sequence[Literal["maximize", "minimize"]]) -> optuna.Study:
     """The study of that name, made when it is new. The sampler is set anew for every trial."""
     return optuna.create_study(
         storage=open_storage(url), study_name=name, directions=directions, load_if_exists=True,
@@ -54,23 +54,30 @@ def identity() -> dict[str, Any]:
     return {"host": os.uname().nodename, "pid": this.pid, "started": this.create_time()}
 
 
-def is_alive(worker: dict[str, Any] | None) -> bool:
-    """Whether the worker that `identity` described still runs. Workers of other hosts count as alive."""
-    if worker is None:
-        return False
-    if worker["host"] != os.uname().nodename:
-        return True
-    try:
-        process = psutil.Process(worker["pid"])
-        return process.status() != psutil.STATUS_ZOMBIE and abs(process.create_time() - worker["started"]) < 1
-    except psutil.NoSuchProcess:
-        return False
-
-
 def orphans(study: optuna.Study) -> list[int]:
-    """Numbers of trials that were running when their worker died. The journal has no heartbeat: this is ours."""
-    running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-    return [trial.number for trial in running if not is_alive(trial.user_attrs.get("worker"))]
+    """Numbers of trials left running by workers that are gone. The journal has no heartbeat: this is ours.
+
+    Only the driver calls it, under its lock and before it starts workers. So a worker of this host that still lives
+    has lost its driver and is about to die: it is ended first. Trials of other hosts are left to them.
+    """
+    found = []
+    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+        worker = trial.user_attrs.get("worker")
+        if worker is None or worker["host"] == os.uname().nodename:
+            _end(worker)
+            found.append(trial.number)
+    return found
+
+
+def _end(worker: dict[str, Any] | None) -> None:
+    if worker is None:
+        return
+    with contextlib.suppress(psutil.NoSuchProcess):
+        process = psutil.Process(worker["pid"])
+        if abs(process.create_time() - worker["started"]) < 1:  # else the number went to another process
+            process.kill()
+            with contextlib.suppress(psutil.TimeoutExpired):
+                process.wait(10)
 
 
 @contextlib.contextmanager

@@ -8,7 +8,6 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-
 from nas_pipeline.core.files import read_json, sha256_file, write_json
 from nas_pipeline.core.protocols import Probe
 from nas_pipeline.core.records import TargetDevice, TrainResult

@@ -16,7 +16,7 @@ from torch import nn
 from nas_pipeline.core.catalog import Catalog
 from nas_pipeline.core.files import atomic_path, read_json, sha256_file, write_json
 from nas_pipeline.core.genotype import Genotype
-from nas_pipeline.core.records import InputSpec, TrainResult
+from nas_pipeline.core.records import InputSpec, Precision, TrainResult
 from nas_pipeline.data.loaders import load_calib, load_manifest, normalise
 from nas_pipeline.data.test_split import count_reads
 from nas_pipeline.space.baselines import BASELINES
@@ -54,12 +54,12 @@ def run_retrain(context: Context) -> None:
 
 def export_candidates(
     net: nn.Module, spec: InputSpec, opset: int, calib: Images, calibration: Any, folder: Path
-) -> dict[str, Path]:
+) -> dict[Precision, Path]:
     """The files that may ship: precision -> path. Equal inputs give equal bytes."""
     from nas_pipeline.export.int8 import quantize_int8
     from nas_pipeline.export.onnx_file import export_onnx
 
-    paths = {precision: folder / f"{precision}.onnx" for precision in ("fp32", "int8")}
+    paths: dict[Precision, Path] = {"fp32": folder / "fp32.onnx", "int8": folder / "int8.onnx"}
     export_onnx(net, spec, paths["fp32"], opset=opset)
     quantize_int8(paths["fp32"], paths["int8"], calib, calibration=calibration)
     return paths

@@ -22,7 +22,9 @@ from nas_pipeline.steps.context import Context
 
 logger = logging.getLogger(__name__)
 
-FRONT = (Objective("val_accuracy", "maximize"), Objective("latency_ms", "minimize"), Objective("size_bytes", "minimize"))
+FRONT = (
+    Objective("val_accuracy", "maximize"), Objective("latency_ms", "minimize"), Objective("size_bytes", "minimize"),
+)
 
 
 def run_search_stage(context: Context) -> None:

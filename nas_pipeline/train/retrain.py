@@ -29,7 +29,7 @@ from nas_pipeline.space.load import build_network
 from nas_pipeline.train.accuracy import accuracy, finished
 from nas_pipeline.train.batches import Batches
 from nas_pipeline.train.budget import TrainBudget
-from nas_pipeline.train.device import pick_device
+from nas_pipeline.train.device import on_device, pick_device
 from nas_pipeline.train.recipe import Recipe
 from nas_pipeline.train.trainer import Row, fit
 from nas_pipeline.train.workers import start_worker, stop_workers
@@ -223,7 +223,7 @@ def _result(entry: Entry, runs: Sequence[_Run], manifest: DatasetManifest, recip
     measured: list[dict[str, Any]] = []
     for run in runs:
         net.load_state_dict(load_file(run.weights))
-        net.to(device, memory_format=torch.channels_last)
+        on_device(net, device)
         outcome = read_json(run.done)
         # in fp32: that is what is exported
         measured.append({"val": accuracy(net, val, recipe), "test": accuracy(net, held_out, recipe), **outcome})

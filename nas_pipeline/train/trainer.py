@@ -22,7 +22,7 @@ from nas_pipeline.train.accuracy import accuracy
 from nas_pipeline.train.batches import Batches
 from nas_pipeline.train.budget import TrainBudget
 from nas_pipeline.train.checkpoint import Checkpoint
-from nas_pipeline.train.device import DeviceClock
+from nas_pipeline.train.device import DeviceClock, on_device
 from nas_pipeline.train.ema import Ema
 from nas_pipeline.train.optimiser import make_optimiser, set_learning_rate
 from nas_pipeline.train.precision import autocast_dtype, seconds_per_step
@@ -82,7 +82,7 @@ def fit(
         [key, recipe.to_json(), seed, data.manifest.digest, budget.epochs, budget.device_s, evaluations]
     ))
     with isolated(f"{seed}/network"):
-        net = build().to(device, memory_format=torch.channels_last)
+        net = on_device(build(), device)
         train, val = (Batches(s, data.manifest.mean, data.manifest.std, device) for s in (data.train, data.val))
         saved = Checkpoint.load(checkpoint, run_key) if checkpoint is not None else None
         if saved is None:
@@ -158,7 +158,7 @@ class _Run:
             logits = self.net(images)
         loss = F.cross_entropy(logits.float(), labels, label_smoothing=recipe.label_smoothing)
         self.optimiser.zero_grad()
-        loss.backward()
+        torch.autograd.backward(loss)
         nn.utils.clip_grad_norm_(self.net.parameters(), recipe.clip_norm)
         self.optimiser.step()
         self.ema.update(self.net, self.state.step)

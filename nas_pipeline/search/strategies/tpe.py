@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
+
+from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler, TPESampler
 
 from nas_pipeline.errors import ConfigError
@@ -18,6 +21,8 @@ class Tpe:
 
     def sampler(self, seed: int) -> BaseSampler:
         """A fresh sampler; the constant liar keeps parallel workers from proposing the same candidate."""
-        return TPESampler(
-            n_startup_trials=self.startup_trials, seed=seed, multivariate=True, group=True, constant_liar=True
-        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)  # `group` splits conditional spaces; it has no heir
+            return TPESampler(
+                n_startup_trials=self.startup_trials, seed=seed, multivariate=True, group=True, constant_liar=True
+            )

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -23,7 +22,7 @@ def test_a_crash_while_writing_leaves_the_old_file_and_no_litter(tmp_path: Path)
     with pytest.raises(RuntimeError, match="disk on fire"):
         crash()
     assert target.read_text() == "old"
-    assert os.listdir(tmp_path) == ["model.onnx"]
+    assert [path.name for path in tmp_path.iterdir()] == ["model.onnx"]
 
 
 def test_sigkill_while_writing_leaves_the_old_file(tmp_path: Path) -> None:
@@ -45,7 +44,7 @@ def test_a_directory_is_replaced_as_a_whole(tmp_path: Path) -> None:
         with atomic_directory(target) as temporary:
             for name in names:
                 (temporary / name).write_text(name)
-    assert os.listdir(target) == ["c"]
+    assert [path.name for path in target.iterdir()] == ["c"]
 
 
 def test_equal_values_are_equal_files(tmp_path: Path) -> None:
@@ -57,7 +56,7 @@ def test_equal_values_are_equal_files(tmp_path: Path) -> None:
 def test_not_a_number_is_no_json(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="JSON"):
         write_json(tmp_path / "x", {"accuracy": float("nan")})
-    assert not os.listdir(tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 def test_broken_json_names_the_file(tmp_path: Path) -> None:

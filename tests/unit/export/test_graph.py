@@ -53,6 +53,20 @@ def test_a_tensor_in_another_file_is_refused(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_operators_of_one_runtime_only_are_refused(tmp_path):
+    special = model(weight("a", 1.0))
+    special.graph.node[0].domain = "com.example"
+    with pytest.raises(ExportError, match=r"outside the ONNX standard \(com.example\)"):
+        graph.save(special, tmp_path / "m.onnx")
+
+
+def test_declared_but_unused_operator_sets_are_dropped(tmp_path):
+    declared = model(weight("a", 1.0))
+    declared.opset_import.append(helper.make_opsetid("com.example", 1))
+    graph.save(declared, tmp_path / "m.onnx")
+    assert [entry.domain for entry in graph.load(tmp_path / "m.onnx").opset_import] == [""]
+
+
 def test_an_invalid_model_is_refused(tmp_path):
     broken = model(weight("a", 1.0))
     broken.graph.node[0].input[1] = "nowhere"

@@ -61,6 +61,18 @@ def test_calibrations_differ(plain, digits, tmp_path):
     assert sha256_file(tmp_path / "minmax") != sha256_file(tmp_path / "percentile")
 
 
+def test_a_network_with_nothing_to_quantise_is_refused(digits, tmp_path):
+    ends = [onnx.helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+            for name, shape in (("input", ["batch", 1, 8, 8]), ("logits", ["batch", 64]))]
+    make = onnx.helper.make_node
+    nodes = [make("Exp", ["input"], ["powers"]), make("Flatten", ["powers"], ["logits"])]
+    body = onnx.helper.make_graph(nodes, "g", ends[:1], ends[1:])
+    opset = [onnx.helper.make_opsetid("", 20)]
+    onnx.save(onnx.helper.make_model(body, opset_imports=opset, ir_version=10), tmp_path / "exp.onnx")
+    with pytest.raises(ExportError, match="ship it as fp32"):
+        quantize_int8(tmp_path / "exp.onnx", tmp_path / "out.onnx", digits.train[:8])
+
+
 def test_wrong_requests_are_refused(plain, digits, tmp_path):
     out = tmp_path / "out.onnx"
     with pytest.raises(ExportError, match="minmax, percentile"):

@@ -31,6 +31,7 @@ def test_it_is_one_file_with_named_ends_and_an_open_batch(shipped):
         graph.check(model)
         assert [value.name for value in model.graph.input] == [INPUT]
         assert [value.name for value in model.graph.output] == [OUTPUT]
+        assert [(entry.domain, entry.version) for entry in model.opset_import] == [("", 20)]
         assert model.graph.input[0].type.tensor_type.shape.dim[0].dim_param
         assert [dim.dim_value for dim in model.graph.input[0].type.tensor_type.shape.dim][1:] == [1, 8, 8]
 

@@ -14,8 +14,7 @@ from nas_pipeline.core.files import sha256_file
 from nas_pipeline.errors import ExportError, RegistryError
 from nas_pipeline.registry.publish import Published, publish
 from nas_pipeline.registry.tags import COMPLETE
-
-from .conftest import GENOTYPE, TRIALS
+from tests.unit.registry.toy_artifacts import GENOTYPE, TRIALS
 
 Shared = tuple[Path, Published]
 Edit = Callable[[str, Callable[[Any], Any]], None]

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 import torch
 from torch import nn
@@ -22,8 +24,8 @@ def test_the_rate_climbs_then_falls_to_zero() -> None:
     assert rates[peak] == pytest.approx(0.1)
     assert rates[0] > 0
     assert rates[-1] < 1e-5
-    assert all(a <= b for a, b in zip(rates[:200], rates[1:200], strict=False))
-    assert all(a >= b for a, b in zip(rates[201:], rates[202:], strict=False))
+    assert all(a <= b for a, b in pairwise(rates[:200]))
+    assert all(a >= b for a, b in pairwise(rates[201:]))
 
 
 def test_no_warmup_starts_at_the_peak() -> None:

@@ -1,0 +1,273 @@
+"""A network shown to a person: its blocks with shapes and costs, as text, SVG or PNG.
+
+The same rows give the same bytes, so a drawing can be an artefact of a cached stage.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+import textwrap
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import torch
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from matplotlib.patches import FancyBboxPatch, Rectangle
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from nas_pipeline.core.files import atomic_path
+from nas_pipeline.core.genotype import Genotype
+from nas_pipeline.core.records import InputSpec
+from nas_pipeline.errors import ConfigError
+
+_MOST_ROWS = 24
+_FLOPS_PER_MAC = 2
+_REST = "(outside the blocks)"
+
+_METADATA: dict[str, dict[str, Any]] = {".svg": {"Date": None, "Creator": None}, ".png": {"Software": None}}
+_INK, _GREY, _LINE = "#1f2933", "#66727f", "#b8c2cc"
+_MACS, _PARAMS = "#2f6fb0", "#c77d2e"
+_ROW_IN, _WIDTH_IN, _PNG_DPI = 0.42, 9.6, 150
+_MACS_X, _PARAMS_X, _BAR_IN = 6.95, 8.3, 0.7
+
+
+@dataclass(frozen=True, slots=True)
+class LayerRow:
+    """One block: `output_shape` without the batch, trainable `params`, `macs` for one image."""
+
+    name: str
+    kind: str
+    output_shape: tuple[int, ...]
+    params: int
+    macs: int
+
+
+def layer_rows(net: nn.Module, spec: InputSpec) -> list[LayerRow]:
+    """The blocks of `net` in the order in which an image meets them.
+
+    A block is a layer, or a module that is more than a plain container of other blocks. Parameters and MACs that
+    belong to none make a last row, so that the columns always sum to the whole. Nothing is computed: the blocks
+    are watched on a copy without data, and `net` stays as it is.
+    """
+    shadow = copy.deepcopy(net).to("meta").eval()
+    blocks = _blocks(shadow)
+    counter = FlopCounterMode(display=False)
+    shapes: dict[str, tuple[int, ...]] = {}
+    flops = dict.fromkeys(blocks, 0)
+
+    def enter(name: str, module: nn.Module, inputs: Any) -> None:
+        flops[name] -= counter.get_total_flops()
+
+    def leave(name: str, module: nn.Module, inputs: Any, output: Any) -> None:
+        flops[name] += counter.get_total_flops()
+        first = output[0] if isinstance(output, tuple | list) else output
+        shapes.setdefault(name, tuple(first.shape[1:]))
+
+    for name, module in blocks.items():
+        module.register_forward_pre_hook(functools.partial(enter, name))
+        module.register_forward_hook(functools.partial(leave, name))
+    with torch.no_grad(), counter:
+        output = shadow(torch.empty(1, spec.channels, spec.height, spec.width, device="meta"))
+
+    counted: set[int] = set()  # a parameter that two blocks share counts in the first
+    rows = [
+        LayerRow(name, _kind(blocks[name]), shape, _parameters(blocks[name], counted), flops[name] // _FLOPS_PER_MAC)
+        for name, shape in shapes.items()
+    ]
+    params = _parameters(shadow, counted)
+    macs = counter.get_total_flops() // _FLOPS_PER_MAC - sum(row.macs for row in rows)
+    if params or macs:
+        rows.append(LayerRow(_REST, "", tuple(output.shape[1:]), params, macs))
+    return rows
+
+
+def render_text(rows: Sequence[LayerRow]) -> str:
+    """A table for a terminal, indented by container, with the totals in its last line."""
+    table = [("layer", "kind", "output", "params", "MACs", "share of MACs")]
+    container = ""
+    total = _total(rows)
+    for row in rows:
+        above, _, name = row.name.rpartition(".")
+        if above != container and above:
+            table.append((above, "", "", "", "", ""))
+        container = above
+        share = f"{_share(row.macs, total.macs):.0%}"
+        label = f"  {name}" if above else name
+        table.append((label, row.kind, _shape(row), f"{row.params:,}", f"{row.macs:,}", share))
+    table.append(("total", "", "", f"{total.params:,}", f"{total.macs:,}", ""))
+    widths = [max(len(line[column]) for line in table) for column in range(len(table[0]))]
+    return "\n".join(
+        "  ".join(
+            cell.ljust(width) if column < 3 else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in table
+    )
+
+
+def draw(genotype: Genotype, rows: Sequence[LayerRow], path: Path) -> None:
+    """Write a drawing of the network to `path`: SVG or PNG, by its suffix.
+
+    Blocks run from top to bottom, the darker the more MACs they take.
+
+    Raises:
+        ConfigError: Another suffix.
+    """
+    suffix = path.suffix.lower()
+    if suffix not in _METADATA:
+        raise ConfigError(f"cannot draw {path.name}: the suffix must be {' or '.join(_METADATA)}")
+    with mpl.rc_context({
+        "svg.hashsalt": genotype.id, "svg.fonttype": "none", "font.family": "DejaVu Sans", "text.parse_math": False,
+    }):
+        figure = _figure(genotype, rows)
+        with atomic_path(path) as temporary:
+            figure.savefig(temporary, format=suffix[1:], dpi=_PNG_DPI, facecolor="white", metadata=_METADATA[suffix])
+
+
+def _figure(genotype: Genotype, rows: Sequence[LayerRow]) -> Figure:
+    """One unit of the y axis is one row; x runs in inches."""
+    genes = _gene_lines(genotype)
+    above, below = 2.3, 0.6 + 0.42 * len(genes)
+    units = above + len(rows) + below
+    figure = Figure(figsize=(_WIDTH_IN, units * _ROW_IN))
+    FigureCanvasAgg(figure)
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set(xlim=(0, _WIDTH_IN), ylim=(len(rows) + below, -above))
+    axes.axis("off")
+
+    total = _total(rows)
+    axes.text(0.3, -1.55, f"{genotype.space}  {genotype.id}", fontsize=14, fontweight="bold", color=_INK, va="center")
+    summary = f"{_short(total.params)} parameters   {_short(total.macs)} MACs per image"
+    axes.text(0.3, -0.85, summary, fontsize=10, color=_GREY, va="center")
+    for x, heading in ((_MACS_X, "MACs"), (_PARAMS_X, "parameters")):
+        axes.text(x, -0.3, heading, fontsize=7.5, color=_GREY, va="center")
+    most = LayerRow("most", "", (), *(max(column, default=0) for column in _costs(rows)))
+    for number, row in enumerate(rows):
+        following = rows[number + 1].name if number + 1 < len(rows) else _REST
+        _draw_row(axes, number, row, most, arrow=following != _REST)
+    for number, line in enumerate(genes):
+        axes.text(0.3, len(rows) + 0.5 + 0.42 * number, line, fontsize=7, color=_GREY, va="center")
+    return figure
+
+
+def _draw_row(axes: Axes, number: int, row: LayerRow, most: LayerRow, arrow: bool) -> None:
+    axes.add_patch(FancyBboxPatch(
+        (1.75, number + 0.14), 4.9, 0.62, boxstyle="round,pad=0,rounding_size=0.06", mutation_aspect=1 / _ROW_IN,
+        facecolor=_tint(_MACS, 0.05 + 0.45 * _share(row.macs, most.macs)), edgecolor=_LINE, linewidth=0.8,
+    ))
+    middle = number + 0.45
+    axes.text(1.6, middle, _shorten(row.name, 22), fontsize=7.5, color=_GREY, ha="right", va="center")
+    axes.text(1.9, middle, _shorten(row.kind, 44), fontsize=9, color=_INK, va="center")
+    axes.text(6.5, middle, _shape(row), fontsize=8.5, color=_INK, ha="right", va="center")
+    if arrow:
+        axes.annotate("", (4.2, number + 1.14), (4.2, number + 0.76),
+                      arrowprops={"arrowstyle": "-|>", "color": _GREY, "linewidth": 0.8, "shrinkA": 0, "shrinkB": 0,
+                                  "mutation_scale": 6})
+    for x, value, largest, colour in (
+        (_MACS_X, row.macs, most.macs, _MACS), (_PARAMS_X, row.params, most.params, _PARAMS)
+    ):
+        length = max(_BAR_IN * _share(value, largest), 0.01)
+        axes.add_patch(Rectangle((x, number + 0.3), length, 0.3, facecolor=colour if value else _LINE, linewidth=0))
+        axes.text(x + length + 0.06, middle, _short(value), fontsize=7.5, color=_INK if value else _GREY, va="center")
+
+
+def _gene_lines(genotype: Genotype) -> list[str]:
+    """The decisions, one line for each part of the network that they name (`stage1.width` is of `stage1`)."""
+    parts: dict[str, list[str]] = {}
+    for name, choice in genotype.genes:
+        part, _, rest = name.rpartition(".")
+        parts.setdefault(part, []).append(f"{rest} {choice}")
+    lines = (f"{part}:  {', '.join(genes)}" if part else ", ".join(genes) for part, genes in parts.items())
+    return [piece for line in lines for piece in textwrap.wrap(line, width=140, subsequent_indent="      ")]
+
+
+def _blocks(net: nn.Module) -> dict[str, nn.Module]:
+    """Name -> block. Opens containers three levels deep, or two where that would be too many to read."""
+    deep, shallow = (dict(_opened(net, "", levels)) for levels in (3, 2))
+    return deep if len(deep) <= _MOST_ROWS else shallow
+
+
+def _opened(module: nn.Module, prefix: str, levels: int) -> Iterator[tuple[str, nn.Module]]:
+    for name, child in module.named_children():
+        full = f"{prefix}{name}"
+        plain = type(child) is nn.Sequential and any(any(True for _ in inner.children()) for inner in child)
+        if isinstance(child, nn.ModuleList | nn.ModuleDict) or (plain and levels > 1):
+            yield from _opened(child, f"{full}.", levels - 1)
+        elif not isinstance(child, nn.Identity):
+            yield full, child
+
+
+def _kind(block: nn.Module) -> str:
+    """The block's class, its kernel that looks farthest and its stride; of a plain sequence the kinds of its layers."""
+    if type(block) is nn.Sequential:
+        return ", ".join(_kind(layer) for layer in block if not isinstance(layer, nn.Identity))
+    if isinstance(block, nn.Linear):
+        return f"Linear {block.in_features} → {block.out_features}"
+    words = [type(block).__name__]
+    if isinstance(block, nn.MaxPool2d | nn.AvgPool2d):
+        words += [_size(block.kernel_size), *([f"/{_side(block.stride)}"] if _side(block.stride) > 1 else [])]
+    convolutions = [layer for layer in block.modules() if isinstance(layer, nn.Conv2d)]
+    if convolutions:
+        widest = max(convolutions, key=lambda layer: (layer.kernel_size[0] - 1) * layer.dilation[0])
+        words.append(_size(widest.kernel_size))
+        words += [f"dilated {widest.dilation[0]}"] if widest.dilation[0] > 1 else []
+        stride = max(layer.stride[0] for layer in convolutions)
+        words += [f"/{stride}"] if stride > 1 else []
+    if any(type(layer).__name__.startswith("SqueezeExcitation") for layer in block.modules()):
+        words.append("+ SE")
+    return " ".join(words)
+
+
+def _parameters(module: nn.Module, counted: set[int]) -> int:
+    new = [each for each in module.parameters() if each.requires_grad and id(each) not in counted]
+    counted.update(id(each) for each in new)
+    return sum(each.numel() for each in new)
+
+
+def _total(rows: Sequence[LayerRow]) -> LayerRow:
+    return LayerRow("total", "", (), *(sum(column) for column in _costs(rows)))
+
+
+def _costs(rows: Sequence[LayerRow]) -> tuple[list[int], list[int]]:
+    return [row.params for row in rows], [row.macs for row in rows]
+
+
+def _share(value: int, whole: int) -> float:
+    return value / whole if whole else 0.0
+
+
+def _shape(row: LayerRow) -> str:
+    return "x".join(str(size) for size in row.output_shape)
+
+
+def _side(size: Any) -> int:
+    return int(size[0] if isinstance(size, tuple) else size)
+
+
+def _size(size: Any) -> str:
+    height, width = size if isinstance(size, tuple) else (size, size)
+    return f"{height}x{width}"
+
+
+def _short(value: int) -> str:
+    for size, letter in ((10**9, "G"), (10**6, "M"), (10**3, "k")):
+        if value >= size:
+            return f"{value / size:.3g} {letter}"
+    return str(value)
+
+
+def _shorten(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
+def _tint(colour: str, strength: float) -> tuple[float, float, float]:
+    red, green, blue = (1 - strength * (1 - part) for part in to_rgb(colour))
+    return red, green, blue

@@ -1,0 +1,81 @@
+"""What every probe of the catalogue must do."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+
+from nas_pipeline.core.files import sha256_file
+from nas_pipeline.core.protocols import Probe
+from nas_pipeline.core.records import LatencyReport, TargetDevice
+from nas_pipeline.errors import ConfigError, LatencyError
+from nas_pipeline.export.reference import write_reference
+from nas_pipeline.latency import PROBES
+
+EVIDENCE = {"local": "measured", "proxy": "proxy"}
+OPTIONS = {"processes": 2, "runs": 30, "warmup": 3, "attempts": 1, "max_spread": 10.0}
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("probe") / "net.onnx"
+    write_reference(path)
+    return path
+
+
+@pytest.fixture(params=list(PROBES))
+def name(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.fixture
+def probe(name: str, tmp_path: Path) -> Probe:
+    return PROBES.make(name, OPTIONS, work=tmp_path)
+
+
+@pytest.fixture
+def target(name: str) -> TargetDevice:
+    return TargetDevice(
+        name="board", probe=name, latency_ms=10.0, size_bytes=10**6, min_accuracy=0.5, threads=1, host_factor=100.0
+    )
+
+
+def test_every_probe_is_under_contract():
+    assert set(PROBES) == set(EVIDENCE)
+
+
+def test_report(name, probe, target, model):
+    assert isinstance(probe, Probe)
+    report = probe.measure(model, target)
+    assert report.evidence == EVIDENCE[name]
+    assert report.model_sha256 == sha256_file(model)
+    assert 0 < report.p50_ms <= report.p90_ms <= report.p95_ms <= report.p99_ms
+    assert report.runs == report.processes * OPTIONS["runs"]
+    assert report.threads == target.threads
+    assert report.stable == (report.spread <= OPTIONS["max_spread"])
+    assert report.host["id"]
+    assert LatencyReport.from_json(json.loads(json.dumps(report.to_json(), allow_nan=False))) == report
+    # The model is the reference itself: its figure must be about the reference's, times 100 for the proxy.
+    assert (report.p50_ms > report.reference_p50_ms * 10) == (name == "proxy")
+
+
+def test_what_cannot_run_is_an_error(probe, target, tmp_path):
+    (tmp_path / "broken.onnx").write_bytes(b"not a network")
+    for file in ("broken.onnx", "absent.onnx"):
+        with pytest.raises(LatencyError, match=file):
+            probe.measure(tmp_path / file, target)
+
+
+def test_unknown_options_are_refused(name, tmp_path):
+    with pytest.raises(ConfigError, match="did you mean 'runs'"):
+        PROBES.make(name, {"run": 3}, work=tmp_path)
+
+
+def test_a_proxy_needs_a_factor(model, tmp_path):
+    target = TargetDevice("board", "proxy", latency_ms=1.0, size_bytes=1, min_accuracy=0.5)
+    for factor in (0.0, -1.0, float("nan")):
+        with pytest.raises(LatencyError, match="host_factor"):
+            PROBES.make("proxy", OPTIONS, work=tmp_path).measure(model, dataclasses.replace(target, host_factor=factor))

@@ -1,0 +1,64 @@
+"""Small things that tests share and worker processes can import: a ten-decision space and an instant evaluator."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nas_pipeline.core.genotype import Genotype
+from nas_pipeline.core.protocols import Chooser
+from nas_pipeline.search.protocols import Metrics, Score
+
+DECISIONS = 10
+
+
+class ToySpace:
+    """Ten decisions of four options each; the best answer to all of them is 3."""
+
+    name = "toy"
+    version = 1
+
+    def decide(self, choose: Chooser) -> tuple[int, ...]:
+        return tuple(choose.one_of(f"d{i}", (0, 1, 2, 3)) for i in range(DECISIONS))
+
+    def build(self, plan: Any, spec: Any) -> Any:
+        raise NotImplementedError("a toy has no network")
+
+
+@dataclass(frozen=True)
+class ToyEvaluator:
+    """Accuracy grows with the sum of the decisions, latency with the first three."""
+
+    fail_on: int = -1
+    """Raise for candidates whose first decision is this."""
+    wait_s: float = 0.0
+    kill_at: int = -1
+    """SIGKILL the worker's parent, and with it the worker, when so many candidates have been scored."""
+    tally: Path | None = None
+    """A file that gets one line per evaluation."""
+
+    def key(self) -> dict[str, object]:
+        return {"evaluator": "toy"}
+
+    def evaluate(self, genotype: Genotype, go_on: Callable[[Metrics], bool]) -> Score:
+        answers = [int(value) for _, value in genotype.genes]
+        if self.tally is not None:
+            with self.tally.open("a") as stream:
+                stream.write(genotype.id + "\n")
+            if self.kill_at >= 0 and len(self.tally.read_text().splitlines()) == self.kill_at:
+                os.kill(os.getppid(), signal.SIGKILL)
+                time.sleep(60)
+        if answers[0] == self.fail_on:
+            raise RuntimeError("this candidate cannot be built")
+        time.sleep(self.wait_s)
+        accuracy = sum(answers) / (3 * DECISIONS)
+        static = {"latency_ms": 0.1 + sum(answers[:3]) / 9, "size_bytes": 1000.0, "params": 250.0}
+        for share in (0.25, 0.5, 1.0):
+            if not go_on({**static, "val_accuracy": accuracy * share}):
+                return Score({**static, "val_accuracy": accuracy * share}, 0.0, stopped_early=True)
+        return Score({**static, "val_accuracy": accuracy}, 1.0, curve=[accuracy])
