@@ -22,7 +22,7 @@ from nas_pipeline.errors import ERRORS, ConfigError, NasError, Transient
 _BUSY = ("it is being blocked by", "Unable to acquire lock")
 _CHATTER = (
     "Running stage", "> nas run", "Updating lock file", "Generating lock file", "To track the changes with git",
-    "git add ", "To enable auto staging", "dvc config core.autostage", "Use `dvc push`", "ERROR: failed to reproduce",
+    "git add ", "To enable auto staging", "dvc config core.autostage", "Use `dvc push`",
     "Stage '", "Data and pipelines are up to date",
 )
 _LAST_LINES = 8
@@ -86,7 +86,7 @@ def _repro(root: Path, stage: str, on_line: Callable[[str], None], error_file: P
         assert child.stdout is not None
         for line in child.stdout:
             text = line.rstrip()
-            if text and not text.strip().startswith(_CHATTER):
+            if text and not _is_chatter(text):
                 last.append(text)
                 on_line(text)
         code = child.wait()
@@ -113,6 +113,12 @@ def _child(command: list[str], root: Path) -> Iterator[subprocess.Popen[str]]:
                 child.wait(_PATIENCE_S)
         if child.stdout is not None:
             child.stdout.close()
+
+
+def _is_chatter(line: str) -> bool:
+    # That a command failed, and its status, is told by the error that is raised for it.
+    told = line.startswith("ERROR: failed to reproduce") and "failed to run" in line
+    return told or line.strip().startswith(_CHATTER)
 
 
 def _error(stage: str, code: int, error_file: Path, last_words: str) -> NasError:

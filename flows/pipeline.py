@@ -105,7 +105,8 @@ def _register(root: str, target: str, outcome: Outcome) -> None:
         return
     registered = _value(state)
     row["registered"], row["model"] = registered["version"], registered["model"]
-    logger.info("registered %s version %s as candidate", registered["model"], registered["version"])
+    said = "is candidate" if registered["created"] else "was registered before"
+    logger.info("%s version %s %s", registered["model"], registered["version"], said)
 
 
 def _value(state: State[Any]) -> Any:

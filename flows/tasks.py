@@ -54,8 +54,8 @@ def run_stage_task(root: str, stage: str) -> State[Any]:
 
 
 @task(
-    name="publish", retries=2, retry_delay_seconds=[1.0, 3.0], retry_condition_fn=is_transient, persist_result=False,
-    cache_policy=NO_CACHE,
+    name="publish", task_run_name="publish", retries=2, retry_delay_seconds=[1.0, 3.0],
+    retry_condition_fn=is_transient, persist_result=False, cache_policy=NO_CACHE,
 )
 def publish_task(root: str, targets: list[str]) -> State[Any]:
     """Replay the artefacts into MLflow; the state holds what `Published.to_json` gives, Cached if it was there."""

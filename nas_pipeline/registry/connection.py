@@ -16,20 +16,22 @@ from nas_pipeline.errors import RegistryError, TrackingUnavailable
 from nas_pipeline.registry import door
 
 _CONNECT_TIMEOUT_S = 3.0
+_SQLITE = "sqlite:///"
 _PORTS = {"http": 80, "https": 443, "postgresql": 5432, "mysql": 3306, "mssql": 1433}
 _TRY_LATER = {"INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "DEADLINE_EXCEEDED", "REQUEST_LIMIT_EXCEEDED", "ABORTED"}
 
 
 def tracking_uri(root: Path, given: str | None = None) -> str:
     """`given`, else MLFLOW_TRACKING_URI, else an SQLite file in `root`."""
-    return given or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{root.resolve() / 'mlflow.db'}"
+    return given or os.environ.get("MLFLOW_TRACKING_URI") or f"{_SQLITE}{root.resolve() / 'mlflow.db'}"
 
 
-def artifact_location(root: Path, uri: str, experiment: str) -> str | None:
-    """Where a new experiment's files go: a folder of `root` for SQLite, else the server decides (None)."""
-    if not uri.startswith("sqlite:"):
+def artifact_location(uri: str, experiment: str) -> str | None:
+    """Where a new experiment's files go: mlruns/ beside an SQLite file, else where the server decides (None)."""
+    if not uri.startswith(_SQLITE):
         return None
-    return (root.resolve() / "mlruns" / experiment.replace("/", "-")).as_uri()
+    beside = Path(uri.removeprefix(_SQLITE)).resolve().parent
+    return (beside / "mlruns" / experiment.replace("/", "-")).as_uri()
 
 
 @contextlib.contextmanager

@@ -148,7 +148,7 @@ def _experiment(client: MlflowClient, root: Path, name: str, given: str | None) 
     experiment = client.get_experiment_by_name(name)
     if experiment is None:
         try:
-            return str(client.create_experiment(name, artifact_location(root, tracking_uri(root, given), name)))
+            return str(client.create_experiment(name, artifact_location(tracking_uri(root, given), name)))
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise

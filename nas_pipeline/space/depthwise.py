@@ -160,6 +160,9 @@ def _correlate_in_strips(x: Tensor, y_grad: Tensor, kernel_size: int) -> Tensor:
     strips = []
     for first in range(0, kernel_size, _FAST_COLUMNS):
         columns = min(_FAST_COLUMNS, kernel_size - first)
+        if max(first - radius, radius - first - columns + 1) >= x.shape[3]:  # these columns meet nothing but padding
+            strips.append(x.new_zeros(x.shape[1], 1, kernel_size, columns))
+            continue
         # Padded by hand: oneDNN takes a slow kernel for maps smaller than the filter.
         padded = F.pad(x, (radius - first, first + columns - 1 - radius, radius, radius))
         strips.append(_native_weight_gradient(padded, y_grad, kernel_size, columns, padding=0))

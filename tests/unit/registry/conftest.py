@@ -33,7 +33,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory, store: str) -> tuple[Path, 
 @pytest.fixture
 def workspace(tmp_path: Path, shared: tuple[Path, Published]) -> Path:
     """A copy of the artefacts, to damage."""
-    return Path(shutil.copytree(shared[0], tmp_path / "workspace", ignore=shutil.ignore_patterns("mlruns")))
+    return Path(shutil.copytree(shared[0], tmp_path / "workspace"))
 
 
 @pytest.fixture

@@ -68,8 +68,8 @@ def test_local_files_by_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://tracking:5000")
     assert tracking_uri(tmp_path) == "http://tracking:5000"
     assert tracking_uri(tmp_path, "sqlite:///x.db") == "sqlite:///x.db"
-    assert artifact_location(tmp_path, "http://tracking:5000", "nas/x") is None
-    assert artifact_location(tmp_path, "sqlite:///x.db", "nas/x") == f"file://{tmp_path}/mlruns/nas-x"
+    assert artifact_location("http://tracking:5000", "nas/x") is None
+    assert artifact_location(f"sqlite:///{tmp_path}/x.db", "nas/x") == f"file://{tmp_path}/mlruns/nas-x"
 
 
 @pytest.mark.parametrize("spec", [None, ModuleSpec("mlflow", loader=None, origin=None)])

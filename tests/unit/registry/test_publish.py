@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import mlflow
+import numpy as np
 import pytest
 from mlflow import MlflowClient
 
@@ -73,7 +76,7 @@ def test_retrain_has_the_curves_of_every_seed(client: MlflowClient, shared: Shar
 
 
 def test_export_carries_gates_and_the_very_bytes_of_the_bundle(
-    client: MlflowClient, shared: Shared, tmp_path: Path
+    client: MlflowClient, shared: Shared, store: str
 ) -> None:
     root, published = shared
     tags = client.get_run(published.children["export/raspberry-pi-4"]).data.tags
@@ -81,11 +84,21 @@ def test_export_carries_gates_and_the_very_bytes_of_the_bundle(
     assert tags["gate.latency"] == "fail: 1.2 (bound 1)"
     model = client.get_logged_model(published.models["local-cpu"])
     assert str(model.status) == "READY"
-    folder = Path(client.download_artifacts(published.children["export/local-cpu"], "bundle.json")).parent
-    assert (folder / "bundle.json").is_file()
-    stored = next((root / "mlruns").rglob(f"{model.model_id}/**/model.onnx"))
+    files = {file.path for file in client.list_artifacts(published.children["export/local-cpu"])}
+    assert files == {"bundle.json", "latency.json", "gates.json"}
+    kept = Path(store.removeprefix("sqlite:///")).parent / "mlruns"
+    stored = next(kept.rglob(f"{model.model_id}/**/model.onnx"))
     assert sha256_file(stored) == sha256_file(root / "artifacts" / "export" / "local-cpu" / "model.onnx")
-    assert not [path for path in (root / "mlruns").rglob("*") if path.suffix in {".pkl", ".pickle", ".pt"}]
+    assert not [path for path in kept.rglob("*") if path.suffix in {".pkl", ".pickle", ".pt"}]
+
+
+def test_mlflow_serves_the_model(shared: Shared, client: MlflowClient) -> None:
+    location = client.get_logged_model(shared[1].models["local-cpu"]).artifact_location
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # mlflow.pyfunc's own, at import
+        served = mlflow.pyfunc.load_model(location)
+        answer = served.predict(np.ones((2, 1, 4, 4), dtype=np.float32))
+    assert answer["logits"].shape == (2, 3)
 
 
 def test_twice_is_one_run(client: MlflowClient, shared: Shared, store: str) -> None:
