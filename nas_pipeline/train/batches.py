@@ -38,16 +38,22 @@ class Batches:
         for start in range(0, len(self), size):
             yield self.normalise(self.images[start : start + size]), self.labels[start : start + size]
 
-    def epoch(self, number: int, recipe: Recipe, seed: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """One shuffled, augmented pass; the last, short batch is left out.
+    def epoch(
+        self, number: int, recipe: Recipe, seed: int, kept: torch.Tensor | None = None
+    ) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
+        """One shuffled, augmented pass over the images `kept` (all when None); the last, short batch is left out.
 
-        The stream depends on (seed, number) alone, so a resumed run draws what an undisturbed one draws.
+        The stream depends on (seed, number, kept) alone, so a resumed run draws what an undisturbed one draws.
+
+        Yields:
+            Images [B, C, H, W], labels [B], and the images' indices [B] (on the CPU).
         """
         stream = generator(f"{seed}/epoch/{number}")
-        order = torch.randperm(len(self), generator=stream)
+        kept = torch.arange(len(self)) if kept is None else kept
+        order = kept[torch.randperm(len(kept), generator=stream)]
         mirrored = self._mirrored(number, seed) if recipe.flip else None
-        size = min(recipe.batch_size, len(self))
-        for start in range(0, len(self) - size + 1, size):
+        size = min(recipe.batch_size, len(order))
+        for start in range(0, len(order) - size + 1, size):
             index = order[start : start + size]
             images = self.images[index.to(self.images.device)]
             if mirrored is not None:
@@ -57,7 +63,7 @@ class Batches:
             batch = self.normalise(images)
             if recipe.cutout:
                 batch = _cutout(batch, recipe.cutout, stream)
-            yield batch, self.labels[index.to(self.labels.device)]
+            yield batch, self.labels[index.to(self.labels.device)], index
 
     def steps_per_epoch(self, recipe: Recipe) -> int:
         """Number of batches that `epoch` yields."""

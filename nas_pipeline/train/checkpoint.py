@@ -30,6 +30,14 @@ class Checkpoint:
     best_accuracy: float
     best_epoch: float
     device_s: float
+    epoch: int = 0
+    """Number of the running pass."""
+    offset: int = 0
+    """Steps of that pass that are done."""
+    losses: torch.Tensor | None = None
+    """Last loss per image."""
+    kept: torch.Tensor | None = None
+    """What the running pass shows; None for all."""
 
     def save(self, path: Path) -> None:
         """Write atomically."""

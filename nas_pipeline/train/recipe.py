@@ -29,6 +29,10 @@ class Recipe:
     """Translation by up to that many pixels, edges filled with black."""
     cutout: int = 8
     """Side in pixels of a square blanked in half of the images; 0 turns it off."""
+    prune: float = 0.0
+    """Share of the easy images (loss under the mean) that each pass leaves out; 0 shows all images in every pass."""
+    prune_until: float = 0.8
+    """Share of the training after which every image is shown again."""
     flip_average: bool = False
     """The finished network averages the logits of an image and of its mirror image: twice the latency."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
@@ -42,6 +46,7 @@ class Recipe:
             "warmup must be in [0, 1)": 0 <= self.warmup < 1,
             "label_smoothing must be in [0, 1)": 0 <= self.label_smoothing < 1,
             "ema_decay must be in [0, 1)": 0 <= self.ema_decay < 1,
+            "prune must be in [0, 1) and prune_until in [0, 1]": 0 <= self.prune < 1 and 0 <= self.prune_until <= 1,
             "clip_norm must be positive": self.clip_norm > 0,
             "shift and cutout must not be negative": min(self.shift, self.cutout) >= 0,
             "flip_average needs flip: a network that never saw mirror images must not be asked about them":

@@ -6,9 +6,10 @@ On the CPU, with the number of steps and the precision fixed, the result is a pu
 from __future__ import annotations
 
 import copy
+import itertools
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from nas_pipeline.train.batches import Batches
 from nas_pipeline.train.budget import TrainBudget
 from nas_pipeline.train.checkpoint import Checkpoint
 from nas_pipeline.train.device import DeviceClock, on_device
+from nas_pipeline.train.easy_images import EasyImages
 from nas_pipeline.train.ema import Ema
 from nas_pipeline.train.optimiser import make_optimiser, set_learning_rate
 from nas_pipeline.train.precision import autocast_dtype, seconds_per_step
@@ -33,7 +35,7 @@ from nas_pipeline.train.schedule import learning_rate
 logger = logging.getLogger(__name__)
 
 Row = dict[str, float]
-"""One evaluation point: epoch, loss, val_accuracy, lr, device_s."""
+"""One evaluation point: epoch (images shown / training images), loss, val_accuracy, lr, device_s, progress."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +96,7 @@ def fit(
 def _fresh(
     net: nn.Module, train: Batches, recipe: Recipe, budget: TrainBudget, cache: Path | None, key: str
 ) -> Checkpoint:
-    images, labels = next(train.epoch(0, recipe, seed=0))
+    images, labels, _ = next(train.epoch(0, recipe, seed=0))
     autocast = autocast_dtype(net, images, labels, recipe, cache)
     step_s = 0.0 if budget.device_s is None else seconds_per_step(net, images, labels, autocast, steps=6)
     state = {name: tensor.detach().clone() for name, tensor in net.state_dict().items()}
@@ -122,26 +124,24 @@ class _Run:
         self.ema = Ema(net, recipe.ema_decay)
         self.ema.average.load_state_dict(saved.average)
         torch.set_rng_state(saved.rng)
+        self.easy = EasyImages(len(train), recipe, seed)
+        if saved.losses is not None:
+            self.easy.losses = saved.losses
         self.clock = DeviceClock(train.images.device, saved.device_s)
 
     def to_the_end(self, evaluations: int | None, path: Path | None, go_on: Callable[[Row], bool]) -> Fitted:
         state, per_epoch = self.state, self.train.steps_per_epoch(self.recipe)
         count = evaluations or max(1, math.ceil(state.total_steps / per_epoch))
         points = sorted({round(state.total_steps * (i + 1) / count) for i in range(count)} - {0})
-        loss_sum, loss_count = 0.0, 0
+        losses: list[float] = []
         while state.step < state.total_steps:
-            epoch, offset = divmod(state.step, per_epoch)
-            for position, (images, labels) in enumerate(self.train.epoch(epoch, self.recipe, self.seed)):
-                if position < offset:
-                    continue
-                loss = self._step(images, labels)
-                loss_sum, loss_count = loss_sum + loss, loss_count + 1
-                state.step += 1
-                if not math.isfinite(loss):
+            for images, labels, index in self._rest_of_the_pass():
+                losses.append(self._step(images, labels, index))
+                if not math.isfinite(losses[-1]):
                     return self._outcome("diverged")
                 if state.step in points:
-                    row = self._evaluate(loss_sum / loss_count, per_epoch)
-                    loss_sum, loss_count = 0.0, 0
+                    row = self._evaluate(math.fsum(losses) / len(losses))
+                    losses.clear()
                     if path is not None:
                         self._capture()
                         state.save(path)
@@ -151,26 +151,40 @@ class _Run:
                     break
         return self._outcome("complete")
 
-    def _step(self, images: torch.Tensor, labels: torch.Tensor) -> float:
+    def _rest_of_the_pass(self) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
+        """What is left of the running pass; a pass that was interrupted is drawn again up to where it stopped."""
+        state = self.state
+        if state.offset == 0:
+            state.kept = self.easy.kept(state.epoch, state.step / state.total_steps)
+        batches = self.train.epoch(state.epoch, self.recipe, self.seed, state.kept)
+        yield from itertools.islice(batches, state.offset, None)
+        state.epoch, state.offset = state.epoch + 1, 0
+
+    def _step(self, images: torch.Tensor, labels: torch.Tensor, index: torch.Tensor) -> float:
         recipe = self.recipe
         set_learning_rate(self.optimiser, learning_rate(1.0, self.state.step / self.state.total_steps, recipe.warmup))
         with torch.autocast(images.device.type, self.autocast, enabled=self.autocast is not None):
             logits = self.net(images)
-        loss = F.cross_entropy(logits.float(), labels, label_smoothing=recipe.label_smoothing)
+        each = F.cross_entropy(logits.float(), labels, label_smoothing=recipe.label_smoothing, reduction="none")
+        loss = each.mean()
         self.optimiser.zero_grad()
         torch.autograd.backward(loss)
         nn.utils.clip_grad_norm_(self.net.parameters(), recipe.clip_norm)
         self.optimiser.step()
         self.ema.update(self.net, self.state.step)
+        self.easy.note(index, each)
+        self.state.step, self.state.offset = self.state.step + 1, self.state.offset + 1
         return float(loss.detach())
 
-    def _evaluate(self, loss: float, per_epoch: int) -> Row:
+    def _evaluate(self, loss: float) -> Row:
         state = self.state
         score = accuracy(self.ema.average, self.val, self.recipe, self.autocast)
         state.device_s = self.clock.seconds()
         rate = learning_rate(self.recipe.learning_rate, (state.step - 1) / state.total_steps, self.recipe.warmup)
-        row = {"epoch": state.step / per_epoch, "loss": loss, "val_accuracy": score, "lr": rate,
-               "device_s": state.device_s, "progress": state.step / state.total_steps}
+        row = {
+            "epoch": state.step / self.train.steps_per_epoch(self.recipe), "loss": loss, "val_accuracy": score,
+            "lr": rate, "device_s": state.device_s, "progress": state.step / state.total_steps,
+        }
         state.history.append(row)
         if score >= state.best_accuracy:
             state.best_accuracy, state.best_epoch = score, row["epoch"]
@@ -182,6 +196,7 @@ class _Run:
         self.state.average = self.ema.average.state_dict()
         self.state.optimiser = self.optimiser.state_dict()
         self.state.rng = torch.get_rng_state()
+        self.state.losses = self.easy.losses
 
     def _outcome(self, ended: str) -> Fitted:
         state = self.state

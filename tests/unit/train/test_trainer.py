@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -33,9 +34,9 @@ def data(ingested: Path) -> SearchData:
     return load_search_data(ingested)
 
 
-def run(data: SearchData, **given: object) -> Fitted:
+def run(data: SearchData, recipe: Recipe = RECIPE, **given: object) -> Fitted:
     settings = {"seed": 0, "device": CPU, "budget": TrainBudget(epochs=3), **given}
-    return fit(small_net, data, RECIPE, **settings)
+    return fit(small_net, data, recipe, **settings)
 
 
 def equal(one: Fitted, other: Fitted) -> bool:
@@ -60,7 +61,9 @@ def test_the_seed_decides_and_nothing_else(data: SearchData) -> None:
     assert not equal(one, other)
 
 
-def test_a_resumed_training_equals_an_undisturbed_one(data: SearchData, tmp_path: Path) -> None:
+@pytest.mark.parametrize("prune", [0.0, 0.6])
+def test_a_resumed_training_equals_an_undisturbed_one(data: SearchData, tmp_path: Path, prune: float) -> None:
+    recipe = replace(RECIPE, prune=prune, prune_until=1.0)
     path = tmp_path / "checkpoint.pt"
 
     class PowerCut(Exception):
@@ -72,8 +75,8 @@ def test_a_resumed_training_equals_an_undisturbed_one(data: SearchData, tmp_path
         return True
 
     with pytest.raises(PowerCut):
-        run(data, checkpoint=path, go_on=cut_at_second, evaluations=6)
-    assert equal(run(data, checkpoint=path, evaluations=6), run(data, evaluations=6))
+        run(data, recipe, checkpoint=path, go_on=cut_at_second, evaluations=7)
+    assert equal(run(data, recipe, checkpoint=path, evaluations=7), run(data, recipe, evaluations=7))
 
 
 def test_sigkill_then_the_same_call_ends_in_the_same_weights(data: SearchData, ingested: Path, tmp_path: Path) -> None:
