@@ -1,7 +1,8 @@
 """Leaves out, pass by pass, some of the images that the network already gets right: the others are seen more often.
 
 On Fashion-MNIST three images in four have a loss under the mean, so a pass costs half, and the same budget buys twice
-as many passes. Source: Qin et al., arXiv:2303.04947 (InfoBatch), section 3.
+as many passes. Source: Qin et al., arXiv:2303.04947 (InfoBatch), section 3; unlike there, the gradients of the easy
+images that remain are not scaled up: that trained better here (docs/decisions/0008-recipe.md).
 """
 
 from __future__ import annotations

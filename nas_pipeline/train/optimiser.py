@@ -8,6 +8,7 @@ import torch
 from torch import nn
 from torch.optim import SGD, AdamW, Optimizer
 
+from nas_pipeline.train.muon import Muon, takes_orthogonal_steps
 from nas_pipeline.train.recipe import Recipe
 
 
@@ -28,9 +29,21 @@ def _adamw(weights: list[nn.Parameter], others: list[nn.Parameter], recipe: Reci
     return AdamW([group for group in groups if group["params"]], lr=recipe.learning_rate)
 
 
+def _muon(weights: list[nn.Parameter], others: list[nn.Parameter], recipe: Recipe) -> Optimizer:
+    inner = [weight for weight in weights if takes_orthogonal_steps(weight)]
+    outer = [weight for weight in weights if not takes_orthogonal_steps(weight)]
+    groups = [
+        {"params": inner, "orthogonal": True, "lr": recipe.muon_learning_rate, "momentum": 0.6},
+        {"params": outer, "lr": recipe.learning_rate, "weight_decay": recipe.weight_decay},
+        {"params": others, "lr": recipe.learning_rate},
+    ]
+    return Muon([group for group in groups if group["params"]])
+
+
 OPTIMISERS: dict[str, Callable[[list[nn.Parameter], list[nn.Parameter], Recipe], Optimizer]] = {
     "sgd": _sgd,
     "adamw": _adamw,
+    "muon": _muon,
 }
 
 

@@ -15,6 +15,8 @@ class Recipe:
     batch_size: int = 128
     optimiser: Literal["sgd", "muon", "adamw"] = "sgd"
     learning_rate: float = 0.1
+    muon_learning_rate: float = 0.05
+    """Of the orthogonal steps, which only `muon` takes; everything else then goes by `learning_rate`."""
     weight_decay: float = 0.0005
     """On weights of two and more dimensions; never on biases and normalisation."""
     warmup: float = 0.15
@@ -41,7 +43,7 @@ class Recipe:
     def __post_init__(self) -> None:
         checks = {
             "batch_size must be at least 2 (batch norm)": self.batch_size >= 2,
-            "learning_rate must be positive": self.learning_rate > 0,
+            "learning rates must be positive": min(self.learning_rate, self.muon_learning_rate) > 0,
             "weight_decay must not be negative": self.weight_decay >= 0,
             "warmup must be in [0, 1)": 0 <= self.warmup < 1,
             "label_smoothing must be in [0, 1)": 0 <= self.label_smoothing < 1,

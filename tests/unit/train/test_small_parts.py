@@ -10,6 +10,7 @@ from nas_pipeline.errors import ConfigError
 from nas_pipeline.train.accuracy import FlipAveraged, finished
 from nas_pipeline.train.budget import TrainBudget
 from nas_pipeline.train.ema import Ema
+from nas_pipeline.train.muon import orthogonalise, takes_orthogonal_steps
 from nas_pipeline.train.optimiser import OPTIMISERS, make_optimiser, set_learning_rate
 from nas_pipeline.train.precision import kind_of
 from nas_pipeline.train.randomness import generator, isolated, seed_of
@@ -137,3 +138,35 @@ def test_kind_of_network(net: nn.Module, kind: str) -> None:
 def test_a_senseless_recipe_is_refused(wrong: dict) -> None:
     with pytest.raises(ConfigError, match="recipe: "):
         Recipe(**wrong)
+
+
+@pytest.mark.parametrize("shape", [(8, 72), (72, 8), (16, 16)])
+def test_orthogonal_steps_have_singular_values_near_one_and_the_same_singular_vectors(shape: tuple[int, int]) -> None:
+    torch.manual_seed(0)
+    matrix = torch.randn(shape)
+    step = orthogonalise(matrix)
+    assert step.shape == matrix.shape
+    values = torch.linalg.svdvals(step)
+    assert float(values.max()) < 1.3
+    assert float(values.median()) > 0.5
+    left, _, right = torch.linalg.svd(matrix, full_matrices=False)
+    turned = left.mT @ step @ right.mT
+    assert torch.allclose(turned, torch.diag(turned.diagonal()), atol=1e-4)
+
+
+def test_only_inner_convolutions_take_orthogonal_steps() -> None:
+    inner, first, depthwise = nn.Conv2d(8, 16, 3), nn.Conv2d(1, 16, 3), nn.Conv2d(8, 8, 3, groups=8)
+    answers = [takes_orthogonal_steps(m.weight) for m in (inner, first, depthwise, nn.Linear(4, 4))]
+    assert answers == [True, False, False, False]
+
+
+def test_orthogonal_weights_keep_their_norm_and_momentum_survives_a_checkpoint() -> None:
+    torch.manual_seed(0)
+    net = nn.Conv2d(4, 16, 3)
+    one, other = (make_optimiser(net, Recipe(optimiser="muon")) for _ in range(2))
+    for _ in range(3):
+        net.weight.grad, net.bias.grad = torch.randn_like(net.weight), torch.randn_like(net.bias)
+        one.step()
+    assert 3.0 < float(net.weight.detach().norm()) < 5.0  # sqrt(16 output channels), and one step
+    other.load_state_dict(one.state_dict())
+    assert torch.equal(other.state[net.weight]["momentum"], one.state[net.weight]["momentum"])
