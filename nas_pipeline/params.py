@@ -6,18 +6,25 @@ Packages never import this module: `stages.py` unpacks it into keyword arguments
 from __future__ import annotations
 
 import difflib
+import re
+from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from nas_pipeline.core.catalog import Catalog
 from nas_pipeline.core.records import TargetDevice
 from nas_pipeline.errors import ConfigError
+from nas_pipeline.train.recipe import Recipe
 
 Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
+
+_SCIENTIFIC = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)[eE][+-]?\d+")
 
 
 class Section(BaseModel):
@@ -57,6 +64,18 @@ class Train(Section):
 
     recipe: dict[str, Any] = {}
     device: str = "auto"
+
+    @model_validator(mode="after")
+    def _is_a_recipe(self) -> Train:
+        try:
+            self.as_recipe()
+        except (ConfigError, TypeError) as error:
+            raise ValueError(str(error)) from None
+        return self
+
+    def as_recipe(self) -> Recipe:
+        """As the record that packages speak."""
+        return Catalog("key", {"train.recipe": Recipe}).make("train.recipe", self.recipe)
 
 
 class SearchBudget(Section):
@@ -200,11 +219,16 @@ def parse_params(value: Any, origin: str) -> Params:
     """Check plain data against the models; `origin` is named in the messages."""
     if not isinstance(value, dict):
         raise ConfigError(f"{origin} must hold a mapping of sections, not {type(value).__name__}")
+    texts = dict(_texts_for_numbers(value))
+    lines = [f"{key}: YAML takes {text} for a text; write {Decimal(text):f}" for key, text in texts.items()]
     try:
-        return Params.model_validate(value)
+        params = Params.model_validate(value)
     except ValidationError as error:
-        lines = [_explain(dict(item), value) for item in error.errors()]
-        raise ConfigError(f"{origin} has {len(lines)} error(s):\n" + "\n".join(f"  {line}" for line in lines)) from None
+        lines += [line for line in map(_explain, map(dict, error.errors())) if line.partition(":")[0] not in texts]
+    else:
+        if not lines:
+            return params
+    raise ConfigError(f"{origin} has {len(lines)} error(s):\n" + "\n".join(f"  {line}" for line in lines))
 
 
 def compose(root: Path, profile: str, overrides: tuple[str, ...] = ()) -> str:
@@ -223,7 +247,10 @@ def compose(root: Path, profile: str, overrides: tuple[str, ...] = ()) -> str:
         key, equals, text = override.partition("=")
         if not equals or not key:
             raise ConfigError(f"--set takes key.path=value, for example search.budget.trials=10; got {override!r}")
-        patch: Any = yaml.safe_load(text)
+        try:
+            patch: Any = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise ConfigError(f"--set {override}: the value is not YAML: {error}") from None
         for part in reversed(key.split(".")):
             patch = {part: patch}
         merged = overlay(merged, patch)
@@ -234,11 +261,12 @@ def compose(root: Path, profile: str, overrides: tuple[str, ...] = ()) -> str:
 def overlay(base: Any, top: Any) -> Any:
     """`top` over `base`: mappings merge key by key, all else is replaced.
 
-    A plug-in of another name starts from no options: those of the one it replaces are not its own.
+    A plug-in of another name, or an aim of another kind, starts from no options: those of the one it replaces are
+    not its own.
     """
     if not isinstance(base, dict) or not isinstance(top, dict):
         return top
-    if "name" in top and "name" in base and top["name"] != base["name"]:
+    if any(tag in top and tag in base and top[tag] != base[tag] for tag in ("name", "kind")):
         base = {}
     return {**base, **{key: overlay(base.get(key), value) for key, value in top.items()}}
 
@@ -257,7 +285,16 @@ def read_yaml(path: Path) -> Any:
         raise ConfigError(f"{path} is not YAML: {error}") from None
 
 
-def _explain(item: dict[str, Any], value: Any) -> str:
+def _texts_for_numbers(value: Any, place: tuple[str, ...] = ()) -> Iterator[tuple[str, str]]:
+    """Key and text of every number like 1e-3: YAML 1.1 wants a point and a sign, else it is a text."""
+    if isinstance(value, dict | list):
+        for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from _texts_for_numbers(item, (*place, str(key)))
+    elif isinstance(value, str) and _SCIENTIFIC.fullmatch(value):
+        yield ".".join(place), value
+
+
+def _explain(item: dict[str, Any]) -> str:
     place = [str(part) for part in item["loc"] if part not in ("pareto", "weighted")]
     key = ".".join(place) or "the file"
     if item["type"] == "extra_forbidden":
@@ -265,6 +302,8 @@ def _explain(item: dict[str, Any], value: Any) -> str:
         return f"{key}: there is no such key" + (f"; did you mean {near[0]}?" if near else "")
     if item["type"] == "missing":
         return f"{key}: missing"
+    if item["type"] == "value_error":
+        return f"{key}: {item['ctx']['error']}"
     return f"{key}: {item['msg']}, got {item['input']!r:.80}"
 
 

@@ -21,7 +21,7 @@ class TargetFacts:
     latency: LatencyReport
     gates: list[GateResult]
     outcome: str
-    """`candidate v3`, `refused: ...`, or `not registered`."""
+    """`candidate, version 3`, `refused: ...`, or `not registered` and why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,15 +71,22 @@ def _gather(root: Path) -> Facts:
 
 def _target(artifacts: Path, name: str, outcome: dict[str, Any]) -> TargetFacts:
     verify = artifacts / "verify" / name
-    registered, refusal = outcome.get("registered"), outcome.get("refusal")
-    said = f"candidate, version {registered}" if registered else f"refused: {refusal}" if refusal else "not registered"
     return TargetFacts(
         name=name,
         bundle=ModelBundle.from_json(read_json(artifacts / "export" / name / "bundle.json")),
         latency=LatencyReport.from_json(read_json(verify / "latency.json")),
         gates=[GateResult.from_json(item) for item in read_json(verify / "gates.json")],
-        outcome=said,
+        outcome=_said(outcome),
     )
+
+
+def _said(outcome: dict[str, Any]) -> str:
+    if version := outcome.get("registered"):
+        return f"candidate, version {version}"
+    if refusal := outcome.get("refusal"):
+        return f"refused: {refusal}"
+    skipped = outcome.get("skipped")
+    return f"not registered: {skipped}" if skipped else "not registered"
 
 
 def mean_and_spread(values: tuple[float, ...]) -> str:

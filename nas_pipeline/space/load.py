@@ -18,13 +18,14 @@ if TYPE_CHECKING:
 
 
 def genotype_from_file(path: Path) -> Genotype:
-    """The genotype in a JSON file.
+    """The genotype in a JSON file, which is one or holds one under the key `genotype` (winner.json, bundle.json, ...).
 
     Raises:
         SpaceError: The file is missing or holds no genotype; the message names it.
     """
     try:
-        return Genotype.from_json(read_json(path))
+        value = read_json(path)
+        return Genotype.from_json(value.get("genotype", value) if isinstance(value, dict) else value)
     except (OSError, ValueError, SpaceError) as error:
         raise SpaceError(f"no genotype can be read from {path}: {error}") from error
 

@@ -37,7 +37,7 @@ class Context:
     @property
     def recipe(self) -> Recipe:
         """The training settings."""
-        return Recipe(**self.params.train.recipe)
+        return self.params.train.as_recipe()
 
     def the_target(self) -> TargetDevice:
         """The target of a per-target stage."""

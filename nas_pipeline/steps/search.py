@@ -9,6 +9,7 @@ from typing import Any
 from nas_pipeline.core.files import write_json
 from nas_pipeline.core.genotype import Genotype
 from nas_pipeline.core.measures import Budget, Constraint, Objective
+from nas_pipeline.core.records import Precision
 from nas_pipeline.params import Params, ParetoAim
 from nas_pipeline.search import EVALUATORS, STRATEGIES
 from nas_pipeline.search.aims import Aim, Pareto, WeightedCost
@@ -49,7 +50,7 @@ def run_search_stage(context: Context) -> None:
 
 
 def constraints(params: Params) -> tuple[Constraint, ...]:
-    """Bounds that a candidate must keep to run on every target, seen from this host and its fp32 file."""
+    """Bounds that a candidate must keep to run on every target, in milliseconds of this host."""
     headroom = params.search.latency_headroom
     latency = min(target.latency_ms / target.host_factor for target in params.targets.values()) * headroom
     size = min(target.size_bytes for target in params.targets.values())
@@ -84,9 +85,15 @@ def _evaluator(context: Context, changed: dict[str, Any]) -> Evaluator:
     return EVALUATORS.make(
         params.search.evaluator.name, {**params.search.evaluator.options, **changed},
         data=context.artefacts("ingest"), recipe=context.recipe, device=params.train.device,
-        deploy=OnnxDeploy(target.opset, target.threads, params.search.latency_runs),
+        deploy=OnnxDeploy(_precisions(params), target.opset, target.threads, params.search.latency_runs),
         precision_cache=context.work / "precision.json",
     )
+
+
+def _precisions(params: Params) -> tuple[Precision, ...]:
+    """What may ship: both, unless a target insists on one."""
+    forced = {target.precision for target in params.targets.values()} - {"auto"}
+    return tuple(precision for precision in ("fp32", "int8") if not forced or precision in forced)
 
 
 def _aim(params: Params, bounds: tuple[Constraint, ...]) -> Aim:
@@ -94,7 +101,7 @@ def _aim(params: Params, bounds: tuple[Constraint, ...]) -> Aim:
     if isinstance(aim, ParetoAim):
         return Pareto(tuple(Objective(metric, goal) for metric, goal in aim.objectives.items()))
     at_most = {bound.metric: bound.at_most or 0.0 for bound in bounds}
-    bytes_per_param = 4
+    bytes_per_param = 1 if "int8" in _precisions(params) else 4
     return WeightedCost(aim.accuracy, aim.latency, aim.params, at_most["latency_ms"],
                         at_most["size_bytes"] / bytes_per_param)
 

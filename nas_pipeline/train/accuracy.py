@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import cast
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from nas_pipeline.train.batches import Batches
@@ -13,22 +14,36 @@ from nas_pipeline.train.recipe import Recipe
 _EVAL_BATCH = 500
 
 
-class FlipAveraged(nn.Module):
-    """Averages the logits of an image and of its mirror image, inside the graph."""
+class AveragedViews(nn.Module):
+    """Averages a network's logits over views of the image, inside the graph and in one pass.
 
-    def __init__(self, net: nn.Module) -> None:
+    Source: Krizhevsky, NeurIPS 2012, section 4.1; the six views and their weights as in Jordan, arXiv:2404.00498.
+    """
+
+    def __init__(self, net: nn.Module, views: int) -> None:
+        """`views` is 2 (image and mirror image) or 6 (both, in place and moved by one pixel along both diagonals)."""
         super().__init__()
         self.net = net
+        self.views = views
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """x: [N, C, H, W] -> logits [N, classes]."""
-        both = self.net(torch.cat([x, x.flip(3)]))
-        return cast(torch.Tensor, both.view(2, -1, both.shape[1]).mean(0))
+        seen = [x, x.flip(3)]
+        if self.views == 6:
+            # The border is repeated: the image's own background, whatever the normalisation.
+            wide = F.pad(x, (1, 1, 1, 1), mode="replicate")
+            for moved in (wide[:, :, :-2, :-2], wide[:, :, 2:, 2:]):
+                seen += [moved, moved.flip(3)]
+        logits = self.net(torch.cat(seen))
+        logits = logits.view(self.views, -1, logits.shape[1])
+        if self.views == 2:
+            return cast(torch.Tensor, logits.mean(0))
+        return cast(torch.Tensor, (logits[:2].sum(0) + logits[2:].mean(0) * 2) / 4)
 
 
 def finished(net: nn.Module, recipe: Recipe) -> nn.Module:
     """The network as it is judged, exported and timed."""
-    return FlipAveraged(net) if recipe.flip_average else net
+    return AveragedViews(net, recipe.views) if recipe.views > 1 else net
 
 
 @torch.no_grad()

@@ -78,6 +78,18 @@ class Batches:
         return first if number % 2 == 0 else ~first
 
 
+def shrink(images: torch.Tensor, side: int) -> torch.Tensor:
+    """[N, C, H, W] averaged down to `side` pixels; smaller images stay as they are.
+
+    Source: Touvron et al., arXiv:1906.06423, for what a change of resolution does; the order, low first, is common
+    practice (progressive resizing).
+    """
+    height, width = (min(side, size) for size in images.shape[2:])
+    if (height, width) == tuple(images.shape[2:]):
+        return images
+    return F.interpolate(images, size=(height, width), mode="area").contiguous(memory_format=torch.channels_last)
+
+
 def _shift(images: torch.Tensor, reach: int, stream: torch.Generator) -> torch.Tensor:
     """Translate each image by its own whole number of pixels in [-reach, reach], black outside."""
     count, _, height, width = images.shape

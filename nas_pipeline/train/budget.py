@@ -27,9 +27,12 @@ class TrainBudget:
         if (self.epochs or self.device_s or 0) <= 0:
             raise ConfigError("a training budget must be positive")
 
-    def steps(self, steps_per_epoch: int, seconds_per_step: float) -> int:
-        """Number of optimiser steps, at least 1."""
+    def steps(self, steps_per_epoch: int, seconds_per_step: float, saved: float = 0.0) -> int:
+        """Number of optimiser steps, at least 1.
+
+        `saved` is the share of the cost of a full step that steps save on average (low resolution at the start).
+        """
         if self.epochs is not None:
             return max(1, round(self.epochs * steps_per_epoch))
         assert self.device_s is not None
-        return max(1, int(self.device_s / (seconds_per_step * _UPKEEP)))
+        return max(1, int(self.device_s / (seconds_per_step * _UPKEEP * (1 - saved))))

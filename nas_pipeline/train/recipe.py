@@ -35,8 +35,13 @@ class Recipe:
     """Share of the easy images (loss under the mean) that each pass leaves out; 0 shows all images in every pass."""
     prune_until: float = 0.8
     """Share of the training after which every image is shown again."""
-    flip_average: bool = False
-    """The finished network averages the logits of an image and of its mirror image: twice the latency."""
+    low_resolution: float = 0.0
+    """Share of the steps, at the start, that see images shrunk to `low_side`: those steps cost less."""
+    low_side: int = 20
+    """Height and width in pixels of the shrunk images; images that are not larger stay as they are."""
+    views: Literal[1, 2, 6] = 1
+    """The finished network averages over so many views of an image, at so many times the latency: 2 are the image and
+    its mirror image, 6 these two moved by one pixel each way as well."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """`auto`: the faster one on this host for this kind of network, measured once."""
 
@@ -51,8 +56,11 @@ class Recipe:
             "prune must be in [0, 1) and prune_until in [0, 1]": 0 <= self.prune < 1 and 0 <= self.prune_until <= 1,
             "clip_norm must be positive": self.clip_norm > 0,
             "shift and cutout must not be negative": min(self.shift, self.cutout) >= 0,
-            "flip_average needs flip: a network that never saw mirror images must not be asked about them":
-                self.flip or not self.flip_average,
+            "low_resolution must be in [0, 1)": 0 <= self.low_resolution < 1,
+            "low_side must be at least 8": self.low_side >= 8,
+            "views must be 1, 2 or 6": self.views in (1, 2, 6),
+            "views above 1 need flip: a network that never saw mirror images must not be asked about them":
+                self.flip or self.views == 1,
         }
         for rule, holds in checks.items():
             if not holds:

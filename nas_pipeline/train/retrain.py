@@ -149,9 +149,10 @@ def _run_of(
 
 
 def _train_all(runs: Sequence[_Run], workers: int, progress: Progress) -> None:
-    waiting = [run for run in runs if not run.done.exists()]
-    if len(waiting) < len(runs):
-        logger.info("retraining goes on: %d of %d trainings are done", len(runs) - len(waiting), len(runs))
+    each = list({run.folder: run for run in reversed(runs)}.values())[::-1]  # equal networks are trained once
+    waiting = [run for run in each if not run.done.exists()]
+    if len(waiting) < len(each):
+        logger.info("retraining goes on: %d of %d trainings are done", len(each) - len(waiting), len(each))
     active: dict[str, tuple[_Run, BaseProcess]] = {}
     start, share_at_start = time.monotonic(), _share_done(runs)
     try:

@@ -20,7 +20,7 @@ from torch import nn
 from nas_pipeline.core.files import canonical_json, sha256_text
 from nas_pipeline.data.loaders import SearchData
 from nas_pipeline.train.accuracy import accuracy
-from nas_pipeline.train.batches import Batches
+from nas_pipeline.train.batches import Batches, shrink
 from nas_pipeline.train.budget import TrainBudget
 from nas_pipeline.train.checkpoint import Checkpoint
 from nas_pipeline.train.device import DeviceClock, on_device
@@ -99,9 +99,10 @@ def _fresh(
     images, labels, _ = next(train.epoch(0, recipe, seed=0))
     autocast = autocast_dtype(net, images, labels, recipe, cache)
     step_s = 0.0 if budget.device_s is None else seconds_per_step(net, images, labels, autocast, steps=6)
+    cheap = recipe.low_resolution * (1 - min(1.0, (recipe.low_side / min(images.shape[2:])) ** 2))
     state = {name: tensor.detach().clone() for name, tensor in net.state_dict().items()}
     return Checkpoint(
-        key=key, step=0, total_steps=budget.steps(train.steps_per_epoch(recipe), step_s),
+        key=key, step=0, total_steps=budget.steps(train.steps_per_epoch(recipe), step_s, cheap),
         autocast="fp32" if autocast is None else "bf16", net=state, average=state, optimiser={},
         rng=torch.get_rng_state(), history=[], best=state, best_accuracy=-1.0, best_epoch=0.0, device_s=0.0,
     )
@@ -161,8 +162,10 @@ class _Run:
         state.epoch, state.offset = state.epoch + 1, 0
 
     def _step(self, images: torch.Tensor, labels: torch.Tensor, index: torch.Tensor) -> float:
-        recipe = self.recipe
-        set_learning_rate(self.optimiser, learning_rate(1.0, self.state.step / self.state.total_steps, recipe.warmup))
+        recipe, progress = self.recipe, self.state.step / self.state.total_steps
+        set_learning_rate(self.optimiser, learning_rate(1.0, progress, recipe.warmup))
+        if progress < recipe.low_resolution:
+            images = shrink(images, recipe.low_side)
         with torch.autocast(images.device.type, self.autocast, enabled=self.autocast is not None):
             logits = self.net(images)
         each = F.cross_entropy(logits.float(), labels, label_smoothing=recipe.label_smoothing, reduction="none")

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from nas_pipeline.core.files import read_json
 from nas_pipeline.params import overlay
+from nas_pipeline.workspace import prepare_workspace
+
+REPO = Path(__file__).resolve().parents[2]
 
 PARAMS: dict[str, Any] = {
     "data": {
@@ -38,3 +46,39 @@ def write_project(root: Path, **changes: Any) -> Path:
     root.mkdir(parents=True, exist_ok=True)
     (root / "params.yaml").write_text(yaml.safe_dump(overlay(PARAMS, changes), sort_keys=False))
     return root
+
+
+def make_workspace(folder: Path) -> Path:
+    """A workspace with the small parameters, of a skeleton of this repository in `folder`.
+
+    The code that DVC hashes is a copy: what happens to the working tree meanwhile makes no stage stale.
+    """
+    skeleton = folder / "skeleton"
+    (skeleton / ".dvc").mkdir(parents=True)
+    for file in ("dvc.yaml", ".dvcignore"):
+        shutil.copy(REPO / file, skeleton / file)
+    shutil.copytree(REPO / "nas_pipeline", skeleton / "nas_pipeline", ignore=shutil.ignore_patterns("__pycache__"))
+    return prepare_workspace(skeleton, "small", yaml.safe_dump(PARAMS, sort_keys=False))
+
+
+def start_pipeline(root: Path) -> subprocess.Popen[bytes]:
+    """`python -m flows.pipeline` in the workspace `root`; what it says goes to `root`/pipeline.log."""
+    given = {name: value for name, value in os.environ.items()
+             if not name.startswith(("PREFECT_", "MLFLOW_")) and name != "PYTHONPATH"}
+    with (root / "pipeline.log").open("ab") as log:
+        return subprocess.Popen(
+            [sys.executable, "-m", "flows.pipeline", "--root", str(root)], cwd=REPO, env=given,
+            stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+        )
+
+
+def run_pipeline(root: Path) -> tuple[int, dict[str, Any]]:
+    """Exit status of a whole run, and what it left in .nas/last-run.json."""
+    with start_pipeline(root) as child:
+        code = child.wait()
+    return code, read_json(root / ".nas" / "last-run.json")
+
+
+def log_of(root: Path) -> str:
+    """Everything that the pipelines of a workspace have said, for the message of a failed assertion."""
+    return (root / "pipeline.log").read_text(encoding="utf-8", errors="replace")

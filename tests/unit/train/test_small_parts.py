@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from nas_pipeline.errors import ConfigError
-from nas_pipeline.train.accuracy import FlipAveraged, finished
+from nas_pipeline.train.accuracy import AveragedViews, finished
 from nas_pipeline.train.budget import TrainBudget
 from nas_pipeline.train.ema import Ema
 from nas_pipeline.train.muon import orthogonalise, takes_orthogonal_steps
@@ -113,14 +113,29 @@ def test_streams_come_from_names() -> None:
     assert not torch.equal(inside, expected)
 
 
-def test_the_finished_network_is_blind_to_mirroring() -> None:
+def test_two_views_make_a_network_blind_to_mirroring() -> None:
     torch.manual_seed(0)
     net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 36, 3)).eval()
     x = torch.randn(5, 1, 8, 8)
-    averaged = FlipAveraged(net)
-    assert torch.allclose(averaged(x), averaged(x.flip(3)), atol=1e-6)
-    assert torch.allclose(averaged(x), (net(x) + net(x.flip(3))) / 2, atol=1e-6)
-    assert finished(net, Recipe(flip_average=False)) is net
+    averaged = finished(net, Recipe(views=2))
+    assert torch.allclose(averaged(x), averaged(x.flip(3)), atol=1e-5)
+    assert finished(net, Recipe(views=1)) is net
+
+
+def test_two_views_are_the_mean_and_six_weigh_the_image_in_place_half() -> None:
+    seen: list[torch.Tensor] = []
+
+    class Probe(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            seen.append(x)
+            return x.mean((1, 2, 3))[:, None]
+
+    x = torch.arange(32.0).view(2, 1, 4, 4)
+    assert torch.allclose(AveragedViews(Probe(), 2)(x), x.mean((1, 2, 3))[:, None])
+    answer = AveragedViews(Probe(), 6)(x)
+    means = seen[-1].view(6, 2, -1).mean(2)
+    assert torch.allclose(answer[:, 0], means[:2].mean(0) / 2 + means[2:].mean(0) / 2)
+    assert torch.equal(seen[-1][4:6, 0, 1:, 1:], x[:, 0, :-1, :-1])
 
 
 @pytest.mark.parametrize(("net", "kind"), [
@@ -133,7 +148,7 @@ def test_kind_of_network(net: nn.Module, kind: str) -> None:
 
 @pytest.mark.parametrize("wrong", [
     {"batch_size": 1}, {"learning_rate": 0}, {"warmup": 1.0}, {"label_smoothing": -0.1}, {"ema_decay": 1.0},
-    {"flip": False, "flip_average": True}, {"shift": -1},
+    {"flip": False, "views": 2}, {"views": 3}, {"low_resolution": 1.0}, {"low_side": 4}, {"prune": 1.0}, {"shift": -1},
 ])
 def test_a_senseless_recipe_is_refused(wrong: dict) -> None:
     with pytest.raises(ConfigError, match="recipe: "):
