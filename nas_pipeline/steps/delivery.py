@@ -72,8 +72,9 @@ def run_verify(context: Context) -> None:
     bundle = read_bundle(folder)
     report = _probe(context).measure(folder / MODEL_FILE, target)
     validation = read_json(context.artefacts("validate") / "report.json")
+    agreement = {"fp32": params.export.min_agreement_fp32, "int8": params.export.min_agreement_int8}
     answers = gates(
-        report, bundle, target, min_agreement=params.export.min_agreement, max_int8_drop=params.export.max_int8_drop,
+        report, bundle, target, min_agreement=agreement[bundle.precision], max_int8_drop=params.export.max_int8_drop,
         data_valid=bool(validation["success"]),
     )
     write_json(context.folder / "latency.json", report.to_json())

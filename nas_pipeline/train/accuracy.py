@@ -47,15 +47,14 @@ def finished(net: nn.Module, recipe: Recipe) -> nn.Module:
 
 
 @torch.no_grad()
-def accuracy(net: nn.Module, batches: Batches, recipe: Recipe, autocast: torch.dtype | None = None) -> float:
-    """Share of images in `batches` whose top class is right, for the finished form of `net`."""
-    whole = finished(net, recipe)
-    training = whole.training
-    whole.eval()
+def accuracy(net: nn.Module, batches: Batches, autocast: torch.dtype | None = None) -> float:
+    """Share of images in `batches` whose top class is right."""
+    training = net.training
+    net.eval()
     correct = 0
     for images, labels in batches.in_order(_EVAL_BATCH):
         with torch.autocast(images.device.type, autocast, enabled=autocast is not None):
-            logits = whole(images)
+            logits = net(images)
         correct += int((logits.float().argmax(1) == labels).sum())
-    whole.train(training)
+    net.train(training)
     return correct / len(batches)

@@ -226,8 +226,8 @@ def _result(entry: Entry, runs: Sequence[_Run], manifest: DatasetManifest, recip
         net.load_state_dict(load_file(run.weights))
         on_device(net, device)
         outcome = read_json(run.done)
-        # in fp32: that is what is exported
-        measured.append({"val": accuracy(net, val, recipe), "test": accuracy(net, held_out, recipe), **outcome})
+        whole = finished(net, recipe)  # in fp32, with all its views: what is exported
+        measured.append({"val": accuracy(whole, val), "test": accuracy(whole, held_out), **outcome})
     return TrainResult(
         genotype=entry.genotype, dataset_digest=manifest.digest, recipe=recipe.to_json(), seeds=entry.seeds,
         val_accuracy=tuple(m["val"] for m in measured), test_accuracy=tuple(m["test"] for m in measured),

@@ -181,7 +181,8 @@ class _Run:
 
     def _evaluate(self, loss: float) -> Row:
         state = self.state
-        score = accuracy(self.ema.average, self.val, self.recipe, self.autocast)
+        # Of the plain network: averaging over views costs as many passes, and hardly changes which epoch is best.
+        score = accuracy(self.ema.average, self.val, self.autocast)
         state.device_s = self.clock.seconds()
         rate = learning_rate(self.recipe.learning_rate, (state.step - 1) / state.total_steps, self.recipe.warmup)
         row = {

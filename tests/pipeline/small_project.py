@@ -32,7 +32,7 @@ PARAMS: dict[str, Any] = {
         "budget": {"trials": 4}, "finalists": {"count": 1, "options": {"epochs": 2.0}}, "workers": 1,
     },
     "retrain": {"seeds": 2, "epochs": 3.0, "workers": 2, "baselines": ["dense_residual"]},
-    "export": {"max_int8_drop": 0.1, "min_agreement": 0.8},
+    "export": {"max_int8_drop": 0.1, "min_agreement_int8": 0.8},
     "verify": {"processes": 2, "runs": 60, "warmup": 5, "max_spread": 10.0, "attempts": 1},
     "targets": {
         "here": {"probe": "local", "latency_ms": 500.0, "size_bytes": 3000000, "min_accuracy": 0.3},
