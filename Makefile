@@ -38,7 +38,7 @@ test: setup  ## all tests
 ui: setup  ## MLflow on port 5000 and Prefect on port 4200, this machine only; Ctrl-C ends both
 	@trap 'kill 0' INT TERM; \
 	mlflow server --host 127.0.0.1 --port 5000 --workers 1 --backend-store-uri sqlite:///mlflow.db & \
-	PREFECT_HOME=$(CURDIR)/.prefect prefect server start --host 127.0.0.1 --port 4200 & wait
+	PREFECT_HOME=$(CURDIR)/.prefect PREFECT_UI_ENABLED=true PREFECT_SERVER_UI_ENABLED=true prefect server start --host 127.0.0.1 --port 4200 & wait
 
 report: setup  ## the summary of the last run again (PROFILE=...)
 	@nas report --profile $(PROFILE)

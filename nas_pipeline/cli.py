@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import logging
 import os
+import select
+import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -47,6 +50,7 @@ def main() -> None:
 def run(stage: Annotated[str, typer.Argument(help="ingest, ..., export@TARGET")], root: Root = Path()) -> None:
     """Run one stage here, without DVC. `dvc repro` and the pipeline call this."""
     _log_to_terminal()
+    _end_with_reader()
     from nas_pipeline.stages import run_stage
 
     run_stage(stage, root, typer.echo)
@@ -63,6 +67,7 @@ def pipeline(
     """Run everything: data, validation, search, retraining, export, verification, registry."""
     from nas_pipeline.report.summary import print_summary
 
+    root = root.resolve()
     workspace = _workspace(root, profile, tuple(overrides or ()))
     command = [sys.executable, "-m", "flows.pipeline", "--root", str(workspace)]
     if (code := _child(command, cwd=root)) not in (0, 4):
@@ -84,7 +89,7 @@ def report(
 @app.command()
 def publish(root: Root = Path()) -> None:
     """Send the finished artefacts to MLflow again; a run that is there already is not doubled."""
-    _log_to_terminal()
+    root = root.resolve()
     code = _child([sys.executable, "-m", "flows.pipeline", "--root", str(root), "--publish-only"], cwd=root)
     raise typer.Exit(code)
 
@@ -202,6 +207,18 @@ def _log_to_terminal() -> None:
     root.handlers[:] = [handler]
     root.setLevel(os.environ.get("NAS_LOG_LEVEL", "INFO"))
     root.propagate = False
+
+
+def _end_with_reader() -> None:
+    """End when whoever reads our output is gone: of a pipeline that was killed, no stage stays to be in the way."""
+    watched = select.poll()
+    watched.register(1, 0)  # nothing is asked of standard output, but errors are told unasked: a pipe without a reader
+
+    def watch() -> None:
+        if any(event & select.POLLERR for _, event in watched.poll()):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _quiet_libraries() -> None:

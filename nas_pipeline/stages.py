@@ -101,6 +101,7 @@ def run_stage(name: str, root: Path, say: Callable[[str], None] = lambda line: N
     Raises:
         NasError: What went wrong; ConfigError for an unknown stage or target.
     """
+    _check_name(name)
     folder = root / stage_folder(name)
     (folder / "error.json").unlink(missing_ok=True)
     start = time.monotonic()
@@ -114,10 +115,17 @@ def run_stage(name: str, root: Path, say: Callable[[str], None] = lambda line: N
     logger.info("%s done in %.1f s", name, time.monotonic() - start)
 
 
-def _resolve(name: str, root: Path, folder: Path, say: Callable[[str], None]) -> tuple[Stage, Context]:
+def _check_name(name: str) -> None:
+    """Before a folder of that name is touched."""
     kind, _, target = name.partition("@")
     if kind not in STAGES:
         raise ConfigError(f"unknown stage {kind!r}; there are: {', '.join(STAGES)}")
+    if Path(target).name != target:
+        raise ConfigError(f"unknown target {target!r}: it is no name")
+
+
+def _resolve(name: str, root: Path, folder: Path, say: Callable[[str], None]) -> tuple[Stage, Context]:
+    kind, _, target = name.partition("@")
     stage, params = STAGES[kind], load_params(root)
     if stage.per_target != bool(target):
         known = ", ".join(f"{kind}@{each}" for each in params.targets)

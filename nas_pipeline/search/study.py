@@ -19,6 +19,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
 from nas_pipeline.core.files import canonical_json, sha256_text
+from nas_pipeline.search.journal_lock import KernelLock
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 logger = logging.getLogger(__name__)
@@ -36,7 +37,7 @@ def open_storage(url: str) -> BaseStorage:
         path.parent.mkdir(parents=True, exist_ok=True)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)
-            return JournalStorage(JournalFileBackend(str(path)))
+            return JournalStorage(JournalFileBackend(str(path), lock_obj=KernelLock(path.with_suffix(".lock"))))
     return optuna.storages.RDBStorage(url)
 
 

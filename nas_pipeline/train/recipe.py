@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from nas_pipeline.errors import ConfigError
+
+OptimiserName = Literal["sgd", "muon", "adamw"]
+PrecisionName = Literal["auto", "fp32", "bf16"]
+OPTIMISER_NAMES: tuple[str, ...] = get_args(OptimiserName)
+PRECISION_NAMES: tuple[str, ...] = get_args(PrecisionName)
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """Training settings. The defaults are those that won on Fashion-MNIST (docs/decisions/0005-recipe.md)."""
+    """Training settings. The defaults are those that won on Fashion-MNIST (docs/decisions/0008-recipe.md)."""
 
     batch_size: int = 128
-    optimiser: Literal["sgd", "muon", "adamw"] = "sgd"
+    optimiser: OptimiserName = "sgd"
     learning_rate: float = 0.1
     muon_learning_rate: float = 0.05
     """Of the orthogonal steps, which only `muon` takes; everything else then goes by `learning_rate`."""
@@ -42,11 +47,13 @@ class Recipe:
     views: Literal[1, 2, 6] = 1
     """The finished network averages over so many views of an image, at so many times the latency: 2 are the image and
     its mirror image, 6 these two moved by one pixel each way as well."""
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    precision: PrecisionName = "auto"
     """`auto`: the faster one on this host for this kind of network, measured once."""
 
     def __post_init__(self) -> None:
         checks = {
+            f"optimiser must be one of {', '.join(OPTIMISER_NAMES)}": self.optimiser in OPTIMISER_NAMES,
+            f"precision must be one of {', '.join(PRECISION_NAMES)}": self.precision in PRECISION_NAMES,
             "batch_size must be at least 2 (batch norm)": self.batch_size >= 2,
             "learning rates must be positive": min(self.learning_rate, self.muon_learning_rate) > 0,
             "weight_decay must not be negative": self.weight_decay >= 0,

@@ -14,7 +14,9 @@ from nas_pipeline.params import overlay, parse_params, read_yaml
 
 ROOT = Path(__file__).resolve().parents[3]
 PAGE = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
-BLOCKS: list[tuple[str, str, str]] = re.findall(r'^```(\w+) title="([^"]+)"\n(.*?)^```$', PAGE, re.DOTALL | re.MULTILINE)
+BLOCKS: list[tuple[str, str, str]] = re.findall(
+    r'^```(\w+) title="([^"]+)"\n(.*?)^```$', PAGE, re.DOTALL | re.MULTILINE
+)
 PYTHON = {title: code for language, title, code in BLOCKS if language == "python"}
 YAML = {title: code for language, title, code in BLOCKS if language == "yaml"}
 

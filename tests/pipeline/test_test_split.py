@@ -1,0 +1,51 @@
+"""Search code cannot reach the test split: a search without the file is the search with it."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import shutil
+from pathlib import Path
+
+import pytest
+
+from nas_pipeline.params import load_params
+from nas_pipeline.stages import run_stage, stage_folder
+from nas_pipeline.steps.context import Context
+from nas_pipeline.steps.search import _search
+from tests.pipeline.conftest import Finished
+from tests.pipeline.test_kill_and_resume import trials
+
+pytestmark = pytest.mark.slow
+
+
+def test_a_search_without_the_test_split_is_the_same_search(finished: Finished, tmp_path: Path) -> None:
+    shutil.copytree(finished.root / "artifacts/ingest", tmp_path / "artifacts/ingest")
+    shutil.copytree(finished.root / "artifacts/validate", tmp_path / "artifacts/validate")
+    shutil.copy(finished.root / "params.yaml", tmp_path)
+    (tmp_path / "artifacts/ingest/test.npz").unlink()
+    run_stage("search", tmp_path)
+    assert trials(tmp_path) == trials(finished.root)
+    assert not (tmp_path / ".nas/test_reads.jsonl").exists()
+
+
+def test_what_a_search_worker_is_given_does_not_hold_the_test_images(finished: Finished) -> None:
+    context = Context(finished.root, load_params(finished.root), None, finished.root / stage_folder("search"),
+                      lambda *_: None)
+    evaluator = _search(context).evaluator
+    evaluator.key()  # loads the images that an evaluator may see
+    held = pickle.dumps(evaluator)
+    test = (finished.root / "artifacts/ingest/test.npz").read_bytes()
+    validation = (finished.root / "artifacts/ingest/val.npz").read_bytes()
+    middle = slice(len(test) // 4, len(test) // 4 + 256)
+    assert test[middle] not in held
+    assert validation[middle] in held  # the probe would have found images, had they been there
+    assert b"test.npz" not in held
+
+
+def test_the_search_stage_does_not_even_declare_the_test_split(finished: Finished) -> None:
+    from nas_pipeline.stages import STAGES
+
+    readers = [name for name, stage in STAGES.items() if any("test.npz" in path for path in stage.reads)]
+    assert readers == ["retrain"]
+    assert json.loads((finished.root / "artifacts/retrain/metrics.json").read_text())["test_reads"] == 1

@@ -1,0 +1,151 @@
+"""Retraining: nothing is trained twice, the test split is read once a call, a dead worker is named."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import nn
+
+from nas_pipeline.core.genotype import Genotype
+from nas_pipeline.data.loaders import load_manifest
+from nas_pipeline.data.test_split import count_reads
+from nas_pipeline.errors import TrainError
+from nas_pipeline.train.budget import TrainBudget
+from nas_pipeline.train.recipe import Recipe
+from nas_pipeline.train.retrain import Entry, Retrained, load_finished, retrain
+
+pytestmark = pytest.mark.slow
+
+RECIPE = Recipe(batch_size=64, learning_rate=0.05, precision="fp32", flip=False)
+
+
+def tiny(width: int) -> Genotype:
+    """A residual network of a few thousand parameters."""
+    stages = [
+        gene for number, channels in ((1, 16), (2, width))
+        for gene in ((f"stage{number}.width", channels), (f"stage{number}.transition", "stride"),
+                     (f"stage{number}.blocks", 0))
+    ]
+    return Genotype("residual", 1, (("stem.width", 16), ("stem.stride", 2), ("stages", 2), *stages, ("pooling", "avg")))
+
+
+ENTRIES = [Entry("winner", tiny(24), (0, 1)), Entry("by_hand", tiny(32), (0,))]
+LABELS = ["winner/seed-0", "winner/seed-1", "by_hand/seed-0"]
+
+
+def top1(net: nn.Module, images: npt.NDArray[np.float32], labels: npt.NDArray[np.int64]) -> dict[str, Any]:
+    with torch.no_grad():
+        return {"accuracy": float((net(torch.from_numpy(images)).argmax(1).numpy() == labels).mean())}
+
+
+def run(data: Path, folder: Path, entries: list[Entry] = ENTRIES, **given: Any) -> Retrained:
+    settings: dict[str, Any] = {"workers": 1, "device": "cpu", "score_files": top1, **given}
+    return retrain(entries, data, RECIPE, TrainBudget(epochs=1.0), folder=folder / "retrain",
+                   ledger=folder / "test_reads.jsonl", **settings)
+
+
+def trainings(folder: Path) -> dict[str, int]:
+    """Finished trainings and when they were written."""
+    return {path.parent.name: path.stat().st_mtime_ns for path in folder.glob("retrain/*/fitted.json")}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("retrain")
+
+
+@pytest.fixture(scope="module")
+def shares() -> list[tuple[float, float]]:
+    """(done, in all) of every report on progress of the first call."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def first(ingested: Path, folder: Path, shares: list[tuple[float, float]]) -> Retrained:
+    return run(ingested, folder, workers=2, progress=lambda done, total, left, line: shares.append((done, total)))
+
+
+def test_each_entry_has_a_figure_per_seed(first: Retrained) -> None:
+    assert {name: result.seeds for name, result in first.results.items()} == {"winner": (0, 1), "by_hand": (0,)}
+    for result in first.results.values():
+        figures = (*result.val_accuracy, *result.test_accuracy)
+        assert len(figures) == 2 * len(result.seeds)
+        assert all(0 < figure <= 1 for figure in figures)
+    assert first.results["by_hand"].params > first.results["winner"].params
+
+
+def test_every_run_has_its_curve(first: Retrained) -> None:
+    assert list(first.history) == LABELS
+    assert all(curve[-1]["progress"] == 1.0 for curve in first.history.values())
+
+
+def test_the_files_of_the_first_entry_are_scored_as_they_will_ship(first: Retrained) -> None:
+    assert list(first.files) == LABELS[:2]
+    for scored, measured in zip(first.files.values(), first.results["winner"].test_accuracy, strict=True):
+        assert scored["accuracy"] == pytest.approx(measured)
+
+
+def test_the_weights_are_those_of_the_best_seed_by_validation(first: Retrained, ingested: Path, folder: Path) -> None:
+    """Turn the seeds round: the same seed's weights are handed over, wherever in the list it stands."""
+    result = first.results["winner"]
+    best = result.seeds[int(np.argmax(result.val_accuracy))]
+    alone = run(ingested, folder, [replace(ENTRIES[0], seeds=(best,))])
+    assert first.weights["winner"] == alone.weights["winner"]
+    assert result.val_accuracy[0] != result.val_accuracy[1], "the two seeds have to differ for this to say anything"
+
+
+def test_finished_weights_build_the_network_again(first: Retrained, ingested: Path) -> None:
+    net = load_finished(ENTRIES[0].genotype, load_manifest(ingested), first.weights["winner"], RECIPE)
+    assert not net.training
+    kept = load_file(first.weights["winner"])
+    assert all(torch.isfinite(tensor).all() for tensor in kept.values())
+
+
+def test_a_second_call_trains_nothing_and_says_the_same(first: Retrained, ingested: Path, folder: Path) -> None:
+    before = trainings(folder)
+    again = run(ingested, folder)
+    assert trainings(folder) == before
+    assert len(before) == len(LABELS)
+    assert (again.results, again.history, again.weights) == (first.results, first.history, first.weights)
+
+
+def test_equal_networks_are_trained_once(first: Retrained, ingested: Path, folder: Path) -> None:
+    before = trainings(folder)
+    twins = run(ingested, folder, [*ENTRIES, Entry("twin", ENTRIES[0].genotype, (0, 1))])
+    assert trainings(folder) == before
+    assert twins.results["twin"] == first.results["winner"]
+
+
+def test_each_call_reads_the_test_split_once(first: Retrained, ingested: Path, folder: Path) -> None:
+    digest, ledger = load_manifest(ingested).digest, folder / "test_reads.jsonl"
+    before = count_reads(ledger, digest)
+    run(ingested, folder)
+    assert count_reads(ledger, digest) == before + 1
+
+
+def test_progress_only_grows_and_ends_at_the_whole(first: Retrained, shares: list[tuple[float, float]]) -> None:
+    assert shares == sorted(shares)
+    assert shares[-1] == (len(LABELS), len(LABELS))
+
+
+def test_a_worker_that_dies_is_named_and_the_test_split_stays_closed(ingested: Path, tmp_path: Path) -> None:
+    strange = Genotype("no_such_space", 1, ())
+    with pytest.raises(TrainError, match=r"the training broken/seed-7 died \(exit code 1\).*the same command goes on"):
+        run(ingested, tmp_path, [Entry("broken", strange, (7,))])
+    assert not (tmp_path / "test_reads.jsonl").exists()
+
+
+def test_a_training_that_diverged_says_what_to_change_and_is_not_kept(ingested: Path, tmp_path: Path) -> None:
+    wild = replace(RECIPE, learning_rate=1e30, warmup=0.0, clip_norm=1e30)
+    with pytest.raises(TrainError, match=r"winner/seed-0 diverged; lower train\.recipe\.learning_rate"):
+        retrain([Entry("winner", tiny(24), (0,))], ingested, wild, TrainBudget(epochs=1.0), workers=1, device="cpu",
+                folder=tmp_path, ledger=tmp_path / "reads.jsonl", score_files=top1)
+    assert list(tmp_path.glob("*/fitted.json")) == []
+    assert not (tmp_path / "reads.jsonl").exists()
