@@ -33,7 +33,7 @@ check: setup  ## ruff, mypy --strict, import layers
 	@lint-imports
 
 test: setup  ## all tests
-	@$(PY) -m pytest
+	@$(PY) -m pytest -n 2 --dist loadgroup
 
 ui: setup  ## MLflow on port 5000 and Prefect on port 4200, this machine only; Ctrl-C ends both
 	@trap 'kill 0' INT TERM; \

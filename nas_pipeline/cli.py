@@ -41,9 +41,6 @@ def main() -> None:
         word = "refused" if error.exit_code == 4 else "error"
         typer.secho(f"{word}: {error}", fg="red", err=True)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        typer.secho("interrupted; the same command goes on where it stopped", fg="yellow", err=True)
-        sys.exit(130)
 
 
 @app.command()
@@ -53,7 +50,11 @@ def run(stage: Annotated[str, typer.Argument(help="ingest, ..., export@TARGET")]
     _end_with_reader()
     from nas_pipeline.stages import run_stage
 
-    run_stage(stage, root, typer.echo)
+    try:
+        run_stage(stage, root, typer.echo)
+    except KeyboardInterrupt:  # typer would end with this status too, but without a word
+        typer.secho("interrupted; the same command goes on where it stopped", fg="yellow", err=True)
+        raise typer.Exit(130) from None
 
 
 @app.command()

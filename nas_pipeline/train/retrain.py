@@ -23,7 +23,7 @@ from nas_pipeline.core.genotype import Genotype
 from nas_pipeline.core.records import DatasetManifest, TrainResult
 from nas_pipeline.data.loaders import Split, load_search_data, normalise
 from nas_pipeline.data.test_split import read_test
-from nas_pipeline.errors import TrainError
+from nas_pipeline.errors import ERRORS, NasError, TrainError
 from nas_pipeline.space.cost import cost
 from nas_pipeline.space.load import build_network
 from nas_pipeline.train.accuracy import accuracy, finished
@@ -81,6 +81,10 @@ class _Run:
     @property
     def done(self) -> Path:
         return self.folder / "fitted.json"
+
+    @property
+    def failed(self) -> Path:
+        return self.folder / "error.json"
 
     @property
     def weights(self) -> Path:
@@ -174,7 +178,14 @@ def _train_all(runs: Sequence[_Run], workers: int, progress: Progress) -> None:
 
 
 def _train(run: _Run) -> None:
-    """Body of a worker process."""
+    """Body of a worker process: an error on purpose is left in a file for the parent to raise."""
+    try:
+        _train_and_save(run)
+    except NasError as error:
+        write_json(run.failed, {"type": type(error).__name__, "message": str(error)})
+
+
+def _train_and_save(run: _Run) -> None:
     spec = (data := load_search_data(run.data)).manifest.spec
     run.folder.mkdir(parents=True, exist_ok=True)
 
@@ -195,6 +206,10 @@ def _train(run: _Run) -> None:
 
 
 def _check(run: _Run, process: BaseProcess) -> None:
+    if run.failed.exists():
+        left = read_json(run.failed)
+        run.failed.unlink()
+        raise ERRORS[left["type"]](f"the training {run.label} cannot go on: {left['message']}")
     if process.exitcode != 0 or not run.done.exists():
         raise TrainError(f"the training {run.label} died (exit code {process.exitcode}); its last checkpoint is kept, "
                          "the same command goes on from there")

@@ -19,7 +19,7 @@ REPO = Path(__file__).resolve().parents[2]
 
 PARAMS: dict[str, Any] = {
     "data": {
-        "source": {"name": "synthetic", "options": {"train": 900, "test": 200, "classes": 4, "side": 16}},
+        "source": {"name": "synthetic", "options": {"train": 900, "test": 200, "classes": 4, "side": 16, "noise": 0.5}},
         "val": 200, "calib": 60,
     },
     "validation": {"min_per_class": 5, "max_class_drift": 0.1},

@@ -15,7 +15,7 @@ import pytest
 from tests.pipeline.conftest import Finished
 from tests.pipeline.small_project import log_of, make_workspace, run_pipeline, start_pipeline
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("pipeline")]  # one run of the project serves them all
 
 UNSTEADY = {"latency_ms", "fp32_latency_ms", "int8_latency_ms"}
 """Measured anew in every run; all else is a function of the seeds."""

@@ -11,7 +11,7 @@ from nas_pipeline.stages import STAGES
 from tests.pipeline.conftest import Finished
 from tests.pipeline.small_project import log_of, run_pipeline
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("pipeline")]  # one run of the project serves them all
 
 NAMES = [name for stage in STAGES.values()
          for name in ([f"{stage.name}@here", f"{stage.name}@far"] if stage.per_target else [stage.name])]

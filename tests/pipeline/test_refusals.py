@@ -16,7 +16,7 @@ from nas_pipeline.stages import run_stage
 from tests.pipeline.conftest import Finished
 from tests.pipeline.small_project import log_of, make_workspace, run_pipeline, write_project
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("pipeline")]  # one run of the project serves them all
 
 
 def nas(root: Path, *words: str) -> subprocess.CompletedProcess[str]:

@@ -16,7 +16,7 @@ from nas_pipeline.steps.search import _search
 from tests.pipeline.conftest import Finished
 from tests.pipeline.test_kill_and_resume import trials
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("pipeline")]  # one run of the project serves them all
 
 
 def test_a_search_without_the_test_split_is_the_same_search(finished: Finished, tmp_path: Path) -> None:

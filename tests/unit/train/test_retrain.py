@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,13 +20,14 @@ from torch import nn
 from nas_pipeline.core.genotype import Genotype
 from nas_pipeline.data.loaders import load_manifest
 from nas_pipeline.data.test_split import count_reads
-from nas_pipeline.errors import TrainError
+from nas_pipeline.errors import SpaceError, TrainError
 from nas_pipeline.train.budget import TrainBudget
 from nas_pipeline.train.recipe import Recipe
 from nas_pipeline.train.retrain import Entry, Retrained, load_finished, retrain
 
 pytestmark = pytest.mark.slow
 
+REPO = Path(__file__).parents[3]
 RECIPE = Recipe(batch_size=64, learning_rate=0.05, precision="fp32", flip=False)
 
 
@@ -149,3 +154,46 @@ def test_a_training_that_diverged_says_what_to_change_and_is_not_kept(ingested: 
                 folder=tmp_path, ledger=tmp_path / "reads.jsonl", score_files=top1)
     assert list(tmp_path.glob("*/fitted.json")) == []
     assert not (tmp_path / "reads.jsonl").exists()
+
+
+def test_sigkill_then_the_same_call_ends_as_an_undisturbed_one(
+    first: Retrained, ingested: Path, tmp_path: Path
+) -> None:
+    """The process that retrains kills itself when its first training is done and its second has begun."""
+    script = tmp_path / "killed.py"
+    script.write_text(
+        "import os, signal, sys\nfrom pathlib import Path\nfrom tests.unit.train.test_retrain import run, trainings\n"
+        "folder = Path(sys.argv[2])\n"
+        "def die(*_):\n"
+        "    if trainings(folder) and len(list(folder.glob('retrain/*'))) > 1:\n"
+        "        os.kill(os.getpid(), signal.SIGKILL)\n"
+        "if __name__ == '__main__':\n"
+        "    run(Path(sys.argv[1]), folder, progress=die)\n"
+    )
+    done = subprocess.run([sys.executable, str(script), str(ingested), str(tmp_path)], check=False,
+                          env={**os.environ, "PYTHONPATH": str(REPO)})
+    assert done.returncode == -signal.SIGKILL
+    before = trainings(tmp_path)
+    assert 1 <= len(before) < len(LABELS)
+    assert not (tmp_path / "test_reads.jsonl").exists()
+    resumed = run(ingested, tmp_path, workers=2)
+    after = trainings(tmp_path)
+    assert {name: after[name] for name in before} == before, "what was finished is not trained again"
+    assert len(after) == len(LABELS)
+    assert essence(resumed) == essence(first)
+    assert count_reads(tmp_path / "test_reads.jsonl", load_manifest(ingested).digest) == 1
+
+
+def essence(outcome: Retrained) -> tuple[Any, ...]:
+    """All but the seconds that it took."""
+    results = {name: replace(result, device_s=()) for name, result in outcome.results.items()}
+    curves = {name: [{k: v for k, v in row.items() if k != "device_s"} for row in curve]
+              for name, curve in outcome.history.items()}
+    weights = {name: {k: v.tolist() for k, v in load_file(path).items()} for name, path in outcome.weights.items()}
+    return results, curves, weights, outcome.files
+
+
+def test_an_error_on_purpose_in_a_worker_reaches_the_caller_as_itself(ingested: Path, tmp_path: Path) -> None:
+    of_another_version = Entry("winner", Genotype("residual", 99, ()), (0,))
+    with pytest.raises(SpaceError, match=r"the training winner/seed-0 cannot go on: .*version"):
+        run(ingested, tmp_path, [of_another_version])
