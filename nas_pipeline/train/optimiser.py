@@ -8,12 +8,19 @@ import torch
 from torch import nn
 from torch.optim import SGD, AdamW, Optimizer
 
+from nas_pipeline.errors import ConfigError
 from nas_pipeline.train.muon import Muon, takes_orthogonal_steps
 from nas_pipeline.train.recipe import Recipe
 
 
 def make_optimiser(net: nn.Module, recipe: Recipe) -> Optimizer:
-    """The recipe's optimiser over `net`; weight decay on weights only, never on biases and normalisation."""
+    """The recipe's optimiser over `net`; weight decay on weights only, never on biases and normalisation.
+
+    Raises:
+        ConfigError: There is no optimiser of that name.
+    """
+    if recipe.optimiser not in OPTIMISERS:
+        raise ConfigError(f"train.recipe.optimiser: unknown {recipe.optimiser!r}; known: {', '.join(OPTIMISERS)}")
     weights = [p for p in net.parameters() if p.requires_grad and p.ndim > 1]
     others = [p for p in net.parameters() if p.requires_grad and p.ndim <= 1]
     return OPTIMISERS[recipe.optimiser](weights, others, recipe)

@@ -179,6 +179,7 @@ def _train_all(runs: Sequence[_Run], workers: int, progress: Progress) -> None:
 
 def _train(run: _Run) -> None:
     """Body of a worker process: an error on purpose is left in a file for the parent to raise."""
+    run.failed.unlink(missing_ok=True)  # of an earlier attempt whose parent was killed before it could read it
     try:
         _train_and_save(run)
     except NasError as error:

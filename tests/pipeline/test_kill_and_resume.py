@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -10,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from tests.pipeline.conftest import Finished
@@ -21,15 +23,22 @@ UNSTEADY = {"latency_ms", "fp32_latency_ms", "int8_latency_ms"}
 """Measured anew in every run; all else is a function of the seeds."""
 
 
-def kill_when(root: Path, due: Callable[[], bool]) -> None:
+def kill_when(root: Path, due: Callable[[], bool], *, all_at_once: bool) -> None:
+    """SIGKILL the pipeline, with all its descendants as a power failure would, or alone: they end by themselves."""
     process = start_pipeline(root)
     deadline = time.monotonic() + 600
     while not due():
         assert process.poll() is None, log_of(root)
         assert time.monotonic() < deadline, "the moment to kill never came"
         time.sleep(0.05)
+    descendants = psutil.Process(process.pid).children(recursive=True)
     os.kill(process.pid, signal.SIGKILL)
+    for descendant in descendants if all_at_once else ():
+        with contextlib.suppress(psutil.NoSuchProcess):
+            descendant.kill()
     process.wait()
+    _, alive = psutil.wait_procs(descendants, timeout=300)
+    assert not alive, f"{len(alive)} processes outlived the pipeline; {log_of(root)}"
 
 
 def trials(root: Path) -> list[tuple[Any, ...]]:
@@ -49,11 +58,11 @@ def outcome(root: Path) -> dict[str, Any]:
 def test_killed_in_the_search_and_in_the_retraining(finished: Finished, tmp_path: Path) -> None:
     root = make_workspace(tmp_path)
     progress = root / ".nas/progress/search.json"
-    kill_when(root, lambda: progress.exists() and json.loads(progress.read_text())["done"] >= 1)
+    kill_when(root, lambda: progress.exists() and json.loads(progress.read_text())["done"] >= 1, all_at_once=False)
     assert not (root / "artifacts/search/trials.json").exists()
     ingested = (root / "artifacts/ingest/train.npz").stat().st_mtime_ns
 
-    kill_when(root, lambda: any(root.glob(".nas/retrain/*/progress.json")))
+    kill_when(root, lambda: any(root.glob(".nas/retrain/*/progress.json")), all_at_once=True)
     assert not (root / "artifacts/retrain/result.json").exists()
     searched = (root / "artifacts/search/trials.json").stat().st_mtime_ns
 

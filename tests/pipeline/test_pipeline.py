@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -54,6 +56,14 @@ def test_a_second_run_finds_nothing_to_do(finished: Finished) -> None:
     assert before == {path: path.stat().st_mtime_ns for path in before}
     assert again["published"]["run_id"] == finished.last_run["published"]["run_id"]
     assert again["targets"]["here"]["registered"] == finished.last_run["targets"]["here"]["registered"]
+
+
+def test_dvc_alone_finds_nothing_to_do_either(finished: Finished) -> None:
+    done = subprocess.run([sys.executable, "-m", "dvc", "repro"], cwd=finished.root, capture_output=True, text=True,
+                          check=False)
+    assert done.returncode == 0, done.stderr
+    assert "Data and pipelines are up to date." in done.stdout
+    assert "Running stage" not in done.stdout
 
 
 def test_the_summary_shows_what_was_measured(finished: Finished, capsys: pytest.CaptureFixture[str]) -> None:

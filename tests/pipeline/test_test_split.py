@@ -14,6 +14,7 @@ from nas_pipeline.stages import run_stage, stage_folder
 from nas_pipeline.steps.context import Context
 from nas_pipeline.steps.search import _search
 from tests.pipeline.conftest import Finished
+from tests.pipeline.small_project import write_project
 from tests.pipeline.test_kill_and_resume import trials
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("pipeline")]  # one run of the project serves them all
@@ -27,6 +28,15 @@ def test_a_search_without_the_test_split_is_the_same_search(finished: Finished, 
     run_stage("search", tmp_path)
     assert trials(tmp_path) == trials(finished.root)
     assert not (tmp_path / ".nas/test_reads.jsonl").exists()
+
+
+def test_a_search_beside_another_test_split_is_the_same_search(finished: Finished, tmp_path: Path) -> None:
+    shutil.copytree(finished.root / "artifacts/ingest", tmp_path / "artifacts/ingest")
+    shutil.copytree(finished.root / "artifacts/validate", tmp_path / "artifacts/validate")
+    shutil.copy(tmp_path / "artifacts/ingest/val.npz", tmp_path / "artifacts/ingest/test.npz")
+    write_project(tmp_path, search={"budget": {"trials": 1}, "finalists": {"count": 0}})
+    run_stage("search", tmp_path)
+    assert trials(tmp_path) == trials(finished.root)[:1], "a smaller budget makes the same first trials"
 
 
 def test_what_a_search_worker_is_given_does_not_hold_the_test_images(finished: Finished) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -141,10 +142,14 @@ def test_progress_only_grows_and_ends_at_the_whole(first: Retrained, shares: lis
 
 
 def test_a_worker_that_dies_is_named_and_the_test_split_stays_closed(ingested: Path, tmp_path: Path) -> None:
-    strange = Genotype("no_such_space", 1, ())
-    with pytest.raises(TrainError, match=r"the training broken/seed-7 died \(exit code 1\).*the same command goes on"):
-        run(ingested, tmp_path, [Entry("broken", strange, (7,))])
+    def kill(*_: object) -> None:
+        for child in multiprocessing.active_children():
+            child.kill()
+
+    with pytest.raises(TrainError, match=r"the training winner/seed-0 died \(exit code -9\).*the same command goes on"):
+        run(ingested, tmp_path, ENTRIES, progress=kill)
     assert not (tmp_path / "test_reads.jsonl").exists()
+    assert multiprocessing.active_children() == []
 
 
 def test_a_training_that_diverged_says_what_to_change_and_is_not_kept(ingested: Path, tmp_path: Path) -> None:
@@ -197,3 +202,4 @@ def test_an_error_on_purpose_in_a_worker_reaches_the_caller_as_itself(ingested: 
     of_another_version = Entry("winner", Genotype("residual", 99, ()), (0,))
     with pytest.raises(SpaceError, match=r"the training winner/seed-0 cannot go on: .*version"):
         run(ingested, tmp_path, [of_another_version])
+    assert not list(tmp_path.glob("retrain/*/error.json")), "the next attempt is judged by itself"
