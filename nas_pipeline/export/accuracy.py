@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nas_pipeline.errors import ExportError
-from nas_pipeline.export.session import Images, open_session, predict
+from nas_pipeline.export.session import ALL_CORES, Images, open_session, predict
 
 
 def accuracy(model: Path, images: Images, labels: npt.NDArray[np.integer]) -> float:
@@ -19,4 +19,4 @@ def accuracy(model: Path, images: Images, labels: npt.NDArray[np.integer]) -> fl
     """
     if labels.shape != (len(images),):
         raise ExportError(f"{len(images)} images but labels of shape {labels.shape}: give one label per image")
-    return float(np.mean(predict(open_session(model), images).argmax(1) == labels))
+    return float(np.mean(predict(open_session(model, threads=ALL_CORES), images).argmax(1) == labels))
