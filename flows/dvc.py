@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psutil
 from dvc.exceptions import DvcException
 from dvc.lock import LockError
 from dvc.repo import Repo
@@ -104,6 +105,7 @@ def _child(command: list[str], root: Path) -> Iterator[subprocess.Popen[str]]:
     try:
         yield child
     finally:
+        stages = _descendants(child.pid)  # DVC may be gone before the stage that it started
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
             if child.poll() is not None:
                 break
@@ -111,8 +113,18 @@ def _child(command: list[str], root: Path) -> Iterator[subprocess.Popen[str]]:
                 os.killpg(child.pid, number)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 child.wait(_PATIENCE_S)
+        for left in psutil.wait_procs(stages, _PATIENCE_S)[1]:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                left.kill()
         if child.stdout is not None:
             child.stdout.close()
+
+
+def _descendants(pid: int) -> list[psutil.Process]:
+    try:
+        return psutil.Process(pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []
 
 
 def _is_chatter(line: str) -> bool:

@@ -66,9 +66,12 @@ def test_dvc_alone_finds_nothing_to_do_either(finished: Finished) -> None:
     assert "Running stage" not in done.stdout
 
 
-def test_the_summary_shows_what_was_measured(finished: Finished, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_summary_shows_what_was_measured(
+    finished: Finished, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     from nas_pipeline.report.summary import print_summary
 
+    monkeypatch.setenv("COLUMNS", "160")  # a narrow terminal breaks words
     print_summary(finished.root)
     shown = capsys.readouterr().out
     result = json.loads((finished.root / "artifacts/retrain/result.json").read_text())
