@@ -16,6 +16,7 @@ from dvc.exceptions import DvcException
 from dvc.lock import LockError
 from dvc.repo import Repo
 
+from flows.children import running
 from flows.environment import with_our_commands
 from nas_pipeline.core.files import read_json
 from nas_pipeline.errors import ERRORS, ConfigError, NasError, Transient
@@ -102,9 +103,11 @@ def _child(command: list[str], root: Path) -> Iterator[subprocess.Popen[str]]:
         command, cwd=root, env=with_our_commands({**os.environ, "PYTHONUNBUFFERED": "1"}), text=True, bufsize=1,
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
     )
+    running.add(child)
     try:
         yield child
     finally:
+        running.discard(child)
         stages = _descendants(child.pid)  # DVC may be gone before the stage that it started
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
             if child.poll() is not None:

@@ -9,11 +9,12 @@ import logging
 import os
 import signal
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from flows import environment
+from flows import children, environment
 from flows.lock import workspace_lock
 from flows.server import EmbeddedServer
 from nas_pipeline.errors import NasError
@@ -31,15 +32,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     environment.prepare(root)
     _log_to_terminal()
     signal.signal(signal.SIGTERM, _end)
+    interrupted = threading.Event()
+    signal.signal(signal.SIGINT, lambda *_: _interrupt(interrupted))
     try:
         with workspace_lock(root):
-            return _launch(root, options.publish_only)
+            code = _launch(root, options.publish_only)
     except NasError as error:
-        logger.error("error: %s", error)
-        return error.exit_code
+        if not interrupted.is_set():
+            logger.error("error: %s", error)
+        code = error.exit_code
     except KeyboardInterrupt:
+        interrupted.set()
+    if interrupted.is_set():
         logger.error("interrupted; the same command goes on where it stopped")
         return 130
+    return code
 
 
 def _launch(root: Path, publish_only: bool) -> int:
@@ -83,6 +90,13 @@ def _log_to_terminal() -> None:
     ours.setLevel(logging.INFO)
     ours.addHandler(handler)
     ours.propagate = False
+
+
+def _interrupt(interrupted: threading.Event) -> None:
+    """Ends the running stage too: a library that calls back may swallow the exception, and the stage would go on."""
+    interrupted.set()
+    children.interrupt()
+    raise KeyboardInterrupt
 
 
 def _end(number: int, _frame: Any) -> None:
