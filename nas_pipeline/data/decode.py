@@ -106,11 +106,11 @@ def decode(content: bytes, shape: Shape) -> tuple[np.ndarray, tuple[int, int]]:
     except UnidentifiedImageError:
         raise DataError(f"is not {_WORDS}, whatever its name says; convert or remove it") from None
     except Image.DecompressionBombError:
-        raise DataError(f"declares a size {_too_large()}") from None
+        raise DataError(f"declares a huge size, {_too_large()}") from None
     except Exception as error:  # Pillow's parsers raise whatever a damaged header leads them to
         raise DataError(f"is damaged ({error}); copy it again or remove it") from error
     width, height = image.size
-    if width * height > MAX_PIXELS:
+    if width * height >= MAX_PIXELS:
         raise DataError(f"is {width} x {height} pixels, {_too_large()}")
     image.draft(None, (_DRAFT * shape.side, _DRAFT * shape.side))  # of a JPEG; others ignore it
     try:
@@ -134,8 +134,9 @@ def fit(image: Image.Image, shape: Shape) -> np.ndarray:
     elif shape.fit == "crop":
         fitted = ImageOps.fit(plain, (shape.side, shape.side), Image.Resampling.BICUBIC)
     else:
-        background = Image.new("RGB", (1, 1), shape.background).convert(plain.mode).getpixel((0, 0))
-        fitted = ImageOps.pad(plain, (shape.side, shape.side), Image.Resampling.BICUBIC, color=background)  # type: ignore[arg-type]
+        whole = ImageOps.contain(plain, (shape.side, shape.side), Image.Resampling.BICUBIC)
+        fitted = Image.new("RGB", (shape.side, shape.side), shape.background).convert(plain.mode)
+        fitted.paste(whole, ((shape.side - whole.width) // 2, (shape.side - whole.height) // 2))
     return np.asarray(fitted, dtype=np.uint8).reshape(shape.side, shape.side, shape.channels)
 
 
@@ -174,4 +175,4 @@ def _eight_bits(values: np.ndarray) -> np.ndarray:
 
 
 def _too_large() -> str:
-    return f"over the limit of {MAX_PIXELS // 1_000_000} megapixels; save it smaller or remove it"
+    return f"and the limit is under {MAX_PIXELS // 1_000_000} megapixels; save it smaller or remove it"

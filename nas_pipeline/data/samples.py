@@ -12,7 +12,6 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import numpy as np
 
@@ -61,8 +60,9 @@ def assemble(
     """
     if not samples:
         raise DataError(f"{found} has no image; name a place with images in data.source.options.path")
-    _refuse(f"{found}: names occur twice", [key for key, count in Counter(s.name for s in samples).items() if count > 1],
-            "keep one of each")
+    times = Counter(sample.name for sample in samples)
+    _refuse(f"{found}: names occur twice", [name for name, count in times.items() if count > 1],
+            f"keep one of each in {remedy}")
     _refuse(f"{found}: images without a label", [s.name for s in samples if s.label.strip().lower() in _NO_LABEL],
             f"give each its label in {remedy}, or remove it")
     present = {sample.label for sample in samples}

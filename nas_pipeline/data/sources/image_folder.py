@@ -1,4 +1,4 @@
-"""A folder of images, one sub-folder per class. With folders train and test (and val) above the classes: those splits."""
+"""A folder of images, one sub-folder per class. Folders train, test (and val) above the classes are those splits."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _NOT_MEANT = ("thumbs.db", "desktop.ini")
 
 
 class ImageFolder:
-    """`path`: the folder. `side`, `channels`, `fit`, `background`: what images are brought to, see `decode.Shape`.
+    r"""`path`: the folder. `side`, `channels`, `fit`, `background`: what images are brought to, see `decode.Shape`.
 
     `group`: a regular expression on the path below the class; its first bracket is the group of an image, as
-    `(patient\\d+)_`. `name`: of the data set, else that of the folder.
+    `(patient\d+)_`. `name`: of the data set, else that of the folder.
     """
 
     def __init__(

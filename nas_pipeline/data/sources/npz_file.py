@@ -92,7 +92,8 @@ class NpzFile:
         except OSError as error:
             raise DataError(f"{self._path} {why_unreadable(error)}") from error
         except (ValueError, EOFError, zipfile.BadZipFile) as error:
-            raise DataError(f"{self._path} is no npz file of plain arrays ({error}); save it with numpy.savez") from error
+            raise DataError(f"{self._path} is no npz file of plain arrays ({error}); write it with numpy.savez"
+                            ) from error
 
     def _images(self, arrays: dict[str, np.ndarray], split: str) -> np.ndarray:
         images = arrays[f"{split}_images"]
@@ -125,8 +126,8 @@ class NpzFile:
             raise DataError(f"{where}: must be whole numbers 0, 1, 2, ..., got {labels.dtype}; convert them")
         wrong = np.flatnonzero(~np.isfinite(labels) | (labels < 0) | (labels != np.floor(labels)))
         if len(wrong):
-            raise DataError(f"{where}: row {wrong[0]} is {labels[wrong[0]]} ({len(wrong)} such row(s)); labels are whole "
-                            "numbers from 0 on; correct these rows or leave them out")
+            raise DataError(f"{where}: row {wrong[0]} is {labels[wrong[0]]} ({len(wrong)} such row(s)); labels are "
+                            "whole numbers from 0 on; correct these rows or leave them out")
         return labels.astype(np.int64)
 
     def _names(self, labels: dict[str, np.ndarray]) -> tuple[str, ...]:
