@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, model_validator
 
 from nas_pipeline.core.catalog import Catalog
 from nas_pipeline.core.records import TargetDevice
@@ -15,7 +15,15 @@ from nas_pipeline.train.recipe import Recipe
 Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
-Amount = Count | Annotated[float, Field(gt=0, lt=1)]
+
+
+def _amount(value: Any) -> int | float:
+    if (type(value) is int and value >= 1) or (type(value) is float and 0 < value < 1):
+        return value  # type: ignore[no-any-return]
+    raise ValueError(f"a number of images (1 or more) or a share of them (like 0.15), got {value!r:.80}")
+
+
+Amount = Annotated[int | float, PlainValidator(_amount)]
 """A number of images, or a share of them."""
 
 

@@ -137,5 +137,5 @@ def _check_groups(raw: RawData, kept: np.ndarray, splits: int) -> None:
     names = ids(raw, "train", kept)
     groups = _groups(raw, "train", kept, names)
     if groups is not None and len(set(groups)) < splits:
-        raise DataError(f"{raw.name}: {len(set(groups))} group(s) cannot fill {splits} splits, for a group stays in one; add "
-                        " images of other groups, or group more finely")
+        raise DataError(f"{raw.name}: {len(set(groups))} group(s) cannot fill {splits} splits, as each stays in one; "
+                        "add images of other groups, or group more finely")
