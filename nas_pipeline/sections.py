@@ -19,7 +19,7 @@ Count = Annotated[int, Field(ge=1)]
 
 def _amount(value: Any) -> int | float:
     if (type(value) is int and value >= 1) or (type(value) is float and 0 < value < 1):
-        return value  # type: ignore[no-any-return]
+        return value
     raise ValueError(f"a number of images (1 or more) or a share of them (like 0.15), got {value!r:.80}")
 
 
