@@ -41,8 +41,8 @@ _DVC_CONFIG = """[core]
     autostage = false
 """
 
-_PARAMS = """# Made by `nas init` from a look at {images} images in {classes} classes. Every line may be changed; an unknown key is
-# refused with the nearest known one, and all other keys (and what they mean) are in the repository's params.yaml.
+_PARAMS = """# Made by `nas init` from a look at {images} images in {classes} classes. Change what you like: an unknown key is
+# refused with the nearest known one. Keys that are not here are in the repository's params.yaml.
 
 data:
   source:
@@ -50,7 +50,7 @@ data:
     options:
       path: {path}
       name: {name}         # of the data set: its experiments and models are called so
-      side: {side}             # height and width in pixels that networks see; the files' short side is about {short_side}
+      side: {side}             # height and width that networks see, in pixels; the files' short side is {short_side}
       channels: {channels}          # 3 colour, 1 grey
       fit: crop            # the middle square; or pad (the whole between bars), stretch
       group: null          # '(patient[0-9]+)_': images of one patient, by file name, stay in one split
@@ -147,8 +147,8 @@ def create_project(folder: Path, images: Path) -> Project:
     if taken:
         raise ConfigError(f"{folder} has {', '.join(taken)} already; name a new folder, or change its params.yaml")
     if not (_REPOSITORY / "dvc.yaml").is_file():
-        raise ConfigError(f"dvc.yaml is not beside the package in {_REPOSITORY}; install from a clone of the repository "
-                          "(make setup)")
+        raise ConfigError(f"dvc.yaml is not beside the package in {_REPOSITORY}; install from a clone of the "
+                          "repository (make setup)")
     found = survey(images)
     pipeline = (_REPOSITORY / "dvc.yaml").read_text(encoding="utf-8")
     assert pipeline.count(_INGEST_DEPS) == 1, "a test holds dvc.yaml to this"
@@ -181,7 +181,7 @@ def _params(found: Survey, images: Path) -> str:
         min_per_class=max(1, min(20, rarest // 20)), batch_size=32 if small else 128, shift=max(1, side // 16),
         cutout=side // 4, ema_decay=0.99 if small else 0.999, stem_strides="[2]" if side >= 48 else "[1]",
         candidate_s=5 if small else 24, trials=8 if small else 20, search_wall_s=75 if small else 600,
-        finalist_s=12 if small else 80, retrain_s=30 if small else 600,
+        finalist_s=12 if small else 80, retrain_s=20 if small else 600,
         min_accuracy=round(min(0.8, 1 / classes + 0.5), 2),
     )
 

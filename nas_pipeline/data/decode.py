@@ -114,8 +114,8 @@ def decode(content: bytes, shape: Shape) -> tuple[np.ndarray, tuple[int, int]]:
         raise DataError(f"is {width} x {height} pixels, {_too_large()}")
     image.draft(None, (_DRAFT * shape.side, _DRAFT * shape.side))  # of a JPEG; others ignore it
     try:
-        on_its_side = image.getexif().get(ExifTags.Base.Orientation, 1) in _ON_ITS_SIDE
         image.load()
+        on_its_side = image.getexif().get(ExifTags.Base.Orientation, 1) in _ON_ITS_SIDE  # never of a TIFF
         turned = ImageOps.exif_transpose(image)
     except Exception as error:  # as above
         raise DataError(f"is damaged or cut short ({error}); copy it again or remove it") from error

@@ -133,6 +133,6 @@ def _channel_moments(raw: RawData, train: np.ndarray) -> tuple[tuple[float, ...]
     if (std == 0).any():
         raise DataError(
             f"{raw.name}: channel {int(np.argmin(std))} has one value in all training images and carries nothing; "
-            "leave it out in the source"
+            "leave it out in the source (channels: 1 makes grey of colours)"
         )
     return tuple(mean.tolist()), tuple(std.tolist())

@@ -75,7 +75,8 @@ class ParquetFile:
 
 def _read(file: Path) -> pa.Table:
     try:
-        return pq.read_table(file)
+        with file.open("rb") as stream:  # our own opening: pyarrow's errors do not say what is wrong
+            return pq.read_table(stream)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise DataError(f"{file} is no parquet file ({error}); write it again") from error
     except OSError as error:
