@@ -41,8 +41,8 @@ _DVC_CONFIG = """[core]
     autostage = false
 """
 
-_PARAMS = """# Made by `nas init` from a look at {images} images in {classes} classes. Change what you like: an unknown key is
-# refused with the nearest known one. Keys that are not here are in the repository's params.yaml.
+_PARAMS = """# Made by `nas init` from a look at {images} images in {classes} classes. Change what you like: an unknown
+# key is refused with the nearest known one. Keys that are not here are in the repository's params.yaml.
 
 data:
   source:

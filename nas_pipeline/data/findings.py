@@ -41,13 +41,13 @@ FINDINGS: dict[str, Finding] = {
                       0.95, False),
     "low_information": Finding("entropy", "no image is nearly empty: its histogram has at least {bound} bits",
                                1.0, True),
-    "blurred": Finding("sharpness", "no image is blurred: Laplacian over contrast is at least {bound}", 0.15, True),
+    "blurred": Finding("sharpness", "no image is blurred: Laplacian over contrast is at least {bound}", 0.25, True),
     "odd_size": Finding("size_ratio", "no file has {bound} times the pixels of the median file, or so many times fewer",
                         10.0, False),
     "odd_aspect": Finding("aspect", "no file is over {bound} times as long as it is wide, or as wide as it is long",
                           3.0, False),
     "near_duplicates": Finding(
-        "look_alikes", "no image has a near copy in another split (perceptual hash, {bound} of 256 bits)", 8,
+        "look_alikes", "no image has a near copy in another split (perceptual hash, {bound} of 256 bits)", 24,
         False,
     ),
 }

@@ -31,23 +31,24 @@ def perceptual_hashes(images: np.ndarray) -> list[str]:
 def near_pairs(hashes: list[str], most_bits: int, kinds: np.ndarray) -> np.ndarray:
     """int64 [P, 2], ascending: pairs of items of different kinds whose hashes differ in at most `most_bits` bits.
 
-    Pigeonhole: cut into `most_bits` + 1 bands, two such hashes have a band in common; only those are compared.
+    Only pairs that agree in one of eight bands of 16 low frequencies are compared: all pairs whose 64 lowest
+    frequencies differ in three bits at most, and most of those that differ in six. Copies that were saved, brightened
+    or resized anew differ there in two at the median. All with all would take minutes for 70,000 images.
 
     Args:
         hashes: Of `perceptual_hashes`.
-        most_bits: 0 to 15.
+        most_bits: 0 to 256.
         kinds: [N]; pairs of one kind are of no interest, such as images of one split.
     """
-    if not 0 <= most_bits <= 15:
-        raise ValueError(f"most_bits must lie in 0..15, got {most_bits}")
     raw = np.array([list(bytes.fromhex(item)) for item in hashes], dtype=np.uint8).reshape(len(hashes), BITS // 8)
     words = np.ascontiguousarray(raw).view(np.uint64)
     kind = np.unique(kinds, return_inverse=True)[1]
     found = [np.empty((0, 2), dtype=np.int64)]
-    bits = np.unpackbits(raw, axis=1)
-    for band in range(most_bits + 1):
-        key = np.packbits(bits[:, band :: most_bits + 1], axis=1)  # spread over the frequencies: all bands tell as much
-        found += _near_within(np.unique(key, axis=0, return_inverse=True)[1].ravel(), words, kind, most_bits)
+    lowest = np.unpackbits(raw, axis=1).reshape(len(hashes), _LOW, _LOW)[:, :8, :8].reshape(len(hashes), 64)
+    bands = [*(slice(first, None, 4) for first in range(4)), *(slice(first, first + 16) for first in range(0, 64, 16))]
+    for band in bands:
+        key = np.packbits(lowest[:, band], axis=1).astype(np.int64)
+        found += _near_within(key[:, 0] * 256 + key[:, 1], words, kind, most_bits)
     return np.unique(np.concatenate(found), axis=0)
 
 

@@ -171,3 +171,39 @@ def test_what_is_no_ingested_folder_is_an_error_not_a_refusal(tmp_path, ingested
         validate(tmp_path, tmp_path / "out", **BOUNDS)
     assert not isinstance(caught.value, DataRefusal)
     assert not (tmp_path / "out").exists()
+
+
+def test_findings_warn_or_refuse_as_they_are_told_to(spoil, caplog):
+    def change(table):
+        table.loc[0, "brightest"] = 0.1
+        table.loc[1, "sharpness"] = 0.01
+        table.loc[2, "file_width"] = 9000
+        table.loc[3, "phash"] = table.loc[279, "phash"]
+        table.loc[[4, 278], "group"] = "patient"
+        return table
+
+    folder = spoil(change)
+    refuse = {"blurred": {"level": "refuse"}, "dark": {"level": "off"}}
+    message, broken = refused(folder, findings=refuse)
+    assert {check["column"] for check in broken.values()} == {"splits_of_group", "sharpness"}
+    assert "  - warning: not so: no file is over 3 times as long" in message
+    report = json.loads((folder / "validation/report.json").read_text())
+    warned = {check["column"]: ids(check) for check in report["expectations"]
+              if not check["success"] and check["level"] == "warn"}
+    assert set(warned) == {"aspect", "size_ratio", "look_alikes"}
+    assert len(warned["look_alikes"]) == 2
+    assert report["warnings"] == 3
+    page = (folder / "validation/data_docs/index.html").read_text()
+    assert page.count("! warning") == 3
+
+
+def test_warnings_do_not_refuse_but_are_said(spoil, caplog):
+    def change(table):
+        table.loc[0, "brightest"] = 0.1
+        return table
+
+    folder = spoil(change)
+    report = validate(folder, folder / "validation", **BOUNDS)
+    assert (report["success"], report["warnings"]) == (True, 1)
+    assert "no image is dark" in caplog.text
+    assert "with 1 warning(s)" in (folder / "validation/data_docs/index.html").read_text()

@@ -13,6 +13,7 @@ from nas_pipeline.errors import ConfigError
 from tests.generated_images import CLASSES, picture
 
 SIDE = 64
+NEAR = int(FINDINGS["near_duplicates"].bound)
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +47,7 @@ def test_good_images_give_no_finding(good):
     ("dark", lambda image: image.point(lambda value: value * 0.2)),
     ("bright", lambda image: image.point(lambda value: 247 + value * 0.03)),
     ("low_information", lambda image: image.point(lambda value: 255 * (value > 254))),
-    ("blurred", lambda image: image.filter(ImageFilter.GaussianBlur(5))),
+    ("blurred", lambda image: image.filter(ImageFilter.GaussianBlur(4))),
 ])
 def test_each_finding_is_found(good, name, change):
     assert found(changed(good, change))[name] > 0.9
@@ -68,25 +69,28 @@ def test_copies_that_were_saved_again_brightened_or_resized_are_near(good):
     for change in (jpeg, lambda image: image.point(lambda value: 20 + value * 0.85),
                    lambda image: image.resize((48, 48)).resize((SIDE, SIDE))):
         both = np.concatenate([good, changed(good, change)])
-        pairs = near_pairs(perceptual_hashes(both), 8, kinds)
+        pairs = near_pairs(perceptual_hashes(both), NEAR, kinds)
         assert {(row, row + 50) for row in range(50)} >= set(map(tuple, pairs.tolist()))
         assert len(pairs) >= 40
 
 
 def test_images_that_only_look_alike_are_not_near(good):
-    assert len(near_pairs(perceptual_hashes(good), 8, np.arange(50))) == 0
+    assert len(near_pairs(perceptual_hashes(good), NEAR, np.arange(50))) == 0
 
 
-def test_pairs_are_those_of_a_comparison_of_all_with_all():
+def test_pairs_are_nearly_those_of_a_comparison_of_all_with_all():
     stream = np.random.default_rng(0)
     base = stream.integers(0, 2, (30, BITS))
     bits = np.concatenate([base, base ^ (stream.random((30, BITS)) < 0.03), base[:5]])
     hashes = [np.packbits(row).tobytes().hex() for row in bits]
     kinds = stream.integers(0, 2, len(bits))
-    for most in (0, 5, 8, 15):
+    for most in (0, 8, 24):
         near = {(a, b) for a in range(len(bits)) for b in range(a + 1, len(bits))
                 if kinds[a] != kinds[b] and (bits[a] != bits[b]).sum() <= most}
-        assert set(map(tuple, near_pairs(hashes, most, kinds).tolist())) == near
+        pairs = set(map(tuple, near_pairs(hashes, most, kinds).tolist()))
+        low = bits.reshape(-1, 16, 16)[:, :8, :8].reshape(-1, 64)
+        assert {(a, b) for a, b in near if (low[a] != low[b]).sum() <= 3} <= pairs <= near
+        assert len(pairs) >= 0.8 * len(near)
 
 
 def test_options_of_findings():
