@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import select
+import shlex
 import signal
 import subprocess
 import sys
@@ -41,6 +42,24 @@ def main() -> None:
         word = "refused" if error.exit_code == 4 else "error"
         typer.secho(f"{word}: {error}", fg="red", err=True)
         sys.exit(error.exit_code)
+
+
+@app.command()
+def init(
+    folder: Annotated[Path, typer.Argument(help="Where the project goes; it is made if it is not there.")],
+    images: Annotated[Path, typer.Option(help="A folder with one sub-folder of images per class.")],
+) -> None:
+    """A ready project for a folder of your own images."""
+    from nas_pipeline.project import create_project
+
+    project = create_project(folder, images)
+    found, place = project.found, shlex.quote(str(folder))
+    classes = ", ".join(f"{name} {count:,}" for name, count in list(found.per_class.items())[:12])
+    typer.echo(f"{found.images:,} images in {len(found.per_class)} classes: {classes}\n\nWhat to do next:\n"
+               f"  1. read {folder / 'params.yaml'}: side, bounds of the target, min_accuracy\n"
+               f"  2. nas pipeline --root {place}\n"
+               f"  3. open {folder / 'artifacts/validate/data_docs/index.html'}, and after the run "
+               f"{folder / 'artifacts/retrain/label_candidates.html'}")
 
 
 @app.command()

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, model_validator
 
 from nas_pipeline.core.catalog import Catalog
 from nas_pipeline.core.records import TargetDevice
+from nas_pipeline.data.findings import findings as look_for
 from nas_pipeline.errors import ConfigError
 from nas_pipeline.train.recipe import Recipe
 
@@ -15,6 +16,15 @@ Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
 
+
+def _amount(value: Any) -> int | float:
+    if (type(value) is int and value >= 1) or (type(value) is float and 0 < value < 1):
+        return value
+    raise ValueError(f"a number of images (1 or more) or a share of them (like 0.15), got {value!r:.80}")
+
+
+Amount = Annotated[int | float, PlainValidator(_amount)]
+"""A number of images, or a share of them."""
 
 
 class Section(BaseModel):
@@ -34,10 +44,19 @@ class Data(Section):
     """Which images, and how they are split."""
 
     source: PlugIn
-    val: Count = 5000
-    calib: Count = 1000
+    val: Amount = 5000
+    calib: Amount = 1000
+    test: Amount = 0.2
+    """Cut from the training images where the source has no test split."""
     limit: Count | None = None
     seed: int = 0
+
+
+class Finding(Section):
+    """What becomes of a data set in which something is found; None: as in `data.findings.FINDINGS`."""
+
+    level: Literal["refuse", "warn", "off"] | None = None
+    bound: float | None = None
 
 
 class Validation(Section):
@@ -47,6 +66,15 @@ class Validation(Section):
     min_side: Count = 8
     max_side: Count = 4096
     max_class_drift: Share = 0.02
+    findings: dict[str, Finding] = {}
+
+    @model_validator(mode="after")
+    def _are_findings(self) -> Validation:
+        try:
+            look_for({name: row.model_dump() for name, row in self.findings.items()})
+        except ConfigError as error:
+            raise ValueError(str(error)) from None
+        return self
 
 
 class Train(Section):

@@ -61,10 +61,10 @@ STAGES: dict[str, Stage] = {stage.name: stage for stage in (
     ),
     Stage(
         "retrain", "retrain:run_retrain", params=("retrain", "train", "export", "targets"),
-        reads=(*_files("ingest", "dataset.json", "train.npz", "val.npz", "calib.npz", "test.npz"),
+        reads=(*_files("ingest", "dataset.json", "manifest.parquet", "train.npz", "val.npz", "calib.npz", "test.npz"),
                *_files("search", "winner.json")),
         writes=_files("retrain", "result.json", "baselines.json", "history.json", "files.json", "weights.safetensors",
-                      "drawing.svg", "drawing.png", "metrics.json"),
+                      "drawing.svg", "drawing.png", "label_candidates.json", "label_candidates.html", "metrics.json"),
         code=("data", "space", "train", "export"),
     ),
     Stage(

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from nas_pipeline.core.catalog import Catalog
 from nas_pipeline.data.source import DataSource
+from nas_pipeline.data.sources.csv_file import CsvFile
 from nas_pipeline.data.sources.fashion_mnist import FashionMnist
+from nas_pipeline.data.sources.image_folder import ImageFolder
+from nas_pipeline.data.sources.npz_file import NpzFile
+from nas_pipeline.data.sources.parquet_file import ParquetFile
 from nas_pipeline.data.sources.synthetic import Synthetic
 
 SOURCES: Catalog[DataSource] = Catalog(
@@ -12,6 +16,13 @@ SOURCES: Catalog[DataSource] = Catalog(
     {
         "fashion_mnist": FashionMnist,
         "synthetic": Synthetic,
+        "image_folder": ImageFolder,
+        "csv": CsvFile,
+        "npz": NpzFile,
+        "parquet": ParquetFile,
     },
+    entry_points="nas_pipeline.sources",
 )
-"""Name in params.yaml -> source. Covered by tests/contract/test_sources.py because it stands here."""
+"""Name in params.yaml -> source. Covered by tests/contract/test_sources.py because it stands here.
+
+Packages of others add to it with an entry point of the group."""

@@ -17,15 +17,15 @@ _PAGE = """<!doctype html>
 <title>Data validation: {{ dataset.name }}</title>
 <style>
 :root { color-scheme: light dark; --ink: #1c2430; --soft: #5b6675; --line: #d9dee5; --page: #fff; --card: #f5f7f9;
-  --good: #13724a; --good-page: #e3f4ec; --bad: #b3261e; --bad-page: #fbe9e7; }
+  --good: #13724a; --good-page: #e3f4ec; --bad: #b3261e; --bad-page: #fbe9e7; --warn: #8a5a00; }
 @media (prefers-color-scheme: dark) { :root { --ink: #e4e8ee; --soft: #9aa5b4; --line: #343c48; --page: #14181e;
-  --card: #1d232b; --good: #6fd3a3; --good-page: #16332a; --bad: #ff9d94; --bad-page: #40201d; } }
+  --card: #1d232b; --good: #6fd3a3; --good-page: #16332a; --bad: #ff9d94; --bad-page: #40201d; --warn: #f0c060; } }
 body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--page); margin: 0 auto;
   max-width: 72rem; padding: 2rem 1.25rem 4rem; }
 h1 { font-size: 1.6rem; margin: 0 0 .25rem; } h2 { font-size: 1.1rem; margin: 2.25rem 0 .5rem; }
 p { margin: .25rem 0; } .soft { color: var(--soft); } code { font-size: .85em; overflow-wrap: anywhere; }
 .verdict { font-weight: 600; padding: .75rem 1rem; border-radius: .5rem; margin: 1.25rem 0; }
-.good { color: var(--good); } .bad { color: var(--bad); }
+.warn { color: var(--warn); } .good { color: var(--good); } .bad { color: var(--bad); }
 .verdict.good { background: var(--good-page); } .verdict.bad { background: var(--bad-page); }
 dl { display: grid; grid-template-columns: repeat(auto-fit, minmax(9rem, 1fr)); gap: .75rem; margin: 0; }
 dl div { background: var(--card); border-radius: .5rem; padding: .6rem .8rem; }
@@ -42,7 +42,8 @@ ul { margin: .4rem 0 0; padding-left: 1.1rem; }
 {% if failed %}
 <p class="verdict bad">Refused: {{ failed }} of {{ expectations | length }} expectations are not met.</p>
 {% else %}
-<p class="verdict good">Accepted: all {{ expectations | length }} expectations are met.</p>
+<p class="verdict good">Accepted: all {{ expectations | length - warnings }} expectations are met
+{%- if warnings %}, with {{ warnings }} warning(s): look at the images named below{% endif %}.</p>
 {% endif %}
 {% for title, facts in sections if facts %}
 <h2>{{ title }}</h2>
@@ -61,6 +62,8 @@ ul { margin: .4rem 0 0; padding-left: 1.1rem; }
 <tr>
 {% if check.success %}
 <td class="mark good">&#10003; met</td>
+{% elif check.level == "warn" %}
+<td class="mark warn">! warning</td>
 {% else %}
 <td class="mark bad">&#10007; not met</td>
 {% endif %}
@@ -92,7 +95,7 @@ ul { margin: .4rem 0 0; padding-left: 1.1rem; }
 def render(report: dict[str, Any]) -> str:
     """The page of a report of `validate`; all values are escaped."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    failed = sum(not check["success"] for check in report["expectations"])
+    failed = sum(not check["success"] for check in report["expectations"] if check["level"] == "refuse")
     sections = (
         ("Images per split", report["dataset"]["counts"]),
         ("Found at ingest", report["notes"]),

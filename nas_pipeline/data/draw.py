@@ -36,6 +36,40 @@ def stratified(ids: Sequence[str], labels: np.ndarray, count: int, stream: str) 
     return np.array(sorted(drawn), dtype=np.int64)
 
 
+def stratified_groups(groups: Sequence[str], labels: np.ndarray, count: int, stream: str) -> np.ndarray:
+    """Ascending indices of about `count` items that are whole groups, their classes near their shares in `labels`.
+
+    Groups are gone through in the order of their hash; one is taken if that brings the drawn classes nearer to their
+    quotas (sum of absolute differences). At least one group is taken, and at least one is left.
+
+    Args:
+        groups: The group of each item.
+        labels: int64 [N].
+        count: How many items to draw, as nearly as whole groups allow.
+        stream: Name of the draw, with the seed in it.
+
+    Raises:
+        DataError: There are fewer than two groups.
+    """
+    names = sorted(set(groups), key=lambda name: sha256_text(f"{stream}/{name}"))
+    if len(names) < 2:
+        raise DataError(f"cannot draw from {len(names)} group(s) and leave one: a group stays in one split")
+    classes, index = np.unique(labels, return_inverse=True)
+    rank = {name: position for position, name in enumerate(names)}
+    member = np.array([rank[name] for name in groups], dtype=np.int64)
+    content = np.zeros((len(names), len(classes)), dtype=np.int64)
+    np.add.at(content, (member, index), 1)
+    open_quota = np.array([_quotas(labels, count)[int(label)] for label in classes], dtype=np.int64)
+    taken: list[int] = []
+    for position, counts in enumerate(content):
+        if len(taken) + 1 < len(names) and np.abs(open_quota - counts).sum() < np.abs(open_quota).sum():
+            taken.append(position)
+            open_quota -= counts
+    if not taken:
+        taken = [int(np.abs(open_quota - content).sum(axis=1).argmin())]
+    return np.flatnonzero(np.isin(member, taken)).astype(np.int64)
+
+
 def _quotas(labels: np.ndarray, count: int) -> dict[int, int]:
     """Items per class, by largest remainder; whole numbers only, so that no rounding differs between machines."""
     classes, sizes = np.unique(labels, return_counts=True)

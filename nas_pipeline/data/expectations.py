@@ -23,11 +23,21 @@ from great_expectations.expectations.core.expect_table_row_count_to_equal import
 from nas_pipeline.core.files import write_json, write_text
 from nas_pipeline.core.records import DatasetManifest
 from nas_pipeline.data.data_docs import render
-from nas_pipeline.data.judged import LABEL_NAME_FITS, SPLITS_OF_IMAGE, class_table, image_table
+from nas_pipeline.data.findings import FINDINGS, Finding
+from nas_pipeline.data.findings import findings as the_findings
+from nas_pipeline.data.judged import (
+    DERIVED,
+    LABEL_NAME_FITS,
+    LOOK_ALIKES,
+    SPLITS_OF_GROUP,
+    SPLITS_OF_IMAGE,
+    class_table,
+    image_table,
+)
 from nas_pipeline.data.loaders import load_manifest
 from nas_pipeline.data.shards import SPLITS
 from nas_pipeline.data.table import COLUMNS, read_table
-from nas_pipeline.data.verdicts import plain_check, refusal_text
+from nas_pipeline.data.verdicts import plain_check, refusal_text, warning_text
 from nas_pipeline.errors import DataRefusal
 
 log = logging.getLogger(__name__)
@@ -37,7 +47,8 @@ Suites = dict[str, list[Any]]
 
 
 def validate(
-    folder: Path, out: Path, *, min_per_class: int, min_side: int, max_side: int, max_class_drift: float
+    folder: Path, out: Path, *, min_per_class: int, min_side: int, max_side: int, max_class_drift: float,
+    findings: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> dict[str, Any]:
     """Check an ingested folder; write `out`/report.json and `out`/data_docs/index.html; return the report.
 
@@ -48,16 +59,21 @@ def validate(
         min_side: Bound on the width and height of an image, in pixels.
         max_side: Bound on the width and height of an image, in pixels.
         max_class_drift: Bound on the difference between a class's shares in any two splits.
+        findings: Finding -> its level (refuse, warn, off) and bound, where they are not those of `FINDINGS`.
 
     Raises:
+        ConfigError: There is no such finding.
         DataError: The folder is not an ingested one.
-        DataRefusal: An expectation is not met; the message names the first ten rows of each.
+        DataRefusal: An expectation of level `refuse` is not met; the message names the first ten rows of each.
     """
     manifest = load_manifest(folder)
     table = read_table(folder / "manifest.parquet")
     splits = [split for split in SPLITS if manifest.counts.get(split)]
-    suites: Suites = {"images": _image_suite(manifest, splits, min_side, max_side)}
-    tables = {"images": image_table(table, manifest.class_names)}
+    looked_for = the_findings(findings)
+    near = looked_for.get("near_duplicates", FINDINGS["near_duplicates"])
+    images = image_table(table, manifest.class_names, int(near.bound))
+    suites: Suites = {"images": _image_suite(manifest, splits, min_side, max_side, looked_for)}
+    tables = {"images": images}
     if {"split", "label"} <= set(table):
         suites["classes"] = _class_suite(min_per_class, max_class_drift)
         tables["classes"] = class_table(table, splits, manifest.class_names)
@@ -67,7 +83,8 @@ def validate(
             content.to_parquet(paths[name], index=False)
         checks = _run_checkpoint(suites, paths)
     report = {
-        "success": all(check["success"] for check in checks),
+        "success": all(check["success"] for check in checks if check["level"] == "refuse"),
+        "warnings": sum(not check["success"] for check in checks if check["level"] == "warn"),
         "dataset": {
             "name": manifest.name, "digest": manifest.digest,
             "counts": {split: manifest.counts[split] for split in splits},
@@ -76,6 +93,7 @@ def validate(
         "bounds": {
             "min_per_class": min_per_class, "min_side": min_side, "max_side": max_side,
             "max_class_drift": max_class_drift,
+            **{name: f"{row.bound:g} ({row.level})" for name, row in looked_for.items()},
         },
         "engine": f"great_expectations {gx.__version__}",
         "notes": {key: value for key, value in manifest.notes.items() if isinstance(value, int)},
@@ -86,16 +104,21 @@ def validate(
     write_text(docs, render(report))
     if not report["success"]:
         raise DataRefusal(refusal_text(manifest.name, checks, docs))
-    log.debug("validated %s: %d rows meet all %d expectations", manifest.name, len(table), len(checks))
+    for check in checks:
+        if not check["success"]:
+            log.warning("%s", warning_text(check))
+    log.debug("validated %s: %d rows, %d expectations", manifest.name, len(table), len(checks))
     return report
 
 
-def _image_suite(manifest: DatasetManifest, splits: list[str], min_side: int, max_side: int) -> list[Any]:
+def _image_suite(
+    manifest: DatasetManifest, splits: list[str], min_side: int, max_side: int, looked_for: Mapping[str, Finding]
+) -> list[Any]:
     """One row of the table is one image."""
     spec = manifest.spec
     return [
         ExpectTableColumnsToMatchSet(
-            column_set=[*COLUMNS, SPLITS_OF_IMAGE, LABEL_NAME_FITS], exact_match=True,
+            column_set=[*COLUMNS, *DERIVED], exact_match=True,
             meta=_rule("the table has the columns of a manifest and no others"),
         ),
         ExpectTableRowCountToEqual(
@@ -134,6 +157,10 @@ def _image_suite(manifest: DatasetManifest, splits: list[str], min_side: int, ma
         ExpectColumnValuesToBeBetween(
             column=SPLITS_OF_IMAGE, max_value=1, meta=_rule("no image has an exact copy in another split"),
         ),
+        ExpectColumnValuesToBeBetween(
+            column=SPLITS_OF_GROUP, max_value=1, meta=_rule("no group has images in two splits"),
+        ),
+        *(_finding(row) for row in looked_for.values()),
     ]
 
 
@@ -151,8 +178,16 @@ def _class_suite(min_per_class: int, max_class_drift: float) -> list[Any]:
     ]
 
 
-def _rule(words: str) -> dict[str, str]:
-    return {"rule": words}
+def _finding(row: Finding) -> Any:
+    if row.column == LOOK_ALIKES:  # its bound is in bits, and has been applied
+        bounds: dict[str, Any] = {"max_value": 0.0}
+    else:
+        bounds = {"min_value" if row.is_least else "max_value": row.bound}
+    return ExpectColumnValuesToBeBetween(column=row.column, **bounds, meta=_rule(row.words, row.level))
+
+
+def _rule(words: str, level: str = "refuse") -> dict[str, str]:
+    return {"rule": words, "level": level}
 
 
 def _run_checkpoint(suites: Suites, paths: Mapping[str, Path]) -> list[dict[str, Any]]:

@@ -6,6 +6,7 @@ dataset.json is written last and has the checksums of the shards, so a folder ha
 from __future__ import annotations
 
 import logging
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,10 @@ import pandas as pd
 
 from nas_pipeline.core.files import write_json
 from nas_pipeline.core.records import DatasetManifest, InputSpec
-from nas_pipeline.data.draw import stratified
+from nas_pipeline.data.assign import Amount, Cuts, assign, ids
 from nas_pipeline.data.duplicates import deduplicate, hash_images
+from nas_pipeline.data.looks import looks
+from nas_pipeline.data.perceptual import perceptual_hashes
 from nas_pipeline.data.shards import SPLITS, Split, read_shard, write_shard
 from nas_pipeline.data.source import DataSource, RawData
 from nas_pipeline.data.table import COLUMNS, moments, pixel_sums, table_digest, write_table
@@ -27,7 +30,7 @@ _FOUND = "found"
 
 
 def ingest(
-    source: DataSource, out: Path, *, val: int, calib: int, limit: int | None, seed: int
+    source: DataSource, out: Path, *, val: Amount, calib: Amount, limit: int | None, seed: int, test: Amount = 0.2
 ) -> DatasetManifest:
     """Write train.npz, val.npz, calib.npz, test.npz, manifest.parquet and dataset.json into `out`.
 
@@ -36,10 +39,11 @@ def ingest(
     Args:
         source: Where the images come from.
         out: The folder; other files in it are left alone.
-        val: Images cut from the training images for choices.
-        calib: Images cut from the training images for INT8 calibration.
+        val: Images cut from the training images for choices: a number, or as a float under 1 a share.
+        calib: Images cut from the training images for INT8 calibration, likewise.
         limit: Keep so many training images (train, val and calib together) and half as many test images; None: all.
-        seed: Of the draws, which are stratified by class.
+        seed: Of the draws, which are stratified by class and keep groups whole.
+        test: Images cut for the test split where the source has none, likewise.
 
     Raises:
         DataError: The source does not load, or the counts cannot be met.
@@ -48,16 +52,18 @@ def ingest(
     raw.check()
     hashes = {"train": hash_images(raw.train_images), "test": hash_images(raw.test_images)}
     clean = deduplicate(hashes["train"], raw.train_labels, hashes["test"], raw.test_labels)
-    rows = _assign(raw, clean.kept, val=val, calib=calib, limit=limit, seed=seed)
+    cuts = Cuts(val=val, calib=calib, test=test, limit=limit, seed=seed)
+    assigned = assign(raw, clean.kept, cuts)
+    rows = assigned.rows
     pixels = {"train": raw.train_images, "test": raw.test_images}
     labels = {"train": raw.train_labels, "test": raw.test_labels}
     tables, shards = [], {}
     for split in SPLITS:
-        origin = _origin(split)
+        origin = assigned.origin[split]
         index = rows[split]
         content = Split(pixels[origin][index], labels[origin][index])
         shards[split] = write_shard(out, split, content)
-        tables.append(_table(raw, split, index, content, [hashes[origin][row] for row in index]))
+        tables.append(_table(raw, split, origin, index, content, [hashes[origin][row] for row in index]))
     table = pd.concat(tables, ignore_index=True)
     mean, std = _channel_moments(raw, rows["train"])
     _, height, width, channels = raw.train_images.shape
@@ -73,7 +79,7 @@ def ingest(
             **clean.counts,
             "shards": shards,
             "source": {key: value for key, value in raw.provenance.items() if key != _FOUND},
-            "asked": {"val": val, "calib": calib, "limit": limit, "seed": seed},
+            "asked": asdict(cuts),
         },
     )
     for split in SPLITS:
@@ -90,61 +96,30 @@ def ingest(
     return manifest
 
 
-def _origin(split: str) -> str:
-    return "test" if split == "test" else "train"
-
-
-def _names(split: str, index: np.ndarray) -> list[str]:
-    return [f"{_origin(split)}-{row:06d}" for row in index.tolist()]
-
-
-def _assign(
-    raw: RawData, kept: np.ndarray, *, val: int, calib: int, limit: int | None, seed: int
-) -> dict[str, np.ndarray]:
-    """Split -> ascending indices into the images of its origin."""
-    pool, test = kept, np.arange(len(raw.test_labels))
-    if min(val, calib) < 0 or val + calib >= len(pool) or (limit is not None and limit <= val + calib):
-        raise DataError(
-            f"{raw.name}: val={val} and calib={calib} images cannot be cut from {len(pool)} training images "
-            f"(limit={limit}) and leave some to train on; lower val and calib or raise limit"
-        )
-
-    def draw(origin: str, index: np.ndarray, labels: np.ndarray, count: int, purpose: str) -> np.ndarray:
-        chosen = stratified(_names(origin, index), labels[index], count, f"{seed}/{purpose}")
-        return np.take(index, chosen)
-
-    if limit is not None:
-        pool = draw("train", pool, raw.train_labels, min(limit, len(pool)), "limit")
-        test = draw("test", test, raw.test_labels, min(limit // 2, len(test)), "limit")
-    rows = {"test": test}
-    for split, count in (("val", val), ("calib", calib)):
-        rows[split] = draw("train", pool, raw.train_labels, count, split)
-        pool = np.setdiff1d(pool, rows[split], assume_unique=True)
-    rows["train"] = pool
-    missing = set(range(len(raw.class_names))) - set(raw.train_labels[pool].tolist())
-    if missing:
-        raise DataError(
-            f"{raw.name}: no image is left to train on of {', '.join(raw.class_names[label] for label in missing)}; "
-            "lower val and calib or raise limit"
-        )
-    return rows
-
-
-def _table(raw: RawData, split: str, index: np.ndarray, content: Split, hashes: list[str]) -> pd.DataFrame:
+def _table(
+    raw: RawData, split: str, origin: str, index: np.ndarray, content: Split, hashes: list[str]
+) -> pd.DataFrame:
     count, height, width, channels = content.images.shape
     sums, squares = pixel_sums(content.images)
     mean, std = moments(sums.sum(axis=1), squares.sum(axis=1), height * width * channels)
+    details = raw.train_details if origin == "train" else raw.test_details
+    sizes = np.tile([width, height], (count, 1)) if details is None else details.sizes[index]
     columns = {
-        "id": _names(split, index),
+        "id": ids(raw, origin, index),
         "split": [split] * count,
+        "group": [""] * count if details is None else [details.groups[row] for row in index.tolist()],
         "label": content.labels,
         "label_name": [raw.class_names[label] for label in content.labels],
         "sha256": hashes,
+        "phash": perceptual_hashes(content.images),
         "width": np.full(count, width, dtype=np.int64),
         "height": np.full(count, height, dtype=np.int64),
         "channels": np.full(count, channels, dtype=np.int64),
+        "file_width": sizes[:, 0],
+        "file_height": sizes[:, 1],
         "mean": mean,
         "std": std,
+        **looks(content.images),
         "decoded": np.zeros(count, dtype=np.bool_),
         "source": [raw.name] * count,
     }
@@ -158,6 +133,6 @@ def _channel_moments(raw: RawData, train: np.ndarray) -> tuple[tuple[float, ...]
     if (std == 0).any():
         raise DataError(
             f"{raw.name}: channel {int(np.argmin(std))} has one value in all training images and carries nothing; "
-            "leave it out in the source"
+            "leave it out in the source (channels: 1 makes grey of colours)"
         )
     return tuple(mean.tolist()), tuple(std.tolist())

@@ -11,8 +11,22 @@ from nas_pipeline.errors import DataError
 
 
 @dataclass(frozen=True, slots=True)
+class Details:
+    """What a source knows of each image besides its pixels and its label; all four are as long as there are images."""
+
+    files: tuple[str, ...]
+    """Its name for people, unique in the data set: a path, a row. It is the image's id."""
+    sizes: np.ndarray
+    """int64 [N, 2]: width and height of the file, before it was brought to one size."""
+    groups: tuple[str, ...]
+    """Images of one group (a patient, a video) stay in one split; empty: a group of its own."""
+    splits: tuple[str, ...]
+    """`val` and `calib` are kept; all others are training images from which those may be cut."""
+
+
+@dataclass(frozen=True, slots=True)
 class RawData:
-    """A data set as its publisher cut it: training images, and a test split of its own."""
+    """A data set as its publisher cut it: training images, and a test split of its own or none (no image in it)."""
 
     name: str
     class_names: tuple[str, ...]
@@ -22,6 +36,8 @@ class RawData:
     """int64 [N], an index into `class_names`."""
     test_images: np.ndarray
     test_labels: np.ndarray
+    train_details: Details | None = None
+    test_details: Details | None = None
     provenance: dict[str, Any] = field(default_factory=dict)
     """Checksums, licence and the like. `found` says where on this machine; it alone may differ between machines."""
 
@@ -34,12 +50,26 @@ class RawData:
         if not self.class_names or len(set(self.class_names)) != len(self.class_names):
             raise DataError(f"{self.name}: class names must be given and differ, got {list(self.class_names)}")
         _check_split(self.name, "train", self.train_images, self.train_labels, len(self.class_names))
-        _check_split(self.name, "test", self.test_images, self.test_labels, len(self.class_names))
+        if self.test_images.shape[:1] != (0,) or len(self.test_labels):
+            _check_split(self.name, "test", self.test_images, self.test_labels, len(self.class_names))
         if self.train_images.shape[1:] != self.test_images.shape[1:]:
             raise DataError(
                 f"{self.name}: train images are {self.train_images.shape[1:]} and test images "
                 f"{self.test_images.shape[1:]} (height, width, channels); the source must give them one size"
             )
+        self._check_details()
+
+    def _check_details(self) -> None:
+        for details, labels in ((self.train_details, self.train_labels), (self.test_details, self.test_labels)):
+            lengths = {len(labels)} if details is None else {
+                len(labels), len(details.files), len(details.sizes), len(details.groups), len(details.splits)
+            }
+            if len(lengths) > 1:
+                raise DataError(f"{self.name}: the source tells {sorted(lengths)} things of as many images; it must "
+                                "tell one of each")
+        files = [name for details in (self.train_details, self.test_details) if details for name in details.files]
+        if len(set(files)) < len(files):
+            raise DataError(f"{self.name}: the source gives two images one name; names must differ")
 
 
 class DataSource(Protocol):

@@ -11,10 +11,12 @@ from nas_pipeline.core.files import atomic_path, canonical_json, sha256_text
 from nas_pipeline.errors import DataError
 
 COLUMNS = (
-    "id", "split", "label", "label_name", "sha256", "width", "height", "channels", "mean", "std", "decoded", "source",
+    "id", "split", "group", "label", "label_name", "sha256", "phash", "width", "height", "channels", "file_width",
+    "file_height", "mean", "std", "brightest", "darkest", "entropy", "sharpness", "decoded", "source",
 )
-"""id: origin split and index there, as train-000123. mean, std: of the image, in pixel / 255. decoded: the written
-shard gave back these very pixels."""
+"""id: the source's name for the image, else origin split and index there, as train-000123. group: empty where it has
+none. phash: see perceptual.py. width, height: as stored; file_width, file_height: before. mean, std: of the image, in
+pixel / 255. brightest to sharpness: see looks.py. decoded: the written shard gave back these very pixels."""
 
 _CHUNK = 4096
 """Images per step: bounds the memory of the sums."""

@@ -22,6 +22,7 @@ def plain_check(table: str, outcome: dict[str, Any]) -> dict[str, Any]:
     return {
         "table": table,
         "rule": config["meta"]["rule"],
+        "level": config["meta"]["level"],
         "expectation": config["type"],
         "column": column,
         "success": bool(outcome["success"]),
@@ -34,16 +35,26 @@ def plain_check(table: str, outcome: dict[str, Any]) -> dict[str, Any]:
 def refusal_text(name: str, checks: list[dict[str, Any]], docs: Path) -> str:
     """The message for whoever is refused: each rule that is broken, the first rows that break it, and what to do."""
     failed = [check for check in checks if not check["success"]]
-    lines = [f"{name} was refused: {len(failed)} of {len(checks)} expectations are not met"]
-    for check in failed:
-        ids = ", ".join(offender["id"] for offender in check["first_offenders"])
-        more = f" and {check['offenders'] - _IDS_NAMED} more" if check["offenders"] > _IDS_NAMED else ""
-        lines.append(f"  - broken: {check['rule']} ({check['observed']}){f': {ids}{more}' if ids else ''}")
+    refused = [check for check in failed if check["level"] == "refuse"]
+    lines = [f"{name} was refused: {len(refused)} of {len(checks)} expectations are not met"]
+    lines += [f"  - broken: {_with_offenders(check)}" for check in refused]
+    lines += [f"  - {warning_text(check)}" for check in failed if check["level"] == "warn"]
     lines.append(
         f"What to do: read {docs}, correct or leave out these images in the source, "
         "and ingest again; or change the bounds in params.yaml if they are wrong for this data set."
     )
     return "\n".join(lines)
+
+
+def warning_text(check: dict[str, Any]) -> str:
+    """One line about a finding that does not refuse the data."""
+    return f"warning: not so: {_with_offenders(check)}"
+
+
+def _with_offenders(check: dict[str, Any]) -> str:
+    ids = ", ".join(offender["id"] for offender in check["first_offenders"])
+    more = f" and {check['offenders'] - _IDS_NAMED} more" if check["offenders"] > _IDS_NAMED else ""
+    return f"{check['rule']} ({check['observed']}){f': {ids}{more}' if ids else ''}"
 
 
 def _observed(outcome: dict[str, Any], result: dict[str, Any]) -> str:

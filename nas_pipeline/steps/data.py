@@ -16,7 +16,9 @@ def run_ingest(context: Context) -> None:
 
     data = context.params.data
     source = SOURCES.make(data.source.name, data.source.options)
-    manifest = ingest(source, context.folder, val=data.val, calib=data.calib, limit=data.limit, seed=data.seed)
+    manifest = ingest(
+        source, context.folder, val=data.val, calib=data.calib, test=data.test, limit=data.limit, seed=data.seed
+    )
     counts = ", ".join(f"{split} {count:,}" for split, count in manifest.counts.items())
     logger.info("%s: %s images, digest %s", manifest.name, counts, manifest.digest[:12])
 
@@ -26,4 +28,5 @@ def run_validate(context: Context) -> None:
     from nas_pipeline.data.expectations import validate
 
     report = validate(context.artefacts("ingest"), context.folder, **context.params.validation.model_dump())
-    logger.info("%d expectations hold", len(report["expectations"]))
+    warnings = report["warnings"]
+    logger.info("%d expectations hold, %d warning(s)", len(report["expectations"]) - warnings, warnings)

@@ -23,8 +23,9 @@ from nas_pipeline.space.baselines import BASELINES
 from nas_pipeline.space.drawing import draw, layer_rows
 from nas_pipeline.space.load import build_network
 from nas_pipeline.steps.context import Context
+from nas_pipeline.steps.labels import write_doubts
 from nas_pipeline.train.budget import TrainBudget
-from nas_pipeline.train.retrain import Entry, Retrained, retrain
+from nas_pipeline.train.retrain import Entry, Retrained, load_finished, retrain
 
 Images = npt.NDArray[np.float32]
 
@@ -94,7 +95,10 @@ def _write(context: Context, winner: Genotype, outcome: Retrained, spec: InputSp
     rows = layer_rows(build_network(winner, spec), spec)
     for suffix in ("svg", "png"):
         draw(winner, rows, folder / f"drawing.{suffix}")
-    write_json(folder / "metrics.json", _metrics(result, baselines, reads))
+    data = context.artefacts("ingest")
+    net = load_finished(winner, load_manifest(data), outcome.weights["winner"], context.recipe)
+    doubts = write_doubts(net, data, folder)
+    write_json(folder / "metrics.json", {**_metrics(result, baselines, reads), "doubtful_labels": doubts})
 
 
 def _metrics(result: TrainResult, baselines: Mapping[str, TrainResult], reads: int) -> dict[str, float]:

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from nas_pipeline.data.draw import stratified
+from nas_pipeline.data.draw import stratified, stratified_groups
 from nas_pipeline.errors import DataError
 
 IDS = [f"train-{number:06d}" for number in range(1000)]
@@ -44,3 +44,24 @@ def test_order_of_the_items_does_not_matter():
 def test_more_than_there_are():
     with pytest.raises(DataError, match="cannot draw 1001 of 1000"):
         stratified(IDS, LABELS, 1001, "0/val")
+
+
+def test_groups_are_drawn_whole_and_near_the_quotas():
+    groups = [f"g{row % 40}" for row in range(400)]
+    labels = np.array([row // 10 % 4 for row in range(400)], dtype=np.int64)
+    drawn = stratified_groups(groups, labels, 80, "0/val")
+    assert {groups[row] for row in drawn}.isdisjoint(groups[row] for row in set(range(400)) - set(drawn.tolist()))
+    assert abs(len(drawn) - 80) <= 10
+    assert np.bincount(labels[drawn]).min() >= 15
+    assert drawn.tolist() == sorted(drawn.tolist())
+    np.testing.assert_array_equal(drawn, stratified_groups(groups, labels, 80, "0/val"))
+    assert drawn.tolist() != stratified_groups(groups, labels, 80, "1/val").tolist()
+
+
+def test_one_huge_group_does_not_take_all():
+    groups = ["huge"] * 90 + ["a"] * 5 + ["b"] * 5
+    labels = np.array([0, 1] * 50)
+    for seed in range(5):
+        assert len(stratified_groups(groups, labels, 10, f"{seed}/val")) in (5, 10)
+    with pytest.raises(DataError, match=r"cannot draw from 1 group"):
+        stratified_groups(["huge"] * 100, labels, 10, "0/val")

@@ -43,7 +43,8 @@ def refused(folder, **bounds):
         validate(folder, folder / "validation", **{**BOUNDS, **bounds})
     report = json.loads((folder / "validation/report.json").read_text())
     assert not report["success"]
-    return str(caught.value), {check["rule"]: check for check in report["expectations"] if not check["success"]}
+    broken = [check for check in report["expectations"] if not check["success"] and check["level"] == "refuse"]
+    return str(caught.value), {check["rule"]: check for check in broken}
 
 
 def ids(check):
@@ -113,11 +114,11 @@ def test_every_rule_on_rows_names_the_rows_that_break_it(spoil):
         "every image has its source": [names[7]],
         "no id is used twice": [names[8]],
     }
-    assert message.startswith("synthetic was refused: 11 of 26 expectations are not met\n")
+    assert message.startswith("synthetic was refused: 11 of 42 expectations are not met\n")
     assert f"no image is of one colour (std > 0) (15 of 280 rows fail): {', '.join(names[10:20])} and 5 more" in message
     assert str(folder / "validation/data_docs/index.html") in message
     page = (folder / "validation/data_docs/index.html").read_text()
-    assert "Refused: 11 of 26" in page
+    assert "Refused: 11 of 42" in page
     assert set(re.findall(r"<li><code>([^<]*)</code>", page)) >= {names[0], names[279]}
     assert "<b>bird" not in page
 
@@ -170,3 +171,39 @@ def test_what_is_no_ingested_folder_is_an_error_not_a_refusal(tmp_path, ingested
         validate(tmp_path, tmp_path / "out", **BOUNDS)
     assert not isinstance(caught.value, DataRefusal)
     assert not (tmp_path / "out").exists()
+
+
+def test_findings_warn_or_refuse_as_they_are_told_to(spoil, caplog):
+    def change(table):
+        table.loc[0, "brightest"] = 0.1
+        table.loc[1, "sharpness"] = 0.01
+        table.loc[2, "file_width"] = 9000
+        table.loc[3, "phash"] = table.loc[279, "phash"]
+        table.loc[[4, 278], "group"] = "patient"
+        return table
+
+    folder = spoil(change)
+    refuse = {"blurred": {"level": "refuse"}, "dark": {"level": "off"}}
+    message, broken = refused(folder, findings=refuse)
+    assert {check["column"] for check in broken.values()} == {"splits_of_group", "sharpness"}
+    assert "  - warning: not so: no file is over 3 times as long" in message
+    report = json.loads((folder / "validation/report.json").read_text())
+    warned = {check["column"]: ids(check) for check in report["expectations"]
+              if not check["success"] and check["level"] == "warn"}
+    assert set(warned) == {"aspect", "size_ratio", "look_alikes"}
+    assert len(warned["look_alikes"]) == 2
+    assert report["warnings"] == 3
+    page = (folder / "validation/data_docs/index.html").read_text()
+    assert page.count("! warning") == 3
+
+
+def test_warnings_do_not_refuse_but_are_said(spoil, caplog):
+    def change(table):
+        table.loc[0, "brightest"] = 0.1
+        return table
+
+    folder = spoil(change)
+    report = validate(folder, folder / "validation", **BOUNDS)
+    assert (report["success"], report["warnings"]) == (True, 1)
+    assert "no image is dark" in caplog.text
+    assert "with 1 warning(s)" in (folder / "validation/data_docs/index.html").read_text()

@@ -128,7 +128,7 @@ def test_copies_do_not_straddle_splits(tmp_path):
 def test_notes_say_what_the_shards_are_but_not_where_the_images_were(source, tmp_path):
     manifest = ingest(source, tmp_path, **COUNTS)
     assert manifest.notes["shards"] == {split: sha256_file(tmp_path / f"{split}.npz") for split in manifest.counts}
-    assert manifest.notes["asked"] == COUNTS
+    assert manifest.notes["asked"] == {**COUNTS, "test": 0.2}
     assert "found" not in json.loads((tmp_path / "dataset.json").read_text())["notes"]["source"]
 
 

@@ -1,0 +1,115 @@
+"""A folder of images, one sub-folder per class. Folders train, test (and val) above the classes are those splits."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+
+from nas_pipeline.data.decode import SUFFIXES, Fit, Shape, read_file, why_unreadable
+from nas_pipeline.data.samples import SPLIT_NAMES, Sample, assemble, dataset_name
+from nas_pipeline.data.source import RawData
+from nas_pipeline.errors import ConfigError, DataError
+
+_NOT_MEANT = ("thumbs.db", "desktop.ini")
+"""What file managers leave behind; names that begin with a dot are passed over too."""
+
+
+class ImageFolder:
+    r"""`path`: the folder. `side`, `channels`, `fit`, `background`: what images are brought to, see `decode.Shape`.
+
+    `group`: a regular expression on the path below the class; its first bracket is the group of an image, as
+    `(patient\d+)_`. `name`: of the data set, else that of the folder.
+    """
+
+    def __init__(
+        self, path: str, side: int = 64, channels: int = 3, fit: Fit = "crop", background: str = "white",
+        group: str | None = None, name: str | None = None,
+    ) -> None:
+        self._path = Path(path)
+        self._shape = Shape(side, channels, fit, background)
+        self._name = name
+        try:
+            self._group = re.compile(group) if group else None
+        except re.error as error:
+            raise ConfigError(f"source option group: {group!r} is no regular expression ({error})") from None
+        if self._group is not None and not self._group.groups:
+            raise ConfigError(f"source option group: {group!r} has no bracket; write one around what names the group")
+
+    def load(self) -> RawData:
+        """All images of all classes.
+
+        Raises:
+            DataError: The folder is not as it should be, or an image cannot be used.
+        """
+        return assemble(
+            dataset_name(self._name, self._path.resolve().name), self.samples(), self._shape, classes=None,
+            found=str(self._path), remedy="the folders (its folder is an image's label)",
+        )
+
+    def samples(self) -> list[Sample]:
+        """All images, none opened, in the order of their paths.
+
+        Raises:
+            DataError: There is no such folder, it has no classes, one is empty, or something else lies in the way.
+        """
+        if not self._path.is_dir():
+            raise DataError(f"there is no folder {self._path}; name one with a sub-folder of images per class")
+        top = _folders(self._path)
+        if {"train", "test"} <= {folder.name for folder in top} <= set(SPLIT_NAMES):
+            return [sample for folder in top for sample in self._of_classes(folder, folder.name)]
+        return self._of_classes(self._path, "")
+
+    def _of_classes(self, folder: Path, split: str) -> list[Sample]:
+        loose = [path.name for path in _entries(folder) if path.suffix.lower() in SUFFIXES and not path.is_dir()]
+        if loose:
+            raise DataError(f"{folder / loose[0]} lies beside the class folders, so it has no class ({len(loose)} such "
+                            "image(s)); move each into the folder of its class")
+        found = []
+        for each in _folders(folder):
+            files = list(_walk(each, (folder.resolve(),)))
+            if not files:
+                raise DataError(f"the class folder {each} has no image; add images or remove the folder")
+            found += [self._sample(path, each, split) for path in files]
+        if not found:
+            raise DataError(f"{folder} has no class folders; make one sub-folder per class and put its images there")
+        return found
+
+    def _sample(self, path: Path, folder: Path, split: str) -> Sample:
+        group = ""
+        if self._group is not None:
+            below = path.relative_to(folder).as_posix()
+            match = self._group.search(below)
+            if match is None or not match[1]:
+                raise DataError(f"{path}: data.source.options.group finds no group in {below!r}; correct the "
+                                "expression, or the file's name")
+            group = match[1]
+        return Sample(path.relative_to(self._path).as_posix(), partial(read_file, path), folder.name, split, group)
+
+
+def _entries(folder: Path) -> list[Path]:
+    try:
+        return sorted(path for path in folder.iterdir()
+                      if not path.name.startswith(".") and path.name.lower() not in _NOT_MEANT)
+    except OSError as error:
+        raise DataError(f"{folder} {why_unreadable(error)}") from error
+
+
+def _folders(folder: Path) -> list[Path]:
+    return [path for path in _entries(folder) if path.is_dir()]
+
+
+def _walk(folder: Path, above: Sequence[Path]) -> Iterator[Path]:
+    """Image files at any depth. Links are followed, but not in circles."""
+    place = folder.resolve()
+    if place in above:
+        raise DataError(f"{folder} is a symbolic link that leads back to {place}, a folder above it; remove the link")
+    for path in _entries(folder):
+        if path.is_dir():
+            yield from _walk(path, (*above, place))
+        elif path.suffix.lower() in SUFFIXES:
+            yield path
+        else:
+            raise DataError(f"{path} is no image of a kind that is read here ({', '.join(SUFFIXES)}); "
+                            "convert it or move it out of the class folders")
