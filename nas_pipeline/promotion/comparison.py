@@ -45,7 +45,7 @@ class Paired:
 
     @property
     def discordant(self) -> int:
-        """b + c."""
+        """The sum of b and c."""
         return self.champion_only + self.challenger_only
 
 

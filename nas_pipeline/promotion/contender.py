@@ -35,3 +35,12 @@ class Contender:
     class_names: tuple[str, ...]
     withdrawn: str = ""
     """Why it was rolled back, if it was and nobody has named it since."""
+
+
+@dataclass(frozen=True, slots=True)
+class InUse:
+    """The champion, as far as a comparison needs it."""
+
+    version: str
+    predictions: Predictions | None
+    """None where they were not recorded, or are not what was registered."""

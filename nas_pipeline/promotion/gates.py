@@ -15,7 +15,7 @@ from nas_pipeline.core.predictions import Predictions
 from nas_pipeline.core.records import GateResult, LatencyReport
 from nas_pipeline.export.bundle import MODEL_FILE
 from nas_pipeline.promotion import comparison, quality
-from nas_pipeline.promotion.contender import Contender, Seal
+from nas_pipeline.promotion.contender import Contender, InUse, Seal
 from nas_pipeline.promotion.policy import Champion, Policy
 
 _NO_PREDICTIONS = "no predictions of this file were recorded when the test split was read: retrain, export and register"
@@ -36,7 +36,7 @@ def seal_gates(seal: Seal) -> list[GateResult]:
     ]
 
 
-def promotion_gates(challenger: Contender, champion: Contender | None, policy: Policy) -> list[GateResult]:
+def promotion_gates(challenger: Contender, champion: InUse | None, policy: Policy) -> list[GateResult]:
     """The answers about figures. `champion` is the version in use, None where there is none yet."""
     bundle, latency, said = challenger.bundle, challenger.latency, challenger.predictions
     bounds = _bounds(challenger.verified, policy)
@@ -71,8 +71,8 @@ def shown(value: float | str) -> str:
     return value if isinstance(value, str) else f"{value:.6g}"
 
 
-def not_worse(challenger: Contender, champion: Contender | None, policy: Champion) -> GateResult:
-    """The paired test; `comparison` says what is tested. The figure is a loss of accuracy, or says why there is none."""
+def not_worse(challenger: Contender, champion: InUse | None, policy: Champion) -> GateResult:
+    """The paired test of `comparison`. The figure is a loss of accuracy, or says why there is none."""
     name = "not_worse_than_champion"
     if champion is None:
         return GateResult(name, True, "no champion yet", policy.margin)
@@ -89,7 +89,7 @@ def not_worse(challenger: Contender, champion: Contender | None, policy: Champio
         return GateResult(name, accepted, "not comparable", policy.margin, reason)
     if comparison.can_be_proved(paired, policy.margin, policy.alpha):
         bound = comparison.loss_bound(paired, policy.alpha)
-        reason = f"loss {paired.loss:+.4f}, at most {bound:.4f} with {1 - policy.alpha:.0%} confidence; against {against}"
+        reason = f"loss {paired.loss:+.4f}, at most {bound:.4f} at confidence {1 - policy.alpha:.4g}; against {against}"
         return GateResult(name, bound <= policy.margin, bound, policy.margin, reason)
     if policy.when_unprovable == "refuse":
         reason = f"too few images to prove any loss to be within the margin; against {against}"

@@ -6,6 +6,7 @@ come about: a promotion was interrupted in between. Whether it did follows from 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -50,7 +51,7 @@ def came_about(events: Sequence[Event], champion: str) -> list[bool]:
     A refusal always did.
     """
     moves = [index for index, event in enumerate(events) if event.kind != "refused"]
-    found = {index: events[after].before for index, after in zip(moves, moves[1:], strict=False)}
+    found = {index: events[after].before for index, after in itertools.pairwise(moves)}
     if moves:
         found[moves[-1]] = champion
     return [event.kind == "refused" or found[index] == event.version for index, event in enumerate(events)]

@@ -78,8 +78,9 @@ class Policy(_Section):
 
 
 def find_policy(root: Path) -> Path:
-    """The policy of the project at `root`: its own, else that of a folder above (a workspace lies in its repository),
-    else the one beside this code.
+    """The policy of the project at `root`: its own, else that of a folder above, else the one beside this code.
+
+    Above, because a workspace lies in its repository.
 
     Raises:
         ConfigError: There is none.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import tempfile
 from collections.abc import Mapping
@@ -16,7 +17,8 @@ from nas_pipeline.core.records import DatasetManifest, GateResult, LatencyReport
 from nas_pipeline.errors import NasError, RegistryError
 from nas_pipeline.export.bundle import MODEL_FILE
 from nas_pipeline.promotion.card import Facts, render
-from nas_pipeline.promotion.contender import Contender, Seal
+from nas_pipeline.promotion.contender import Contender, InUse, Seal
+from nas_pipeline.promotion.gates import seal_gates
 from nas_pipeline.promotion.statement import Statement
 from nas_pipeline.registry.onnx_model import EVIDENCE
 from nas_pipeline.registry.results import Results
@@ -105,6 +107,16 @@ def read_contender(version: ModelVersion, files: Path) -> Contender:
             f"the evidence of {version.name} version {version.version} cannot be read ({type(error).__name__}: "
             f"{error}): publish and register this bundle again"
         ) from error
+
+
+def read_in_use(version: ModelVersion, files: Path) -> InUse:
+    """The champion from its downloaded `files`; without predictions where they are not what was registered."""
+    sealed, predictions = seal(version, files), None
+    recorded = files / EVIDENCE / _PREDICTIONS
+    if all(gate.passed for gate in seal_gates(sealed)) and recorded.is_file():
+        with contextlib.suppress(ValueError):
+            predictions = read_predictions(recorded).get(sealed.model_found)
+    return InUse(str(version.version), predictions)
 
 
 def _digest(digests: Mapping[str, str]) -> str:

@@ -154,7 +154,7 @@ def _description(result: TargetResult) -> str:
     accuracy = bundle.metrics.get("test_accuracy")
     tested = f"test accuracy {100 * accuracy:.2f} %, " if accuracy is not None else ""
     return (f"{bundle.precision}, {tested}p95 {latency.p95_ms:.3f} ms ({latency.evidence}), "
-            f"{bundle.metrics.get('size_bytes', 0):,.0f} bytes. Model card: {EVIDENCE}/{MARKDOWN} in the model's files.")
+            f"{bundle.metrics.get('size_bytes', 0):,.0f} bytes. Model card: {EVIDENCE}/{MARKDOWN} in its files.")
 
 
 def _call_candidate(client: MlflowClient, version: ModelVersion) -> None:

@@ -151,7 +151,7 @@ def summary(results: Results) -> dict[str, float]:
 def write_export(
     recorder: Recorder, parent: str, target: str, results: Results, evidence: Mapping[str, bytes]
 ) -> tuple[str, str]:
-    """The network of one target, its latency, its gates and its evidence; returns the ids of the run and of the model."""
+    """The network of one target, with its figures and its evidence; returns the ids of the run and of the model."""
     result = results.targets[target]
     bundle, latency = result.bundle, result.latency
     tags = {
