@@ -34,7 +34,8 @@ def predictions(wrong: set[int], images: int = 3000, first_id: int = 0, kept: fl
     answers[lost] = (answers[lost] + 1) % 3
     return Predictions(
         image_ids=np.arange(first_id, first_id + images, dtype=np.uint64), labels=labels, predicted=predicted,
-        confidence=np.full(images, 0.97, dtype=np.float32), subset=subset, corrupted={"blur": answers, "noise": answers},
+        confidence=np.full(images, 0.97, dtype=np.float32), subset=subset,
+        corrupted={"blur": answers, "noise": answers},
     )
 
 

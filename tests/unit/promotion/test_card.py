@@ -35,8 +35,8 @@ def facts() -> Facts:
 @pytest.mark.parametrize("form", [MARKDOWN, HTML])
 def test_data_figures_limits_provenance_and_licences_are_there(facts: Facts, form: str) -> None:
     page = render(facts)[form]
-    for text in ("toy-set", "CC0", "Ann", "9,000", "1,234", "96.00 ± 1.41 % over 2 seeds", "coat", "50.00 %", "No pets.",
-                 "abc", facts.bundle.digest, "size_bytes", "green", "It is worst at coat"):
+    for text in ("toy-set", "CC0", "Ann", "9,000", "1,234", "96.00 ± 1.41 % over 2 seeds", "coat", "50.00 %",
+                 "No pets.", "abc", facts.bundle.digest, "size_bytes", "green", "It is worst at coat"):
         assert text in page, text
 
 

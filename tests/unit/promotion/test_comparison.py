@@ -20,7 +20,7 @@ def test_images_are_matched_by_what_they_are_not_by_where_they_lie() -> None:
 
 
 def test_the_level_is_kept_at_the_margin() -> None:
-    """Where the true loss is the margin, the bound is at most the margin with probability alpha at most: all outcomes."""
+    """Where the true loss is the margin, the bound holds it with probability alpha at most. Over all outcomes."""
     n, margin, alpha = 40, 0.2, 0.1
     passing = [
         (b, c) for b in range(n + 1) for c in range(n + 1 - b) if loss_bound(Paired(n, b, c), alpha) <= margin
