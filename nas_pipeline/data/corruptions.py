@@ -97,4 +97,5 @@ def corrupted_subset(count: int) -> npt.NDArray[np.int64]:
 
 
 def _clipped(values: npt.NDArray[Any]) -> Pixels:
-    return np.rint(values.clip(0, 255)).astype(np.uint8)
+    pixels: Pixels = np.rint(values.clip(0, 255)).astype(np.uint8)
+    return pixels

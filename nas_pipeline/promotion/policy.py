@@ -135,6 +135,5 @@ def _explained(item: dict[str, Any]) -> str:
     return f"{key}: missing" if item["type"] == "missing" else f"{key}: {item['msg']}, got {item['input']!r:.80}"
 
 
-_KEYS = sorted({
-    name for model in (Policy, *_Section.__subclasses__()) for name in model.model_fields
-})
+_MODELS: list[type[_Section]] = _Section.__subclasses__()
+_KEYS = sorted({name for model in _MODELS for name in model.model_fields})

@@ -14,14 +14,14 @@ def recalls(said: Predictions, classes: int) -> npt.NDArray[np.float64]:
     """[classes]: share of each class's images that are right; NaN for a class without test images."""
     counts = np.bincount(said.labels, minlength=classes)
     right = np.bincount(said.labels[said.correct], minlength=classes)
-    return np.divide(right, counts, out=np.full(classes, np.nan), where=counts > 0)
+    return _shares(right, counts)
 
 
 def precisions(said: Predictions, classes: int) -> npt.NDArray[np.float64]:
     """[classes]: share of the images called so that are so; NaN for a class that was never named."""
     named = np.bincount(said.predicted, minlength=classes)
     right = np.bincount(said.labels[said.correct], minlength=classes)
-    return np.divide(right, named, out=np.full(classes, np.nan), where=named > 0)
+    return _shares(right, named)
 
 
 def confusion(said: Predictions, classes: int) -> npt.NDArray[np.int64]:
@@ -41,3 +41,9 @@ def ece(said: Predictions, bins: int = ECE_BINS) -> float:
     which = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
     gaps = np.bincount(which, weights=said.correct - confidence, minlength=bins)
     return float(np.abs(gaps).sum() / len(confidence))
+
+
+def _shares(part: npt.NDArray[np.int64], whole: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    shares = np.full(len(whole), np.nan)
+    np.divide(part, whole, out=shares, where=whole > 0)
+    return shares

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from mlflow.artifacts import download_artifacts
 from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
 
 from nas_pipeline.core.files import canonical_json, read_json, sha256_file, sha256_text
 from nas_pipeline.core.predictions import read_predictions, write_predictions
@@ -61,7 +62,7 @@ def download(version: ModelVersion, folder: Path, uri: str) -> Path:
     """
     try:
         return Path(download_artifacts(artifact_uri=str(version.source), dst_path=str(folder), tracking_uri=uri))
-    except OSError as error:
+    except (OSError, MlflowException) as error:  # the server has just answered: it is the files that are not there
         raise RegistryError(
             f"the files of {version.name} version {version.version} cannot be read ({error}): publish and register "
             "this bundle again"

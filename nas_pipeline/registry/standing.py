@@ -22,7 +22,7 @@ from nas_pipeline.errors import RegistryError
 from nas_pipeline.promotion.gates import shown
 from nas_pipeline.promotion.history import Event, in_use
 from nas_pipeline.registry.connection import tracking
-from nas_pipeline.registry.register import CHAMPION, model_name
+from nas_pipeline.registry.register import CANDIDATE, CHAMPION, model_name
 from nas_pipeline.registry.results import read_dataset
 
 PREVIOUS = "previous"
@@ -80,7 +80,8 @@ def read_standing(client: MlflowClient, name: str) -> Standing:
     aliases = {alias: str(version) for alias, version in model.aliases.items()}
     tags = sorted((key, value) for key, value in model.tags.items() if key.startswith(_EVENT))
     events = tuple(Event(**json.loads(value)) for _, value in tags)
-    return Standing(name, *(aliases.get(alias, "") for alias in (CHAMPION, "candidate", PREVIOUS)), events)
+    champion, candidate, previous = (aliases.get(alias, "") for alias in (CHAMPION, CANDIDATE, PREVIOUS))
+    return Standing(name, champion, candidate, previous, events)
 
 
 def get_version(client: MlflowClient, name: str, version: str) -> ModelVersion:
