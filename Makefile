@@ -3,6 +3,9 @@
 SHELL := /bin/bash
 PROFILE ?= default
 SET ?=
+TARGET ?=
+VERSION ?=
+WHY ?=
 TORCH ?= cpu
 PY := .venv/bin/python
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
@@ -11,7 +14,7 @@ export DVC_NO_ANALYTICS := 1
 export DO_NOT_TRACK := true
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: help setup pipeline repro test check ui report clean
+.PHONY: help setup pipeline promote repro test check ui report clean
 
 help:  ## this list
 	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,6 +26,9 @@ setup: .venv/.done  ## virtual environment from the lock (TORCH=cuda for the GPU
 
 pipeline: setup  ## data to registered networks (PROFILE=smoke|full, SET="key.path=value ...")
 	@nas pipeline --profile $(PROFILE) $(foreach pair,$(SET),--set '$(pair)')
+
+promote: setup  ## a version to champion, if every gate is green (TARGET=..., VERSION=..., WHY="...", PROFILE=...)
+	@nas promote --target '$(TARGET)' --profile $(PROFILE) $(if $(VERSION),--version $(VERSION)) $(if $(WHY),--why '$(WHY)')
 
 repro: setup  ## the same stages through `dvc repro`, without Prefect and MLflow
 	@dvc repro

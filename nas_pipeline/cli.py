@@ -28,6 +28,9 @@ app = typer.Typer(
 
 AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
 Root = Annotated[Path, typer.Option(help="Folder of the project.")]
+Target = Annotated[str, typer.Option(help="A target of params.yaml.")]
+Why = Annotated[str, typer.Option(help="For the history.")]
+Profile = Annotated[str, typer.Option(help="Whose workspace.")]
 Channels = Annotated[int, typer.Option(min=1, help="Channels of an input image.")]
 Size = Annotated[int, typer.Option(min=8, help="Height and width of an input image, in pixels.")]
 Classes = Annotated[int, typer.Option(min=2, help="Number of classes.")]
@@ -112,6 +115,39 @@ def publish(root: Root = Path()) -> None:
     root = root.resolve()
     code = _child([sys.executable, "-m", "flows.pipeline", "--root", str(root), "--publish-only"], cwd=root)
     raise typer.Exit(code)
+
+
+@app.command()
+def promote(
+    target: Target, version: Annotated[str | None, typer.Option(help="Default: the candidate.")] = None,
+    why: Why = "", profile: Profile = "default", root: Root = Path(),
+) -> None:
+    """Make a version champion, if every gate of mlflow/promotion.yaml is green."""
+    from nas_pipeline.steps.promotion import promote_lines
+
+    for line in promote_lines(_workspace(root.resolve(), profile, ()), target, version, why):
+        typer.echo(line)
+
+
+@app.command()
+def rollback(target: Target, why: Why = "", profile: Profile = "default", root: Root = Path()) -> None:
+    """Make the champion before this one champion again."""
+    from nas_pipeline.steps.promotion import rollback_line
+
+    typer.echo(rollback_line(_workspace(root.resolve(), profile, ()), target, why))
+
+
+@app.command()
+def history(target: Target, profile: Profile = "default", as_json: AsJson = False, root: Root = Path()) -> None:
+    """Promotions, refusals and rollbacks: who, when, why, with which evidence."""
+    from nas_pipeline.steps.promotion import history_lines, history_rows
+
+    workspace = _workspace(root.resolve(), profile, ())
+    if as_json:
+        _print_json(history_rows(workspace, target))
+        return
+    for line in history_lines(workspace, target):
+        typer.echo(line)
 
 
 @app.command()

@@ -92,6 +92,12 @@ class GateRefusal(Refusal, LatencyError):
     exit_code = 4
 
 
+class PromotionRefusal(Refusal, RegistryError):
+    """A gate of promotion is red: the champion stays."""
+
+    exit_code = 4
+
+
 class TrackingUnavailable(Transient, RegistryError):
     """The tracking server does not answer."""
 
@@ -100,7 +106,8 @@ ERRORS: dict[str, type[NasError]] = {
     cls.__name__: cls
     for cls in (
         NasError, ConfigError, DataError, SpaceError, SearchError, TrainError, ExportError, LatencyError,
-        RegistryError, FleetError, Refusal, Transient, DataRefusal, SearchRefusal, GateRefusal, TrackingUnavailable,
+        RegistryError, FleetError, Refusal, Transient, DataRefusal, SearchRefusal, GateRefusal,
+        PromotionRefusal, TrackingUnavailable,
     )
 }
 """Names back to types: a stage that fails under DVC leaves its error's name in a file, the flow raises it again."""

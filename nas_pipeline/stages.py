@@ -63,8 +63,9 @@ STAGES: dict[str, Stage] = {stage.name: stage for stage in (
         "retrain", "retrain:run_retrain", params=("retrain", "train", "export", "targets"),
         reads=(*_files("ingest", "dataset.json", "manifest.parquet", "train.npz", "val.npz", "calib.npz", "test.npz"),
                *_files("search", "winner.json")),
-        writes=_files("retrain", "result.json", "baselines.json", "history.json", "files.json", "weights.safetensors",
-                      "drawing.svg", "drawing.png", "label_candidates.json", "label_candidates.html", "metrics.json"),
+        writes=_files("retrain", "result.json", "baselines.json", "history.json", "files.json", "predictions.npz",
+                      "weights.safetensors", "drawing.svg", "drawing.png", "label_candidates.json",
+                      "label_candidates.html", "metrics.json"),
         code=("data", "space", "train", "export"),
     ),
     Stage(

@@ -23,15 +23,22 @@ from nas_pipeline.core.records import InputSpec
 from nas_pipeline.export.bundle import MODEL_FILE
 from nas_pipeline.registry.results import TargetResult
 
+EVIDENCE = "evidence"
+"""Folder inside the model."""
+
 _MODEL_NAME = "onnx"
 _REQUIREMENTS = ("mlflow", "numpy", "onnx", "onnxruntime")
 """What serving the model needs; onnx because MLflow's loader checks the file with it."""
 
 
 def log_onnx_model(
-    client: MlflowClient, *, experiment_id: str, run_id: str, result: TargetResult, tags: dict[str, str]
+    client: MlflowClient, *, experiment_id: str, run_id: str, result: TargetResult, evidence: Path,
+    tags: dict[str, str],
 ) -> str:
-    """Log the network of `result` as the output of a run and return the id of the model."""
+    """Log the network of `result`, and a copy of the folder `evidence`, as the output of a run; returns the model's id.
+
+    The evidence lies inside the model, so whoever has the version has it too, whatever becomes of the run.
+    """
     model = client.create_logged_model(
         experiment_id=experiment_id,
         name=_MODEL_NAME,
@@ -47,6 +54,7 @@ def log_onnx_model(
             artifact_path=model.artifact_location, run_id=run_id, model_uuid=model.model_id, model_id=model.model_id
         )
         write_model_folder(folder, description, result.model, result.bundle.spec)
+        shutil.copytree(evidence, folder / EVIDENCE)
         client.log_model_artifacts(model.model_id, str(folder))
     client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
     client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)

@@ -21,7 +21,9 @@ from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT
 from nas_pipeline.core.files import canonical_json
 from nas_pipeline.core.records import DatasetManifest
 from nas_pipeline.errors import RegistryError
+from nas_pipeline.promotion.statement import Statement, read_statement
 from nas_pipeline.registry.connection import artifact_location, tracking, tracking_uri
+from nas_pipeline.registry.evidence import evidence
 from nas_pipeline.registry.results import Results, read_dataset, read_results
 from nas_pipeline.registry.runs import Recorder, summary, write_export, write_retrain, write_search
 from nas_pipeline.registry.tags import COMPLETE, ROLE, RUN_KEY
@@ -86,10 +88,10 @@ def publish(
             return _already(f"nas/{dataset.name}", experiment_id, run_key, parent, found)
         _delete(client, found)
         results = read_results(root, targets)
-        return _replay(Recorder(client, experiment_id, run_key), results, tags)
+        return _replay(Recorder(client, experiment_id, run_key), results, tags, read_statement(root))
 
 
-def _replay(recorder: Recorder, results: Results, tags: Mapping[str, str]) -> Published:
+def _replay(recorder: Recorder, results: Results, tags: Mapping[str, str], statement: Statement) -> Published:
     parent = recorder.start(
         f"pipeline {recorder.run_key}", _PARENT, tags={"genotype.id": results.genotype.id, **tags}
     )
@@ -99,8 +101,9 @@ def _replay(recorder: Recorder, results: Results, tags: Mapping[str, str]) -> Pu
         _write_parent(recorder, parent, results)
         children["search"] = write_search(recorder, parent, results)
         children["retrain"] = write_retrain(recorder, parent, results)
-        for target, result in results.targets.items():
-            children[f"export/{target}"], models[target] = write_export(recorder, parent, target, result)
+        for target in results.targets:
+            found = evidence(results, target, statement, {RUN_KEY: recorder.run_key, **tags})
+            children[f"export/{target}"], models[target] = write_export(recorder, parent, target, results, found)
         recorder.log(parent, tags={COMPLETE: canonical_json({"children": children, "models": models})})
     except Exception:
         logger.warning("publishing %s was interrupted; the next publish starts it again", recorder.run_key)

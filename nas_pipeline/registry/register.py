@@ -12,22 +12,26 @@ from pathlib import Path
 from typing import Any
 
 from mlflow import MlflowClient
+from mlflow.entities import LoggedModel
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
 from nas_pipeline.core.records import GateResult
 from nas_pipeline.errors import GateRefusal, RegistryError
 from nas_pipeline.export.bundle import MODEL_FILE
+from nas_pipeline.promotion.card import MARKDOWN
 from nas_pipeline.registry.connection import tracking
+from nas_pipeline.registry.onnx_model import EVIDENCE
 from nas_pipeline.registry.publish import Published
 from nas_pipeline.registry.results import TargetResult, read_dataset, read_target
 from nas_pipeline.registry.runs import gate_tags
-from nas_pipeline.registry.tags import RUN_KEY
+from nas_pipeline.registry.tags import EVIDENCE_SHA256, RUN_KEY, WITHDRAWN
 
 logger = logging.getLogger(__name__)
 
 CANDIDATE = "candidate"
-_FURTHER_ALIASES = {"canary", "champion"}
+CHAMPION = "champion"
+_FURTHER_ALIASES = {"canary", CHAMPION}
 """A version that got this far is not called back to `candidate`."""
 
 _NAME = re.compile(r"[\w-]+")
@@ -71,7 +75,7 @@ def register(root: Path, target: str, *, published: Published, tracking_uri: str
         version = _existing(client, name, result.bundle.digest)
         created = version is None
         if version is None:
-            version = _create(client, name, result, published, model.artifact_location)
+            version = _create(client, name, result, published, model)
         _call_candidate(client, version)
     logger.info("%s version %s is the candidate for %s", name, version.version, target)
     return Registered(name, str(version.version), target, result.bundle.digest, created)
@@ -121,7 +125,9 @@ def _existing(client: MlflowClient, name: str, digest: str) -> ModelVersion | No
     return max(found, key=lambda version: int(version.version), default=None)
 
 
-def _create(client: MlflowClient, name: str, result: TargetResult, published: Published, source: str) -> ModelVersion:
+def _create(
+    client: MlflowClient, name: str, result: TargetResult, published: Published, model: LoggedModel
+) -> ModelVersion:
     target = result.bundle.target
     try:
         client.create_registered_model(name, tags={"target": target, "experiment": published.experiment})
@@ -133,16 +139,26 @@ def _create(client: MlflowClient, name: str, result: TargetResult, published: Pu
         "bundle.digest": result.bundle.digest,
         "genotype.id": result.bundle.genotype.id,
         "sha256": result.bundle.files[MODEL_FILE],
+        EVIDENCE_SHA256: model.tags.get(EVIDENCE_SHA256, ""),
         **gate_tags(result),
     }
     # A source `models:/ID` would be looked up at MLflow's global tracking URI, which need not be this client's.
     return client.create_model_version(
-        name, source, run_id=published.children.get(f"export/{target}"), tags=tags,
-        model_id=published.models[target],
+        name, model.artifact_location, run_id=published.children.get(f"export/{target}"), tags=tags,
+        model_id=published.models[target], description=_description(result),
     )
 
 
+def _description(result: TargetResult) -> str:
+    bundle, latency = result.bundle, result.latency
+    accuracy = bundle.metrics.get("test_accuracy")
+    tested = f"test accuracy {100 * accuracy:.2f} %, " if accuracy is not None else ""
+    return (f"{bundle.precision}, {tested}p95 {latency.p95_ms:.3f} ms ({latency.evidence}), "
+            f"{bundle.metrics.get('size_bytes', 0):,.0f} bytes. Model card: {EVIDENCE}/{MARKDOWN} in its files.")
+
+
 def _call_candidate(client: MlflowClient, version: ModelVersion) -> None:
-    aliases = set(client.get_model_version(version.name, version.version).aliases)
-    if CANDIDATE not in aliases and not aliases & _FURTHER_ALIASES:
+    found = client.get_model_version(version.name, version.version)
+    aliases = set(found.aliases)
+    if CANDIDATE not in aliases and not aliases & _FURTHER_ALIASES and WITHDRAWN not in found.tags:
         client.set_registered_model_alias(version.name, CANDIDATE, version.version)

@@ -9,6 +9,7 @@ from typing import Any
 
 from nas_pipeline.core.files import read_json
 from nas_pipeline.core.genotype import Genotype
+from nas_pipeline.core.predictions import Predictions, read_predictions
 from nas_pipeline.core.records import DatasetManifest, GateResult, LatencyReport, ModelBundle, TrainResult
 from nas_pipeline.errors import RegistryError
 from nas_pipeline.export.bundle import MODEL_FILE, read_bundle
@@ -23,6 +24,8 @@ class TargetResult:
     gates: tuple[GateResult, ...]
     export_folder: Path
     verify_folder: Path
+    predictions: Predictions | None
+    """Of this very file; None where retrain did not ask it."""
 
     @property
     def model(self) -> Path:
@@ -89,13 +92,24 @@ def read_target(root: Path, target: str) -> TargetResult:
         RegistryError: An answer of verify is missing or not JSON.
     """
     export_folder, verify_folder = (artifacts(root) / stage / target for stage in ("export", "verify"))
+    bundle = read_bundle(export_folder)
     return TargetResult(
-        bundle=read_bundle(export_folder),
+        bundle=bundle,
         latency=LatencyReport.from_json(_read(verify_folder / "latency.json")),
         gates=tuple(GateResult.from_json(gate) for gate in _read(verify_folder / "gates.json")),
         export_folder=export_folder,
         verify_folder=verify_folder,
+        predictions=_predictions(artifacts(root) / "retrain" / "predictions.npz", bundle.files[MODEL_FILE]),
     )
+
+
+def _predictions(path: Path, sha256: str) -> Predictions | None:
+    if not path.is_file():
+        return None  # the retraining is older than predictions are
+    try:
+        return read_predictions(path).get(sha256)
+    except ValueError as error:
+        raise RegistryError(f"{error}; run `dvc repro retrain` again") from error
 
 
 def numbers(path: Path) -> dict[str, float]:

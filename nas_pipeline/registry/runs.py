@@ -15,10 +15,12 @@ from mlflow.entities import Metric, Param, RunTag
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from nas_pipeline.export.bundle import MODEL_FILE
+from nas_pipeline.promotion.card import HTML, MARKDOWN
 from nas_pipeline.registry import trials as reading
+from nas_pipeline.registry.evidence import evidence_digest
 from nas_pipeline.registry.onnx_model import log_onnx_model
 from nas_pipeline.registry.results import Results, TargetResult, numbers
-from nas_pipeline.registry.tags import ROLE, RUN_KEY
+from nas_pipeline.registry.tags import EVIDENCE_SHA256, ROLE, RUN_KEY
 
 TOP_TRIALS = 20
 """Trials that get a run of their own. One run per trial would cost a hundred times the rest of a replay."""
@@ -146,8 +148,11 @@ def summary(results: Results) -> dict[str, float]:
     return figures
 
 
-def write_export(recorder: Recorder, parent: str, target: str, result: TargetResult) -> tuple[str, str]:
-    """The network of one target, its latency and its gates; returns the ids of the run and of the model."""
+def write_export(
+    recorder: Recorder, parent: str, target: str, results: Results, evidence: Mapping[str, bytes]
+) -> tuple[str, str]:
+    """The network of one target, with its figures and its evidence; returns the ids of the run and of the model."""
+    result = results.targets[target]
     bundle, latency = result.bundle, result.latency
     tags = {
         "target": target,
@@ -169,14 +174,19 @@ def write_export(recorder: Recorder, parent: str, target: str, result: TargetRes
         metrics=[(name, float(value), 0) for name, value in figures.items()],
         params={"target": target, "precision": bundle.precision, "threads": latency.threads, "runs": latency.runs},
     )
-    recorder.files(
-        run_id, result.export_folder / "bundle.json", result.verify_folder / "latency.json",
-        result.verify_folder / "gates.json",
-    )
-    model_tags = {"target": target, "bundle.digest": bundle.digest, "sha256": bundle.files[MODEL_FILE]}
-    model_id = log_onnx_model(
-        recorder.client, experiment_id=recorder.experiment_id, run_id=run_id, result=result, tags=model_tags
-    )
+    model_tags = {
+        "target": target, "bundle.digest": bundle.digest, "sha256": bundle.files[MODEL_FILE],
+        EVIDENCE_SHA256: evidence_digest(evidence),
+    }
+    with tempfile.TemporaryDirectory() as scratch:
+        for name, content in evidence.items():
+            (Path(scratch) / name).write_bytes(content)
+        shown = ("bundle.json", "latency.json", "gates.json", MARKDOWN, HTML, "drawing.svg")
+        recorder.files(run_id, *(Path(scratch) / name for name in shown))
+        model_id = log_onnx_model(
+            recorder.client, experiment_id=recorder.experiment_id, run_id=run_id, result=result,
+            evidence=Path(scratch), tags=model_tags,
+        )
     recorder.end(run_id)
     return run_id, model_id
 

@@ -13,6 +13,11 @@ ROLE = "pipeline.role"
 COMPLETE = "pipeline.complete"
 """Set on the parent run last of all: without it a replay was interrupted."""
 
+EVIDENCE_SHA256 = "evidence.sha256"
+"""Of a model and its version: digest over the evidence that was stored with it."""
+WITHDRAWN = "promotion.withdrawn"
+"""Of a version that was rolled back: why. It is not called candidate again by itself."""
+
 _KEY_HEX_DIGITS = 16
 _GIT_TIMEOUT_S = 10
 

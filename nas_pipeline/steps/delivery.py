@@ -19,7 +19,7 @@ from nas_pipeline.export.parity import parity
 from nas_pipeline.latency import PROBES
 from nas_pipeline.latency.gate import gates
 from nas_pipeline.steps.context import Context
-from nas_pipeline.steps.retrain import export_candidates
+from nas_pipeline.steps.scoring import export_candidates
 from nas_pipeline.train.recipe import Recipe
 from nas_pipeline.train.retrain import load_finished
 

@@ -13,15 +13,13 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 from safetensors.torch import load_file, save_file
 from torch import nn
 
 from nas_pipeline.core.files import atomic_path, canonical_json, read_json, sha256_text, write_json
 from nas_pipeline.core.genotype import Genotype
 from nas_pipeline.core.records import DatasetManifest, TrainResult
-from nas_pipeline.data.loaders import Split, load_search_data, normalise
+from nas_pipeline.data.loaders import Split, load_search_data
 from nas_pipeline.data.test_split import read_test
 from nas_pipeline.errors import ERRORS, NasError, TrainError
 from nas_pipeline.space.cost import cost
@@ -94,8 +92,8 @@ class _Run:
 Progress = Callable[[float, float, float | None, str], None]
 """(work done, work in all, seconds left, line)"""
 
-ScoreFiles = Callable[[nn.Module, npt.NDArray[np.float32], npt.NDArray[np.int64]], dict[str, Any]]
-"""(finished network, normalised images [N, C, H, W], labels [N]) -> figures of the files it may ship as"""
+ScoreFiles = Callable[[nn.Module, Split, bool], dict[str, Any]]
+"""(finished network, test split, whether it is the one that ships) -> figures of the files it may ship as"""
 
 
 def retrain(
@@ -138,7 +136,7 @@ def retrain(
                for entry in entries}
     history = {run.label: read_json(run.done)["history"] for run in runs}
     weights = {name: _best(result, runs, name) for name, result in results.items()}
-    return Retrained(results, history, weights, _files(entries[0], runs, manifest, recipe, test, score_files))
+    return Retrained(results, history, weights, _files(runs, manifest, recipe, test, score_files, weights))
 
 
 def _run_of(
@@ -253,14 +251,17 @@ def _result(entry: Entry, runs: Sequence[_Run], manifest: DatasetManifest, recip
 
 
 def _files(
-    entry: Entry, runs: Sequence[_Run], manifest: DatasetManifest, recipe: Recipe, test: Split, score: ScoreFiles
+    runs: Sequence[_Run], manifest: DatasetManifest, recipe: Recipe, test: Split, score: ScoreFiles,
+    weights: dict[str, Path],
 ) -> dict[str, dict[str, Any]]:
-    images = normalise(test.images, manifest)
-    scores = {}
-    for run in runs:
-        if run.entry == entry.name:
-            scores[run.label] = score(load_finished(entry.genotype, manifest, run.weights, recipe), images, test.labels)
-    return scores
+    """Of the first entry: its best seed by validation is the one that ships."""
+    first = runs[0].entry
+    return {
+        run.label: score(
+            load_finished(run.genotype, manifest, run.weights, recipe), test, run.weights == weights[first]
+        )
+        for run in runs if run.entry == first
+    }
 
 
 def load_finished(genotype: Genotype, manifest: DatasetManifest, weights: Path, recipe: Recipe) -> nn.Module:

@@ -33,7 +33,7 @@ from tests.pipeline.small_project import write_project
 Answer = tuple[int, str, str]
 """(exit status, standard output, standard error)"""
 
-COMMANDS = ("run", "pipeline", "report", "publish", "show", "catalog", "space")
+COMMANDS = ("run", "pipeline", "report", "publish", "promote", "rollback", "history", "show", "catalog", "space")
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from mlflow import MlflowClient
 
 from nas_pipeline.core.files import sha256_file
 from nas_pipeline.errors import ExportError, RegistryError
+from nas_pipeline.registry.evidence import evidence_digest
 from nas_pipeline.registry.publish import Published, publish
 from nas_pipeline.registry.tags import COMPLETE
 from tests.unit.registry.toy_artifacts import GENOTYPE, TRIALS
@@ -85,9 +86,15 @@ def test_export_carries_gates_and_the_very_bytes_of_the_bundle(
     model = client.get_logged_model(published.models["local-cpu"])
     assert str(model.status) == "READY"
     files = {file.path for file in client.list_artifacts(published.children["export/local-cpu"])}
-    assert files == {"bundle.json", "latency.json", "gates.json"}
+    assert files == {
+        "bundle.json", "latency.json", "gates.json", "drawing.svg", "model_card.md", "model_card.html"
+    }
     kept = Path(store.removeprefix("sqlite:///")).parent / "mlruns"
     stored = next(kept.rglob(f"{model.model_id}/**/model.onnx"))
+    evidence = {path.name: path.read_bytes() for path in (stored.parent / "evidence").iterdir()}
+    assert {*files, "dataset.json", "validation.json"} == set(evidence)
+    assert model.tags["evidence.sha256"] == evidence_digest(evidence)
+    assert b"toy-set" in evidence["model_card.md"]
     assert sha256_file(stored) == sha256_file(root / "artifacts" / "export" / "local-cpu" / "model.onnx")
     assert not [path for path in kept.rglob("*") if path.suffix in {".pkl", ".pickle", ".pt"}]
 

@@ -25,13 +25,13 @@ GENOTYPE = Genotype("toy", 1, (("depth", 2), ("width", 8)))
 TRIALS = 30
 
 
-def _network(path: Path) -> None:
+def _network(path: Path, step: int) -> None:
     graph = helper.make_graph(
         [helper.make_node("Flatten", ["input"], ["flat"]), helper.make_node("MatMul", ["flat", "w"], ["logits"])],
         "toy",
         [helper.make_tensor_value_info("input", TensorProto.FLOAT, ["batch", 1, 4, 4])],
         [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", 3])],
-        [helper.make_tensor("w", TensorProto.FLOAT, [16, 3], [float(i % 5) for i in range(48)])],
+        [helper.make_tensor("w", TensorProto.FLOAT, [16, 3], [float(i % step) for i in range(48)])],
     )
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10), str(path))
 
@@ -78,10 +78,11 @@ def write_artifacts(root: Path) -> None:
         (root / file).write_text(f"# {file}\n")
 
 
-def write_target(root: Path, target: str, evidence: str, passed: bool) -> None:
+def write_target(root: Path, target: str, evidence: str, passed: bool, step: int = 5) -> str:
+    """Another `step` makes another file; returns its sha256."""
     exported, verified = root / "artifacts" / "export" / target, root / "artifacts" / "verify" / target
     exported.mkdir(parents=True, exist_ok=True)
-    _network(exported / "model.onnx")
+    _network(exported / "model.onnx", step)
     digest = sha256_file(exported / "model.onnx")
     bundle = ModelBundle(
         target, GENOTYPE, {"model.onnx": digest}, SPEC, "fp32", {"val_accuracy": 0.82, "size_bytes": 400.0},
@@ -96,3 +97,4 @@ def write_target(root: Path, target: str, evidence: str, passed: bool) -> None:
     ]
     write_json(verified / "gates.json", [gate.to_json() for gate in gates])
     write_json(verified / "metrics.json", {"p95_ms": 1.2})
+    return digest

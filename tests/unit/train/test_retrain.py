@@ -12,19 +12,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 import torch
 from safetensors.torch import load_file
 from torch import nn
 
 from nas_pipeline.core.genotype import Genotype
-from nas_pipeline.data.loaders import load_manifest
+from nas_pipeline.data.loaders import Split, load_manifest, normalise
 from nas_pipeline.data.test_split import count_reads
 from nas_pipeline.errors import SpaceError, TrainError
 from nas_pipeline.train.budget import TrainBudget
 from nas_pipeline.train.recipe import Recipe
-from nas_pipeline.train.retrain import Entry, Retrained, load_finished, retrain
+from nas_pipeline.train.retrain import Entry, Retrained, ScoreFiles, load_finished, retrain
 
 pytestmark = pytest.mark.slow
 
@@ -46,13 +45,19 @@ ENTRIES = [Entry("winner", tiny(24), (0, 1)), Entry("by_hand", tiny(32), (0,))]
 LABELS = ["winner/seed-0", "winner/seed-1", "by_hand/seed-0"]
 
 
-def top1(net: nn.Module, images: npt.NDArray[np.float32], labels: npt.NDArray[np.int64]) -> dict[str, Any]:
-    with torch.no_grad():
-        return {"accuracy": float((net(torch.from_numpy(images)).argmax(1).numpy() == labels).mean())}
+def top1(data: Path) -> ScoreFiles:
+    manifest = load_manifest(data)
+
+    def score(net: nn.Module, test: Split, ships: bool) -> dict[str, Any]:
+        with torch.no_grad():
+            predicted = net(torch.from_numpy(normalise(test.images, manifest))).argmax(1).numpy()
+        return {"accuracy": float((predicted == test.labels).mean()), "ships": ships}
+
+    return score
 
 
 def run(data: Path, folder: Path, entries: list[Entry] = ENTRIES, **given: Any) -> Retrained:
-    settings: dict[str, Any] = {"workers": 1, "device": "cpu", "score_files": top1, **given}
+    settings: dict[str, Any] = {"workers": 1, "device": "cpu", "score_files": top1(data), **given}
     return retrain(entries, data, RECIPE, TrainBudget(epochs=1.0), folder=folder / "retrain",
                    ledger=folder / "test_reads.jsonl", **settings)
 
@@ -96,6 +101,8 @@ def test_the_files_of_the_first_entry_are_scored_as_they_will_ship(first: Retrai
     assert list(first.files) == LABELS[:2]
     for scored, measured in zip(first.files.values(), first.results["winner"].test_accuracy, strict=True):
         assert scored["accuracy"] == pytest.approx(measured)
+    best = int(np.argmax(first.results["winner"].val_accuracy))
+    assert [scored["ships"] for scored in first.files.values()] == [seed == best for seed in range(2)]
 
 
 def test_the_weights_are_those_of_the_best_seed_by_validation(first: Retrained, ingested: Path, folder: Path) -> None:
@@ -156,7 +163,7 @@ def test_a_training_that_diverged_says_what_to_change_and_is_not_kept(ingested: 
     wild = replace(RECIPE, learning_rate=1e30, warmup=0.0, clip_norm=1e30)
     with pytest.raises(TrainError, match=r"winner/seed-0 diverged; lower train\.recipe\.learning_rate"):
         retrain([Entry("winner", tiny(24), (0,))], ingested, wild, TrainBudget(epochs=1.0), workers=1, device="cpu",
-                folder=tmp_path, ledger=tmp_path / "reads.jsonl", score_files=top1)
+                folder=tmp_path, ledger=tmp_path / "reads.jsonl", score_files=top1(ingested))
     assert list(tmp_path.glob("*/fitted.json")) == []
     assert not (tmp_path / "reads.jsonl").exists()
 

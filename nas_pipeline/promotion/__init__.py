@@ -1,0 +1,1 @@
+"""What a version has to show before it may be champion, and the page that describes it. Pure: MLflow is elsewhere."""

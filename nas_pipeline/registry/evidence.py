@@ -1,0 +1,124 @@
+"""The evidence that goes with a version: what was measured, in files inside the model, sealed by one digest."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from mlflow.artifacts import download_artifacts
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
+
+from nas_pipeline.core.files import canonical_json, read_json, sha256_file, sha256_text
+from nas_pipeline.core.predictions import read_predictions, write_predictions
+from nas_pipeline.core.records import DatasetManifest, GateResult, LatencyReport, ModelBundle
+from nas_pipeline.errors import NasError, RegistryError
+from nas_pipeline.export.bundle import MODEL_FILE
+from nas_pipeline.promotion.card import Facts, render
+from nas_pipeline.promotion.contender import Contender, InUse, Seal
+from nas_pipeline.promotion.gates import seal_gates
+from nas_pipeline.promotion.statement import Statement
+from nas_pipeline.registry.onnx_model import EVIDENCE
+from nas_pipeline.registry.results import Results
+from nas_pipeline.registry.tags import EVIDENCE_SHA256, WITHDRAWN
+
+_PREDICTIONS = "predictions.npz"
+
+
+def evidence(results: Results, target: str, statement: Statement, provenance: Mapping[str, str]) -> dict[str, bytes]:
+    """File name -> content: bundle, latency, gates, data set, validation, predictions of this file, drawing, card."""
+    result, folder = results.targets[target], results.folder
+    paths = {
+        "bundle.json": result.export_folder / "bundle.json", "latency.json": result.verify_folder / "latency.json",
+        "gates.json": result.verify_folder / "gates.json", "dataset.json": folder / "ingest" / "dataset.json",
+        "validation.json": folder / "validate" / "report.json", "drawing.svg": folder / "retrain" / "drawing.svg",
+    }
+    files = {name: path.read_bytes() for name, path in paths.items() if path.is_file()}
+    if result.predictions is not None:
+        with tempfile.TemporaryDirectory() as scratch:
+            path = Path(scratch) / _PREDICTIONS
+            write_predictions(path, {result.bundle.files[MODEL_FILE]: result.predictions})
+            files[_PREDICTIONS] = path.read_bytes()
+    card = render(Facts(
+        results.dataset, result.bundle, result.latency, result.gates, results.retrained, result.predictions, statement,
+        provenance, files.get("drawing.svg"),
+    ))
+    return files | {name: text.encode() for name, text in card.items()}
+
+
+def evidence_digest(files: Mapping[str, bytes]) -> str:
+    """One sha256 over names and contents."""
+    return _digest({name: hashlib.sha256(content).hexdigest() for name, content in files.items()})
+
+
+def download(version: ModelVersion, folder: Path, uri: str) -> Path:
+    """Fetch the files of a version into `folder`; returns where they are.
+
+    Raises:
+        RegistryError: They are gone.
+    """
+    try:
+        return Path(download_artifacts(artifact_uri=str(version.source), dst_path=str(folder), tracking_uri=uri))
+    except (OSError, MlflowException) as error:  # the server has just answered: it is the files that are not there
+        raise RegistryError(
+            f"the files of {version.name} version {version.version} cannot be read ({error}): publish and register "
+            "this bundle again"
+        ) from error
+
+
+def seal(version: ModelVersion, files: Path) -> Seal:
+    """Digests that were noted when `version` was registered, and those of its downloaded `files`."""
+    tags, model, folder = dict(version.tags), files / MODEL_FILE, files / EVIDENCE
+    found = {path.name: sha256_file(path) for path in folder.iterdir()} if folder.is_dir() else {}
+    try:
+        bundled = str(read_json(folder / "bundle.json")["files"][MODEL_FILE])
+    except (OSError, ValueError, KeyError, TypeError):
+        bundled = ""
+    return Seal(
+        model_noted=tags.get("sha256", ""), model_bundled=bundled,
+        model_found=sha256_file(model) if model.is_file() else "",
+        evidence_noted=tags.get(EVIDENCE_SHA256, ""), evidence_found=_digest(found) if found else "",
+    )
+
+
+def read_contender(version: ModelVersion, files: Path) -> Contender:
+    """A version from its downloaded `files`, whose seal holds.
+
+    Raises:
+        RegistryError: A file of the evidence is missing or is not what it should be.
+    """
+    folder = files / EVIDENCE
+    try:
+        bundle = ModelBundle.from_json(read_json(folder / "bundle.json"))
+        recorded = folder / _PREDICTIONS
+        return Contender(
+            version=str(version.version), bundle=bundle,
+            latency=LatencyReport.from_json(read_json(folder / "latency.json")),
+            verified=tuple(GateResult.from_json(gate) for gate in read_json(folder / "gates.json")),
+            data_valid=read_json(folder / "validation.json").get("success") is True,
+            predictions=read_predictions(recorded).get(bundle.files[MODEL_FILE]) if recorded.is_file() else None,
+            class_names=DatasetManifest.from_json(read_json(folder / "dataset.json")).class_names,
+            withdrawn=str(dict(version.tags).get(WITHDRAWN, "")),
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, NasError) as error:
+        raise RegistryError(
+            f"the evidence of {version.name} version {version.version} cannot be read ({type(error).__name__}: "
+            f"{error}): publish and register this bundle again"
+        ) from error
+
+
+def read_in_use(version: ModelVersion, files: Path) -> InUse:
+    """The champion from its downloaded `files`; without predictions where they are not what was registered."""
+    sealed, predictions = seal(version, files), None
+    recorded = files / EVIDENCE / _PREDICTIONS
+    if all(gate.passed for gate in seal_gates(sealed)) and recorded.is_file():
+        with contextlib.suppress(ValueError):
+            predictions = read_predictions(recorded).get(sealed.model_found)
+    return InUse(str(version.version), predictions)
+
+
+def _digest(digests: Mapping[str, str]) -> str:
+    return sha256_text(canonical_json(dict(digests)))
