@@ -16,6 +16,7 @@ from typing import Any
 from flows import environment
 from flows.lock import workspace_lock
 from flows.server import EmbeddedServer
+from nas_pipeline.core.disk import storage_error
 from nas_pipeline.errors import NasError
 
 logger = logging.getLogger(__name__)
@@ -34,7 +35,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with workspace_lock(root):
             return _launch(root, options.publish_only)
-    except NasError as error:
+    except (NasError, OSError) as raised:
+        error = raised if isinstance(raised, NasError) else storage_error(raised, root)
+        if error is None:
+            raise
         logger.error("error: %s", error)
         return error.exit_code
     except KeyboardInterrupt:

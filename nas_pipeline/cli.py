@@ -37,7 +37,12 @@ def main() -> None:
     _quiet_libraries()
     try:
         app()
-    except NasError as error:
+    except (NasError, OSError) as raised:
+        from nas_pipeline.core.disk import storage_error
+
+        error = raised if isinstance(raised, NasError) else storage_error(raised, Path.cwd())
+        if error is None:
+            raise
         word = "refused" if error.exit_code == 4 else "error"
         typer.secho(f"{word}: {error}", fg="red", err=True)
         sys.exit(error.exit_code)
