@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     root = options.root.resolve()
     environment.prepare(root)
-    _log_to_terminal()
+    log_to_terminal()
     signal.signal(signal.SIGTERM, _end)
     try:
         with workspace_lock(root):
@@ -80,7 +80,8 @@ def _exit_code(state: Any) -> int:
     return 1
 
 
-def _log_to_terminal() -> None:
+def log_to_terminal() -> None:
+    """Our lines, and only ours, on standard output."""
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(logging.Formatter("%(message)s"))
     ours = logging.getLogger("flows")

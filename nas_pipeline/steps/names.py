@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Collection, Iterator
+from typing import Any
 
 from nas_pipeline.core.catalog import Catalog
 from nas_pipeline.errors import ConfigError
@@ -30,11 +31,10 @@ def _wrong(params: Params) -> Iterator[str]:
     yield from _unmade("search.space", SPACES, search.space)
     yield from _unmade("search.strategy", STRATEGIES, search.strategy)
     yield from _unknown("search.evaluator", "evaluator", search.evaluator.name, EVALUATORS)
-    if isinstance(search.aim, ParetoAim) and search.evaluator.name in EVALUATORS:
-        # An evaluator of somebody else's need not say what it measures.
-        if metrics := getattr(EVALUATORS[search.evaluator.name], "metrics", ()):
-            for name in search.aim.objectives:
-                yield from _unknown("search.aim.objectives", "metric", name, metrics)
+    evaluator = EVALUATORS[search.evaluator.name] if search.evaluator.name in EVALUATORS else None
+    metrics = getattr(evaluator, "metrics", ())  # an evaluator of somebody else's need not say what it measures
+    for name in search.aim.objectives if isinstance(search.aim, ParetoAim) and metrics else ():
+        yield from _unknown("search.aim.objectives", "metric", name, metrics)
     for name in params.retrain.baselines:
         yield from _unknown("retrain.baselines", "hand-designed network", name, BASELINES)
     for target, bounds in params.targets.items():
@@ -48,7 +48,7 @@ def _unknown(key: str, kind: str, name: str, names: Collection[str]) -> Iterator
         yield f"{key}: unknown {kind} {name!r}; {meant} ({', '.join(names)})"
 
 
-def _unmade(key: str, catalogue: Catalog[object], plug_in: PlugIn) -> Iterator[str]:
+def _unmade(key: str, catalogue: Catalog[Any], plug_in: PlugIn) -> Iterator[str]:
     try:
         catalogue.make(plug_in.name, plug_in.options)
     except (ConfigError, TypeError, ValueError) as error:

@@ -82,13 +82,9 @@ def test_the_place_is_that_of_the_error_or_where_was_written(error: Exception, w
 
 
 def test_the_cause_counts() -> None:
-    try:
-        try:
-            raise OSError(errno.ENOSPC, "No space left on device")
-        except OSError as cause:
-            raise ValueError("cannot save") from cause
-    except ValueError as error:
-        assert storage_error(error, Path("here")) is not None
+    error = ValueError("cannot save")
+    error.__cause__ = OSError(errno.ENOSPC, "No space left on device")
+    assert storage_error(error, Path("here")) is not None
 
 
 @pytest.mark.parametrize("error", [ValueError("no"), PermissionError(errno.EPERM, "not your process"),
