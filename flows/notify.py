@@ -35,7 +35,7 @@ def check_blocks(names: Sequence[str]) -> None:
 
 
 async def tell(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
-    """Tell every block in the run's parameter `notify`. A hook of the flow; nothing it meets changes the run's state."""
+    """Tell every block in the run's parameter `notify`. A hook of the flow: what it meets changes no state."""
     subject = f"{flow.name} {flow_run.name}: {state.name}"
     body = f"{state.message or 'no message'}\n\nrun {flow_run.id}, parameters {flow_run.parameters}"
     for name in flow_run.parameters.get("notify") or []:

@@ -27,7 +27,7 @@ from nas_pipeline.params import read_yaml
 if TYPE_CHECKING:
     from prefect.deployments.runner import RunnerDeployment
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("flows.serve")  # also where this module is __main__
 
 FILE = "prefect.yaml"
 _STARTUP_TIMEOUT_S = 120
@@ -71,7 +71,7 @@ def deployments(file: Path) -> list[RunnerDeployment]:
 
 def _deployment(file: Path, row: dict[str, Any]) -> RunnerDeployment:
     from prefect.client.schemas.objects import ConcurrencyLimitConfig
-    from prefect.deployments.runner import EntrypointType, RunnerDeployment
+    from prefect.deployments.runner import RunnerDeployment
     from prefect.schedules import Cron
 
     from flows.scheduled import scheduled
@@ -82,7 +82,7 @@ def _deployment(file: Path, row: dict[str, Any]) -> RunnerDeployment:
             scheduled, name=row["name"], description=row.get("description"), parameters=options,
             tags=row.get("tags") or [],
             schedules=[Cron(each["cron"], timezone=each.get("timezone", "UTC")) for each in row["schedules"]],
-            concurrency_limit=ConcurrencyLimitConfig(**limit), entrypoint_type=EntrypointType.FILE_PATH,
+            concurrency_limit=ConcurrencyLimitConfig(**limit),
         )
     except (KeyError, TypeError, ValueError) as error:
         name = row.get("name", "?") if isinstance(row, dict) else row

@@ -31,10 +31,10 @@ def _wrong(params: Params) -> Iterator[str]:
     yield from _unmade("search.space", SPACES, search.space)
     yield from _unmade("search.strategy", STRATEGIES, search.strategy)
     yield from _unknown("search.evaluator", "evaluator", search.evaluator.name, EVALUATORS)
-    evaluator = EVALUATORS[search.evaluator.name] if search.evaluator.name in EVALUATORS else None
-    metrics = getattr(evaluator, "metrics", ())  # an evaluator of somebody else's need not say what it measures
-    for name in search.aim.objectives if isinstance(search.aim, ParetoAim) and metrics else ():
-        yield from _unknown("search.aim.objectives", "metric", name, metrics)
+    # An evaluator of somebody else's need not say what it measures.
+    metrics = getattr(EVALUATORS[name], "metrics", ()) if (name := search.evaluator.name) in EVALUATORS else ()
+    for metric in search.aim.objectives if isinstance(search.aim, ParetoAim) and metrics else ():
+        yield from _unknown("search.aim.objectives", "metric", metric, metrics)
     for name in params.retrain.baselines:
         yield from _unknown("retrain.baselines", "hand-designed network", name, BASELINES)
     for target, bounds in params.targets.items():
