@@ -101,6 +101,18 @@ def publish(root: Root = Path()) -> None:
 
 
 @app.command()
+def reproduce(
+    run: Annotated[str, typer.Argument(help="Id of a run in MLflow, or its run key.")],
+    from_cache: Annotated[bool, typer.Option(help="Restore what DVC's cache has; else all is made anew.")] = False,
+    root: Root = Path(),
+) -> None:
+    """Make a published run again from MLflow (commit, parameters, dvc.lock) in a worktree, and compare digests."""
+    root = root.resolve()
+    command = [sys.executable, "-m", "flows.reproduce", run, "--root", str(root)]
+    raise typer.Exit(_child(command + ["--from-cache"] * from_cache, cwd=root))
+
+
+@app.command()
 def show(
     genotype: Annotated[str, typer.Argument(help="A JSON file with a genotype, or the name of a hand-designed net.")],
     channels: Channels = 1, size: Size = 28, classes: Classes = 10, as_json: AsJson = False,
