@@ -90,7 +90,7 @@ def _lay_out(tree: Path, origin: Origin, *, from_cache: bool) -> None:
         try:
             git(tree, "apply", "--binary", "--whitespace=nowarn", "-", given=origin.patch)
         except ConfigError as error:
-            raise ConfigError(f"the uncommitted changes of run {origin.run_id} do not fit its commit: {error}") from error
+            raise ConfigError(f"the uncommitted changes of run {origin.run_id} do not fit: {error}") from error
     write_text(tree / "params.yaml", origin.params)
     if from_cache and not (tree / "dvc.lock").exists():
         write_text(tree / "dvc.lock", origin.lock)
@@ -105,8 +105,9 @@ def _warn_of_other_packages(repo: Path, origin: Origin) -> None:
 
 def _judge(run: str, verdicts: Mapping[str, Verdict]) -> None:
     counts = Counter(verdicts.values())
-    for verdict, means in (("same", "byte for byte"), ("measured", "but for what is measured")):
-        logger.info("%d output(s) the same %s", counts[verdict], means)
+    means: dict[Verdict, str] = {"same": "byte for byte", "measured": "but for what is measured"}
+    for verdict, words in means.items():
+        logger.info("%d output(s) the same %s", counts[verdict], words)
     wrong = [f"{path}: {verdict}" for path, verdict in verdicts.items() if verdict in {"differs", "missing"}]
     if wrong:
         raise ReproductionRefusal(
