@@ -31,6 +31,7 @@ logger = logging.getLogger("flows.serve")  # also where this module is __main__
 
 FILE = "prefect.yaml"
 _STARTUP_TIMEOUT_S = 120
+_STOPPED = "stopped; schedules are paused until the next `make serve`"
 _AT_ONCE = 1
 """Two runs at once on one machine would spoil each other's latencies."""
 
@@ -45,14 +46,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         root = repository(Path())
         environment.prepare(root)
         os.environ.setdefault("NAS_REPO", str(root))
+        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(root), os.environ.get("PYTHONPATH")]))
         with _server(root, options.port) as url:
             os.environ["PREFECT_API_URL"] = url
             _serve(root)
+        logger.info(_STOPPED)
     except NasError as error:
         logger.error("error: %s", error)
         return error.exit_code
     except KeyboardInterrupt:
-        logger.info("stopped; schedules are paused until the next `make serve`")
+        logger.info(_STOPPED)
     return 0
 
 
@@ -73,6 +76,7 @@ def _deployment(file: Path, row: dict[str, Any]) -> RunnerDeployment:
     from prefect.client.schemas.objects import ConcurrencyLimitConfig
     from prefect.deployments.runner import RunnerDeployment
     from prefect.schedules import Cron
+    from prefect.types.entrypoint import EntrypointType
 
     from flows.scheduled import scheduled
 
@@ -82,7 +86,7 @@ def _deployment(file: Path, row: dict[str, Any]) -> RunnerDeployment:
             scheduled, name=row["name"], description=row.get("description"), parameters=options,
             tags=row.get("tags") or [],
             schedules=[Cron(each["cron"], timezone=each.get("timezone", "UTC")) for each in row["schedules"]],
-            concurrency_limit=ConcurrencyLimitConfig(**limit),
+            concurrency_limit=ConcurrencyLimitConfig(**limit), entrypoint_type=EntrypointType.MODULE_PATH,
         )
     except (KeyError, TypeError, ValueError) as error:
         name = row.get("name", "?") if isinstance(row, dict) else row

@@ -8,16 +8,20 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 from prefect.blocks.notifications import CustomWebhookNotificationBlock
 from prefect.blocks.system import Secret
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId
 
 from flows.notify import check_blocks
 from flows.scheduled import scheduled
+from flows.serve import FILE, deployments
 from flows.worktree import PLACE
 from nas_pipeline.errors import ConfigError, DataRefusal
-from tests.unit.flows.toy_repository import git, write_repository
+from tests.unit.flows.toy_repository import REPO, git, write_repository
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect_server")]
 
@@ -86,3 +90,15 @@ def test_a_block_that_cannot_notify_is_told() -> None:
     Secret(value="hidden").save("toy-secret", overwrite=True)
     with pytest.raises(ConfigError, match=r"'secret/toy-secret', which cannot notify: it is a Secret"):
         check_blocks(["secret/toy-secret"])
+
+
+def test_the_server_can_write_the_runs_of_a_schedule() -> None:
+    """With SQLAlchemy 2.1 it could not, and said so in its log only: schedules never fired."""
+    nightly = next(each for each in deployments(REPO / FILE) if each.name == "nightly")
+    found = nightly.apply()
+    assert isinstance(found, UUID)
+    with get_client(sync_client=True) as client:
+        client.request("POST", "/deployments/{id}/schedule", path_params={"id": found}, json={"min_runs": 3})
+        runs = client.read_flow_runs(deployment_filter=DeploymentFilter(id=DeploymentFilterId(any_=[found])))
+    assert len(runs) >= 3
+    assert all(run.state_name == "Scheduled" for run in runs)
