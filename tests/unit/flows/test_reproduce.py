@@ -118,6 +118,7 @@ def test_a_run_that_is_not_known_well_enough(
 def test_what_is_measured_is_told_from_what_is_not(tmp_path: Path) -> None:
     rows = [{"number": 1, "metrics": {"val_accuracy": 0.5, "latency_ms": 2.0}, "wall_s": 3.0}]
     assert steady(rows) == [{"number": 1, "metrics": {"val_accuracy": 0.5}}]
+    assert steady("less accurate by 0.01 (p95 0.036 ms, 8 bytes)") == "less accurate by 0.01 (p95 some ms, 8 bytes)"
     assert steady([{"gate": "latency", "passed": True, "figure": 1.0, "bound": 2.0}]) == [
         {"gate": "latency", "passed": True}
     ]
