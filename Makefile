@@ -7,6 +7,7 @@ TARGET ?=
 VERSION ?=
 WHY ?=
 TORCH ?= cpu
+PORT ?= 4200
 PY := .venv/bin/python
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export MLFLOW_DISABLE_TELEMETRY := true
@@ -14,7 +15,7 @@ export DVC_NO_ANALYTICS := 1
 export DO_NOT_TRACK := true
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: help setup pipeline promote repro test check ui report clean
+.PHONY: help setup pipeline promote repro test check ui serve up down report clean
 
 help:  ## this list
 	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,9 +43,19 @@ test: setup  ## all tests
 	@$(PY) -m pytest -n 2 --dist loadgroup
 
 ui: setup  ## MLflow on port 5000 and Prefect on port 4200, this machine only; Ctrl-C ends both
+	@$(PY) -m flows.ports MLflow=5000 Prefect=4200
 	@trap 'kill 0' INT TERM; \
 	mlflow server --host 127.0.0.1 --port 5000 --workers 1 --backend-store-uri sqlite:///mlflow.db & \
 	PREFECT_HOME=$(CURDIR)/.prefect PREFECT_UI_ENABLED=true PREFECT_SERVER_UI_ENABLED=true prefect server start --host 127.0.0.1 --port 4200 & wait
+
+serve: setup  ## the schedules of prefect.yaml on this machine, with Prefect's pages on port 4200 (PORT=...)
+	@$(PY) -m flows.serve --port $(PORT)
+
+up:  ## everything in containers, for a server: docs/containers.md
+	@bash docker/up.sh up
+
+down:  ## end the containers; their volumes stay
+	@bash docker/up.sh down
 
 report: setup  ## the summary of the last run again (PROFILE=...)
 	@nas report --profile $(PROFILE)

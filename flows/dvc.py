@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import signal
-import subprocess
 import sys
 from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import psutil
 from dvc.exceptions import DvcException
 from dvc.lock import LockError
 from dvc.repo import Repo
 
-from flows.children import running
-from flows.environment import with_our_commands
+from flows.child import running
 from nas_pipeline.core.files import read_json
 from nas_pipeline.errors import ERRORS, ConfigError, NasError, Transient
 
@@ -28,8 +23,6 @@ _CHATTER = (
     "Stage '", "Data and pipelines are up to date",
 )
 _LAST_LINES = 8
-_PATIENCE_S = 10.0
-"""How long a stage may take to end in order after Ctrl-C, before it is killed."""
 
 
 class StageBusy(Transient, NasError):
@@ -76,6 +69,16 @@ def reproduce(root: Path, stage: str, on_line: Callable[[str], None]) -> None:
         _repro(root, stage, on_line, error_file, "--force")
 
 
+def cache_folder(root: Path) -> Path:
+    """Where DVC keeps the outputs of the repository at `root`.
+
+    Raises:
+        ConfigError: It is no DVC repository.
+    """
+    with _repo(root) as repo:
+        return Path(repo.cache.local.path).parents[1]  # less files/md5
+
+
 def stage_folder(root: Path, stage: str) -> Path:
     """Where a stage's artefacts lie: `export@local-cpu` -> artifacts/export/local-cpu."""
     return root / "artifacts" / Path(*stage.split("@", 1))
@@ -84,7 +87,7 @@ def stage_folder(root: Path, stage: str) -> Path:
 def _repro(root: Path, stage: str, on_line: Callable[[str], None], error_file: Path, *options: str) -> None:
     command = [sys.executable, "-m", "dvc", "repro", "--single-item", *options, stage]
     last: deque[str] = deque(maxlen=_LAST_LINES)
-    with _child(command, root) as child:
+    with running(command, root) as child:
         assert child.stdout is not None
         for line in child.stdout:
             text = line.rstrip()
@@ -94,40 +97,6 @@ def _repro(root: Path, stage: str, on_line: Callable[[str], None], error_file: P
         code = child.wait()
     if code:
         raise _error(stage, code, error_file, "\n".join(last))
-
-
-@contextlib.contextmanager
-def _child(command: list[str], root: Path) -> Iterator[subprocess.Popen[str]]:
-    """A child in a process group of its own, which is gone when the block is left, by whatever way."""
-    child = subprocess.Popen(
-        command, cwd=root, env=with_our_commands({**os.environ, "PYTHONUNBUFFERED": "1"}), text=True, bufsize=1,
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
-    )
-    running.add(child)
-    try:
-        yield child
-    finally:
-        running.discard(child)
-        stages = _descendants(child.pid)  # DVC may be gone before the stage that it started
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
-            if child.poll() is not None:
-                break
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(child.pid, number)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                child.wait(_PATIENCE_S)
-        for left in psutil.wait_procs(stages, _PATIENCE_S)[1]:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                left.kill()
-        if child.stdout is not None:
-            child.stdout.close()
-
-
-def _descendants(pid: int) -> list[psutil.Process]:
-    try:
-        return psutil.Process(pid).children(recursive=True)
-    except psutil.NoSuchProcess:
-        return []
 
 
 def _is_chatter(line: str) -> bool:
@@ -151,6 +120,9 @@ def _repo(root: Path) -> Iterator[Repo]:
         with Repo(str(root)) as repo:
             yield repo
     except LockError as error:
-        raise StageBusy(f"another process holds DVC's lock in {root}: {error}") from error
+        raise StageBusy(
+            f"another process holds DVC's lock, {root / '.dvc' / 'tmp' / 'lock'}: wait until it has ended (`fuser` on "
+            f"that file names it), then give the same command again. DVC says: {error}"
+        ) from error
     except DvcException as error:
         raise ConfigError(f"DVC cannot read the pipeline in {root}: {error}") from error

@@ -14,9 +14,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from flows import children, environment
+from flows import child, environment
 from flows.lock import workspace_lock
 from flows.server import EmbeddedServer
+from nas_pipeline.core.disk import storage_error
 from nas_pipeline.errors import NasError
 
 logger = logging.getLogger(__name__)
@@ -30,14 +31,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     root = options.root.resolve()
     environment.prepare(root)
-    _log_to_terminal()
+    log_to_terminal()
     signal.signal(signal.SIGTERM, _end)
     interrupted = threading.Event()
     signal.signal(signal.SIGINT, lambda *_: _interrupt(interrupted))
     try:
         with workspace_lock(root):
             code = _launch(root, options.publish_only)
-    except NasError as error:
+    except (NasError, OSError) as raised:
+        error = raised if isinstance(raised, NasError) else storage_error(raised, root)
+        if error is None:
+            raise
         if not interrupted.is_set():
             logger.error("error: %s", error)
         code = error.exit_code
@@ -83,7 +87,8 @@ def _exit_code(state: Any) -> int:
     return 1
 
 
-def _log_to_terminal() -> None:
+def log_to_terminal() -> None:
+    """Our lines, and only ours, on standard output."""
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(logging.Formatter("%(message)s"))
     ours = logging.getLogger("flows")
@@ -95,7 +100,7 @@ def _log_to_terminal() -> None:
 def _interrupt(interrupted: threading.Event) -> None:
     """Ends the running stage too: a library that calls back may swallow the exception, and the stage would go on."""
     interrupted.set()
-    children.interrupt()
+    child.interrupt()
     raise KeyboardInterrupt
 
 

@@ -16,13 +16,13 @@ class WorkspaceBusy(Transient, NasError):
 
 
 @contextlib.contextmanager
-def workspace_lock(root: Path) -> Iterator[None]:
-    """Hold the workspace's lock during the block.
+def workspace_lock(root: Path, name: str = "pipeline.lock") -> Iterator[None]:
+    """Hold the workspace's lock of that name during the block.
 
     Raises:
         WorkspaceBusy: Another pipeline holds it; the message says which process.
     """
-    path = root / ".nas" / "pipeline.lock"
+    path = root / ".nas" / name
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+", encoding="ascii") as file:
         try:

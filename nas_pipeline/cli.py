@@ -41,7 +41,12 @@ def main() -> None:
     _quiet_libraries()
     try:
         app()
-    except NasError as error:
+    except (NasError, OSError) as raised:
+        from nas_pipeline.core.disk import storage_error
+
+        error = raised if isinstance(raised, NasError) else storage_error(raised, Path.cwd())
+        if error is None:
+            raise
         word = "refused" if error.exit_code == 4 else "error"
         typer.secho(f"{word}: {error}", fg="red", err=True)
         sys.exit(error.exit_code)
@@ -148,6 +153,18 @@ def history(target: Target, profile: Profile = "default", as_json: AsJson = Fals
         return
     for line in history_lines(workspace, target):
         typer.echo(line)
+
+
+@app.command()
+def reproduce(
+    run: Annotated[str, typer.Argument(help="Id of a run in MLflow, or its run key.")],
+    from_cache: Annotated[bool, typer.Option(help="Restore what DVC's cache has; else all is made anew.")] = False,
+    root: Root = Path(),
+) -> None:
+    """Make a published run again from MLflow (commit, parameters, dvc.lock) in a worktree, and compare digests."""
+    root = root.resolve()
+    command = [sys.executable, "-m", "flows.reproduce", run, "--root", str(root)]
+    raise typer.Exit(_child(command + ["--from-cache"] * from_cache, cwd=root))
 
 
 @app.command()

@@ -9,6 +9,7 @@ NasError                 exit 1
 ├── ExportError                   ONNX export, quantisation, bundles
 ├── LatencyError                  a measurement that cannot be taken
 ├── RegistryError                 MLflow runs and registered models
+├── StorageError                  a disk that is full, read only, or forbids
 └── FleetError                    signed releases
 
 Two marks go across the tree. `Refusal` (exit 4): a gate said no. That is an answer: it is never retried
@@ -70,6 +71,10 @@ class RegistryError(NasError):
     """MLflow cannot do what was asked."""
 
 
+class StorageError(NasError):
+    """The disk is full, read only, or forbids."""
+
+
 class FleetError(NasError):
     """A release cannot be signed, published or installed."""
 
@@ -95,6 +100,10 @@ class GateRefusal(Refusal, LatencyError):
 class PromotionRefusal(Refusal, RegistryError):
     """A gate of promotion is red: the champion stays."""
 
+
+class ReproductionRefusal(Refusal, RegistryError):
+    """A run that was built again has other digests than it had."""
+
     exit_code = 4
 
 
@@ -106,8 +115,8 @@ ERRORS: dict[str, type[NasError]] = {
     cls.__name__: cls
     for cls in (
         NasError, ConfigError, DataError, SpaceError, SearchError, TrainError, ExportError, LatencyError,
-        RegistryError, FleetError, Refusal, Transient, DataRefusal, SearchRefusal, GateRefusal,
-        PromotionRefusal, TrackingUnavailable,
+        RegistryError, StorageError, FleetError, Refusal, Transient, DataRefusal, SearchRefusal, GateRefusal,
+        PromotionRefusal, ReproductionRefusal, TrackingUnavailable,
     )
 }
 """Names back to types: a stage that fails under DVC leaves its error's name in a file, the flow raises it again."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,8 @@ import yaml
 from pydantic import ValidationError
 
 from nas_pipeline.errors import ConfigError
-from nas_pipeline.sections import Params, ParetoAim, Section
+from nas_pipeline.known_keys import known_keys, places_of
+from nas_pipeline.sections import Params, ParetoAim
 
 __all__ = ["Params", "ParetoAim", "compose", "load_params", "overlay", "parse_params", "read_yaml"]
 
@@ -96,11 +97,35 @@ def read_yaml(path: Path) -> Any:
         ConfigError: It is missing or broken; the message names line and column.
     """
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
+        return yaml.load(path.read_text(encoding="utf-8"), _OneOfEachKey)
     except FileNotFoundError:
         raise ConfigError(f"{path} does not exist; run this in the folder of the project") from None
+    except IsADirectoryError:
+        raise ConfigError(f"{path} is a folder; a file of that name belongs there: move the folder away") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is not UTF-8 (byte {error.start}); save it as UTF-8 text") from None
     except yaml.YAMLError as error:
         raise ConfigError(f"{path} is not YAML: {error}") from None
+
+
+class _OneOfEachKey(yaml.SafeLoader):
+    """PyYAML takes the last of two equal keys without a word; DVC refuses the file. So do we."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        """The mapping of `node`.
+
+        Raises:
+            yaml.YAMLError: A key is there twice.
+        """
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            if key_node.value in seen and isinstance(key_node, yaml.ScalarNode):
+                mark = key_node.start_mark
+                raise yaml.YAMLError(f"line {mark.line + 1}, column {mark.column + 1}: the key {key_node.value!r} is "
+                                     "there twice; take one of the two away")
+            if isinstance(key_node, yaml.ScalarNode):
+                seen.add(key_node.value)
+        return super().construct_mapping(node, deep)
 
 
 def _texts_for_numbers(value: Any, place: tuple[str, ...] = ()) -> Iterator[tuple[str, str]]:
@@ -116,8 +141,7 @@ def _explain(item: dict[str, Any]) -> str:
     place = [str(part) for part in item["loc"] if part not in ("pareto", "weighted")]
     key = ".".join(place) or "the file"
     if item["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(place[-1], _known_keys(), n=1)
-        return f"{key}: there is no such key" + (f"; did you mean {near[0]}?" if near else "")
+        return f"{key}: there is no such key{_nearest(place)}"
     if item["type"] == "missing":
         return f"{key}: missing"
     if item["type"] == "value_error":
@@ -125,6 +149,13 @@ def _explain(item: dict[str, Any]) -> str:
     return f"{key}: {item['msg']}, got {item['input']!r:.80}"
 
 
-def _known_keys() -> list[str]:
-    models: list[type[Section]] = [Params, *Section.__subclasses__()]
-    return sorted({name for model in models for name in model.model_fields})
+def _nearest(place: list[str]) -> str:
+    """The key that was meant: one of the same section, else one of another, else all that the section has."""
+    *way, wrong = place
+    own = known_keys(way)
+    if near := difflib.get_close_matches(wrong, own, n=1):
+        return f"; did you mean {near[0]}?"
+    if elsewhere := places_of(wrong):
+        return f"; did you mean {' or '.join(elsewhere)}?"
+    where = ".".join(way) or "the file"
+    return f"; {where} has: {', '.join(own)}" if own else ""

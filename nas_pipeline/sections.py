@@ -30,7 +30,7 @@ Amount = Annotated[int | float, PlainValidator(_amount)]
 class Section(BaseModel):
     """Frozen; a key that is not declared is an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class PlugIn(Section):
@@ -117,6 +117,12 @@ class ParetoAim(Section):
     objectives: dict[str, Literal["maximize", "minimize"]] = {
         "val_accuracy": "maximize", "latency_ms": "minimize", "size_bytes": "minimize",
     }
+
+    @model_validator(mode="after")
+    def _some_objective(self) -> ParetoAim:
+        if not self.objectives:
+            raise ValueError("objectives is empty: name at least one metric with maximize or minimize")
+        return self
 
 
 class WeightedAim(Section):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import logging
 import time
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
+from nas_pipeline.core.disk import storage_error
 from nas_pipeline.core.files import write_json
 from nas_pipeline.errors import ConfigError, DataError, NasError
 from nas_pipeline.params import load_params
@@ -104,16 +106,27 @@ def run_stage(name: str, root: Path, say: Callable[[str], None] = lambda line: N
     """
     _check_name(name)
     folder = root / stage_folder(name)
-    (folder / "error.json").unlink(missing_ok=True)
     start = time.monotonic()
     try:
+        (folder / "error.json").unlink(missing_ok=True)
         stage, context = _resolve(name, root, folder, say)
         logger.info("%s starts", name)
         stage.function()(context)
     except NasError as error:
-        write_json(folder / "error.json", {"type": type(error).__name__, "message": str(error)})
+        _leave(folder, error)
         raise
+    except Exception as error:
+        if (known := storage_error(error, folder)) is None:
+            raise
+        _leave(folder, known)
+        raise known from error
     logger.info("%s done in %.1f s", name, time.monotonic() - start)
+
+
+def _leave(folder: Path, error: NasError) -> None:
+    # Where even this small file cannot be written, the terminal still gets the message.
+    with contextlib.suppress(OSError):
+        write_json(folder / "error.json", {"type": type(error).__name__, "message": str(error)})
 
 
 def _check_name(name: str) -> None:

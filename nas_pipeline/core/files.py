@@ -35,6 +35,10 @@ def atomic_path(target: Path) -> Iterator[Path]:
         temporary.chmod(0o644)
         temporary.replace(target)
         _fsync(target.parent)
+    except OSError as error:
+        if error.filename is None:  # a full disk does not say which file it was
+            error.filename = str(target)
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -20,6 +20,8 @@ _SQLITE = "sqlite:///"
 _PORTS = {"http": 80, "https": 443, "postgresql": 5432, "mysql": 3306, "mssql": 1433}
 _TRY_LATER = {"INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "DEADLINE_EXCEEDED", "REQUEST_LIMIT_EXCEEDED", "ABORTED"}
 
+_NOT_LOST = "nothing is lost: `nas publish`, or the next run of the pipeline, publishes what is missing"
+
 
 def tracking_uri(root: Path, given: str | None = None) -> str:
     """`given`, else MLFLOW_TRACKING_URI, else an SQLite file in `root`."""
@@ -49,10 +51,13 @@ def tracking(root: Path, given: str | None = None) -> Iterator[MlflowClient]:
             client = MlflowClient(tracking_uri=uri, registry_uri=uri)
             yield client
     except MlflowException as error:
-        kind = TrackingUnavailable if error.error_code in _TRY_LATER else RegistryError
-        raise kind(f"MLflow at {_without_password(uri)}: {error.message}") from error
+        if error.error_code not in _TRY_LATER:
+            raise RegistryError(f"MLflow at {_without_password(uri)}: {error.message}") from error
+        raise TrackingUnavailable(f"MLflow at {_without_password(uri)}: {error.message}; {_NOT_LOST}") from error
     except (ConnectionError, TimeoutError) as error:
-        raise TrackingUnavailable(f"MLflow at {_without_password(uri)} stopped answering: {error}") from error
+        raise TrackingUnavailable(
+            f"MLflow at {_without_password(uri)} stopped answering: {error}; {_NOT_LOST}"
+        ) from error
 
 
 def _see_that_it_answers(uri: str) -> None:
@@ -65,7 +70,7 @@ def _see_that_it_answers(uri: str) -> None:
     except OSError as error:
         raise TrackingUnavailable(
             f"MLflow at {_without_password(uri)} does not answer ({error}): start it, or unset MLFLOW_TRACKING_URI "
-            "to keep runs in local files; nothing is lost, the next run of the pipeline publishes what is missing"
+            f"to keep runs in local files; {_NOT_LOST}"
         ) from error
 
 

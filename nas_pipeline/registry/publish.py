@@ -26,7 +26,7 @@ from nas_pipeline.registry.connection import artifact_location, tracking, tracki
 from nas_pipeline.registry.evidence import evidence
 from nas_pipeline.registry.results import Results, read_dataset, read_results
 from nas_pipeline.registry.runs import Recorder, summary, write_export, write_retrain, write_search
-from nas_pipeline.registry.tags import COMPLETE, ROLE, RUN_KEY
+from nas_pipeline.registry.tags import COMPLETE, DVC_LOCK, PARAMS, PATCH, ROLE, RUN_KEY, uncommitted
 
 logger = logging.getLogger(__name__)
 
@@ -124,7 +124,10 @@ def _write_parent(recorder: Recorder, run_id: str, results: Results) -> None:
         results.folder / "retrain" / "drawing.png",
         results.folder / "ingest" / "dataset.json",
         results.folder / "validate" / "report.json",
+        *(results.folder.parent / name for name in (PARAMS, DVC_LOCK)),
     )
+    if patch := uncommitted(results.folder.parent):
+        client.log_text(run_id, patch, PATCH)
     recorder.log(
         run_id,
         metrics=[(name, value, 0) for name, value in summary(results).items()],

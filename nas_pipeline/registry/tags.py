@@ -17,6 +17,8 @@ EVIDENCE_SHA256 = "evidence.sha256"
 """Of a model and its version: digest over the evidence that was stored with it."""
 WITHDRAWN = "promotion.withdrawn"
 """Of a version that was rolled back: why. It is not called candidate again by itself."""
+PARAMS, DVC_LOCK, PATCH = "params.yaml", "dvc.lock", "working-tree.patch"
+"""Files of the parent run from which it can be made again; the last only where the tree was dirty."""
 
 _KEY_HEX_DIGITS = 16
 _GIT_TIMEOUT_S = 10
@@ -52,6 +54,13 @@ def provenance(root: Path, *, flow_run_id: str | None = None) -> dict[str, str]:
     return tags
 
 
+def uncommitted(root: Path) -> str:
+    """What is not committed of the files that git knows, as a patch; empty where nothing is, or there is no git."""
+    top = _git(root, "rev-parse", "--show-toplevel")
+    # Without strip: the last line of a patch may end in a blank that belongs to it.
+    return (_git(Path(top), "diff", "--binary", "HEAD", strip=False) or "") if top else ""
+
+
 def _digest(path: Path) -> str:
     return sha256_file(path) if path.is_file() else "unknown"
 
@@ -62,11 +71,11 @@ def _nearest(root: Path, name: str) -> Path:
     return next((folder / name for folder in (root, *root.parents) if (folder / name).is_file()), root / name)
 
 
-def _git(root: Path, *arguments: str) -> str | None:
+def _git(root: Path, *arguments: str, strip: bool = True) -> str | None:
     try:
         done = subprocess.run(
             ["git", *arguments], cwd=root, capture_output=True, text=True, check=True, timeout=_GIT_TIMEOUT_S
         )
     except (OSError, subprocess.SubprocessError):
         return None
-    return done.stdout.strip()
+    return done.stdout.strip() if strip else done.stdout

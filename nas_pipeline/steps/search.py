@@ -20,6 +20,7 @@ from nas_pipeline.search.protocols import Evaluator
 from nas_pipeline.search.selection import choose_winner, feasible, pareto_front
 from nas_pipeline.space import SPACES
 from nas_pipeline.steps.context import Context
+from nas_pipeline.steps.names import check_names
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +31,7 @@ FRONT = (
 
 def run_search_stage(context: Context) -> None:
     """Data -> trials.json, winner.json, metrics.json."""
+    check_names(context.params)
     search = _search(context)
     rows = run_search(search, progress=context.progress)
     best = feasible(rows)

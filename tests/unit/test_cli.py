@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -33,7 +34,9 @@ from tests.pipeline.small_project import write_project
 Answer = tuple[int, str, str]
 """(exit status, standard output, standard error)"""
 
-COMMANDS = ("run", "pipeline", "report", "publish", "promote", "rollback", "history", "show", "catalog", "space")
+COMMANDS = (
+    "run", "pipeline", "report", "publish", "promote", "rollback", "history", "reproduce", "show", "catalog", "space",
+)
 
 
 @pytest.fixture
@@ -224,3 +227,39 @@ def test_a_stage_ends_when_nobody_reads_it_any_more() -> None:
     assert child.poll() is None, "it lives as long as it is read"
     os.close(read)
     assert child.wait(120) == -signal.SIGTERM
+
+
+def test_a_full_disk_is_one_message_and_nothing_is_half_written(
+    tmp_path: Path, nas: Callable[..., Answer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root may mount")
+    root = write_project(tmp_path)
+    disk = root / "artifacts"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=32k", "tmpfs", disk], capture_output=True).returncode:
+        pytest.skip("mounting is not allowed here")
+    try:
+        stage_that(lambda context: write_json(context.folder / "big.json", ["x" * 100] * 2000), monkeypatch)
+        code, _, err = nas("run", "toy", "--root", root)
+        assert code == 1
+        assert err.startswith(f"error: {disk}/toy/big.json cannot be written: the disk or the quota is full")
+        assert "goes on where it stopped" in err
+        assert [path.name for path in (disk / "toy").iterdir()] == ["error.json"]
+        assert json.loads((disk / "toy/error.json").read_text())["type"] == "StorageError"
+    finally:
+        subprocess.run(["umount", disk], check=True)
+
+
+def test_a_folder_without_permission_is_named(
+    tmp_path: Path, nas: Callable[..., Answer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = write_project(tmp_path)
+
+    def forbidden(context: Context) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", "/srv/images/a.png")
+
+    stage_that(forbidden, monkeypatch)
+    code, _, err = nas("run", "toy", "--root", root)
+    assert code == 1
+    assert err.startswith("error: /srv/images/a.png cannot be used: permission denied. Give its owner the right")

@@ -67,7 +67,16 @@ def test_sections_cannot_be_changed(tmp_path: Path) -> None:
         ("search.aim.early_stoping", "asha", "search.aim.early_stoping: there is no such key; did you mean "
                                              "early_stopping?"),
         ("targets.here.treads", 2, "targets.here.treads: there is no such key; did you mean threads?"),
-        ("data.xqzw", 1, "data.xqzw: there is no such key"),
+        ("data.xqzw", 1, "data.xqzw: there is no such key; data has: calib, limit, seed, source, val"),
+        ("data.latency_headroom", 1, "data.latency_headroom: there is no such key; did you mean "
+                                     "search.latency_headroom?"),
+        ("verify.warmpu", 1, "verify.warmpu: there is no such key; did you mean warmup?"),
+        ("targets.here.latency_ms", float("inf"), "targets.here.latency_ms: Input should be a finite number, got inf"),
+        ("targets.here.min_accuracy", float("nan"), "targets.here.min_accuracy: Input should be a finite number, "
+                                                    "got nan"),
+        ("data", None, "data: Input should be a valid dictionary or instance of Data, got None"),
+        ("search.aim.objectives", {}, "search.aim: objectives is empty: name at least one metric with maximize or "
+                                      "minimize"),
         ("search.space", ..., "search.space: missing"),
         ("targets.here.probe", ..., "targets.here.probe: missing"),
         ("data.val", "200", "data.val: a number of images (1 or more) or a share of them (like 0.15), got '200'"),
@@ -139,6 +148,24 @@ def test_a_file_that_is_no_mapping_is_told_so(value: Any) -> None:
 def test_broken_yaml_is_named_with_line_and_column(tmp_path: Path) -> None:
     (tmp_path / "params.yaml").write_text("data:\n  val: 3\n  calib: [1, 2\nsearch: {}\n")
     with pytest.raises(ConfigError, match=r"params\.yaml is not YAML: (?s:.*)line 4, column \d+"):
+        load_params(tmp_path)
+
+
+def test_a_key_that_is_there_twice_is_not_silently_the_last(tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").write_text("data:\n  val: 3\n  val: 4\n")
+    with pytest.raises(ConfigError, match=r"params\.yaml is not YAML: line 3, column 3: the key 'val' is there twice"):
+        load_params(tmp_path)
+
+
+def test_a_file_in_another_encoding_is_named(tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").write_bytes("# naïve\ndata: {}\n".encode("latin-1"))
+    with pytest.raises(ConfigError, match=r"params\.yaml is not UTF-8 \(byte 4\); save it as UTF-8"):
+        load_params(tmp_path)
+
+
+def test_a_folder_of_that_name_is_told_so(tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").mkdir()
+    with pytest.raises(ConfigError, match=r"params\.yaml is a folder"):
         load_params(tmp_path)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import ClassVar
 
 import torch
 from torch import nn
@@ -33,6 +34,9 @@ class TrainEvaluator:
 
     Every candidate gets the same budget, seed and order of images, so that differences are the architecture's.
     """
+
+    metrics: ClassVar[tuple[str, ...]] = ("val_accuracy", "latency_ms", "size_bytes", "params", "macs")
+    """What a candidate always has, so what an aim may name."""
 
     data: Path
     """Folder of the ingested data; only its training and validation images are opened."""

@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from flows.dvc import StageBusy, changed_stages, reproduce, stage_names
-from nas_pipeline.errors import ConfigError, DataRefusal, NasError, TrackingUnavailable
+from nas_pipeline.errors import ConfigError, DataRefusal, NasError, TrackingUnavailable, Transient
 
 
 def ignore(_line: str) -> None:
@@ -99,6 +99,24 @@ def test_a_stage_that_another_process_runs_is_transient(root: Path) -> None:
     (root / "stage.py").write_text((root / "stage.py").read_text() + "\n# changed\n")
     with pytest.raises(StageBusy):
         reproduce(root, "search", ignore)
+
+
+def test_a_locked_repository_names_the_lock_and_is_transient(root: Path) -> None:
+    import zc.lockfile
+
+    changed_stages(root, "search")
+    path = root / ".dvc" / "tmp" / "lock"
+    held = zc.lockfile.LockFile(str(path))
+    try:
+        with pytest.raises(StageBusy, match=f"another process holds DVC's lock, {path}: wait") as caught:
+            changed_stages(root, "search")
+        assert isinstance(caught.value, Transient)
+        with pytest.raises(StageBusy):
+            reproduce(root, "search", ignore)
+    finally:
+        held.close()
+    assert not (root / "artifacts").exists(), "nothing was begun"
+    reproduce(root, "search", ignore)
 
 
 def test_a_pipeline_that_cannot_be_read_is_a_matter_of_configuration(root: Path, tmp_path: Path) -> None:

@@ -45,7 +45,7 @@ def test_parent_says_where_it_comes_from(client: MlflowClient, shared: Shared) -
     assert run.data.metrics["test_accuracy_mean"] == pytest.approx(0.8)
     assert run.info.status == "FINISHED"
     files = {file.path for file in client.list_artifacts(run.info.run_id)}
-    assert files == {"genotype.json", "drawing.svg", "dataset.json", "report.json"}
+    assert files == {"genotype.json", "drawing.svg", "dataset.json", "report.json", "params.yaml", "dvc.lock"}
 
 
 def test_data_set_is_an_input_of_the_parent(client: MlflowClient, shared: Shared) -> None:

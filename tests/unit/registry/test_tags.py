@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 from nas_pipeline.core.files import sha256_file
-from nas_pipeline.registry.tags import provenance, run_key
+from nas_pipeline.registry.tags import provenance, run_key, uncommitted
 
 
 def git(folder: Path, *arguments: str) -> None:
@@ -24,8 +24,10 @@ def test_digests_commit_and_dirt(workspace: Path) -> None:
     assert tags["dvc.lock.sha256"] == sha256_file(workspace / "dvc.lock")
     assert tags["dataset.digest"] == "d" * 64
     assert tags["prefect.flow_run_id"] == "flow-1"
+    assert uncommitted(workspace) == ""
     (workspace / "params.yaml").write_text("changed: true\n")
     assert provenance(workspace)["git.dirty"] == "true"
+    assert uncommitted(workspace).endswith("+changed: true\n")
     assert "prefect.flow_run_id" not in provenance(workspace)
 
 
@@ -33,6 +35,7 @@ def test_what_cannot_be_known_is_said_to_be_unknown(workspace: Path) -> None:
     (workspace / "dvc.lock").unlink()
     tags = provenance(workspace)
     assert tags["git.commit"] == tags["git.dirty"] == tags["dvc.lock.sha256"] == "unknown"
+    assert uncommitted(workspace) == ""
 
 
 def test_the_lock_of_the_repository_counts_in_a_workspace(workspace: Path) -> None:

@@ -1,0 +1,22 @@
+"""Makes MLflow's bucket, once; run by compose before MLflow starts."""
+
+from __future__ import annotations
+
+import os
+
+import boto3
+from botocore.exceptions import ClientError
+
+
+def main() -> None:
+    """The bucket MLFLOW_BUCKET at MLFLOW_S3_ENDPOINT_URL; one that is there already is right."""
+    client = boto3.client("s3", endpoint_url=os.environ["MLFLOW_S3_ENDPOINT_URL"])
+    try:
+        client.create_bucket(Bucket=os.environ["MLFLOW_BUCKET"])
+    except ClientError as error:
+        if error.response["Error"]["Code"] not in {"BucketAlreadyExists", "BucketAlreadyOwnedByYou"}:
+            raise
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,104 @@
+"""A scheduled run against a real server: worktree, registry, and word of a Refusal through a real block."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+from prefect.blocks.notifications import CustomWebhookNotificationBlock
+from prefect.blocks.system import Secret
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId
+
+from flows.notify import check_blocks
+from flows.scheduled import scheduled
+from flows.serve import FILE, deployments
+from flows.worktree import PLACE
+from nas_pipeline.errors import ConfigError, DataRefusal
+from tests.unit.flows.toy_repository import REPO, git, write_repository
+
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect_server")]
+
+
+@pytest.fixture
+def repo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    return write_repository(tmp_path / "repo")
+
+
+@pytest.fixture
+def told() -> Iterator[list[dict[str, Any]]]:
+    """What came in at the address of the block `custom-webhook/toy`."""
+    came: list[dict[str, Any]] = []
+
+    class Inbox(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            came.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *arguments: object) -> None: ...
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Inbox) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        CustomWebhookNotificationBlock(
+            name="toy", url=f"http://127.0.0.1:{server.server_port}/",
+            json_data={"subject": "{{subject}}", "body": "{{body}}"},
+        ).save("toy", overwrite=True)
+        yield came
+        server.shutdown()
+
+
+def test_in_a_worktree_that_goes_when_all_is_well(repo: Path, told: list[dict[str, Any]]) -> None:
+    (repo / "stage.py").write_text("raise SystemExit('an edit that is not committed')")
+    state = scheduled(repo=str(repo), notify=["custom-webhook/toy"], return_state=True)
+    assert (state.name, state.message) == ("Completed", "registered: local-cpu")
+    assert list((repo / PLACE).iterdir()) == []
+    assert (repo / "mlflow.db").is_file()
+    assert not (repo / "artifacts").exists()
+    assert told == []
+
+
+def test_a_refusal_is_told_and_what_it_is_about_stays(repo: Path, told: list[dict[str, Any]]) -> None:
+    (repo / "fail.json").write_text('{"stage": "search", "type": "DataRefusal", "message": "black rows"}')
+    git(repo, "add", ".")
+    git(repo, "commit", "-m", "black rows")
+    state = scheduled(repo=str(repo), notify=["custom-webhook/toy"], return_state=True)
+    assert (state.name, state.message) == ("Refused", "black rows")
+    assert isinstance(state.result(raise_on_failure=False), DataRefusal)
+    (message,) = told
+    assert message["subject"] == "scheduled default: Refused"
+    assert message["body"].startswith("black rows")
+    (tree,) = (repo / PLACE).iterdir()
+    assert json.loads((tree / "artifacts/search/error.json").read_text())["type"] == "DataRefusal"
+
+
+def test_a_block_that_is_not_there_is_told_at_the_start(repo: Path) -> None:
+    state = scheduled(repo=str(repo), notify=["custom-webhook/nobody"], return_state=True)
+    assert "'custom-webhook/nobody', which Prefect's server does not have" in str(state.message)
+    assert isinstance(state.result(raise_on_failure=False), ConfigError)
+    assert not (repo / PLACE).exists(), "nothing was begun"
+
+
+def test_a_block_that_cannot_notify_is_told() -> None:
+    Secret(value="hidden").save("toy-secret", overwrite=True)
+    with pytest.raises(ConfigError, match=r"'secret/toy-secret', which cannot notify: it is a Secret"):
+        check_blocks(["secret/toy-secret"])
+
+
+def test_the_server_can_write_the_runs_of_a_schedule() -> None:
+    """With SQLAlchemy 2.1 it could not, and said so in its log only: schedules never fired."""
+    nightly = next(each for each in deployments(REPO / FILE) if each.name == "nightly")
+    found = nightly.apply()
+    assert isinstance(found, UUID)
+    with get_client(sync_client=True) as client:
+        client.request("POST", "/deployments/{id}/schedule", path_params={"id": found}, json={"min_runs": 3})
+        runs = client.read_flow_runs(deployment_filter=DeploymentFilter(id=DeploymentFilterId(any_=[found])))
+    assert len(runs) >= 3
+    assert all(run.state_name == "Scheduled" for run in runs)

@@ -1,0 +1,91 @@
+"""Schedules: prefect.yaml is what is served and deployed, and a port that is taken is told."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from prefect.cli.deploy._models import PrefectYamlModel
+from prefect.flows import load_flow_from_entrypoint
+
+from flows import ports
+from flows.scheduled import scheduled
+from flows.serve import FILE, deployments
+from nas_pipeline.errors import ConfigError
+from nas_pipeline.params import compose
+
+REPO = Path(__file__).resolve().parents[3]
+ROWS = yaml.safe_load((REPO / FILE).read_text())["deployments"]
+
+
+def test_prefect_can_read_the_file() -> None:
+    PrefectYamlModel.model_validate(yaml.safe_load((REPO / FILE).read_text()))
+
+
+def test_what_is_served_is_what_the_file_says() -> None:
+    served = {deployment.name: deployment for deployment in deployments(REPO / FILE)}
+    assert set(served) == {"nightly", "weekly"}
+    for row in ROWS:
+        deployment = served[row["name"]]
+        assert deployment.entrypoint == row["entrypoint"]
+        assert deployment.parameters == row["parameters"]
+        assert [each.schedule.cron for each in deployment.schedules or []] == [row["schedules"][0]["cron"]]  # type: ignore[union-attr]
+        assert deployment.concurrency_limit == 1
+        assert deployment.concurrency_options is not None
+        assert deployment.concurrency_options.collision_strategy == row["concurrency_limit"]["collision_strategy"]
+        assert row["work_pool"]["name"] == "nas"
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: str(row["name"]))
+def test_the_parameters_are_those_of_the_flow(row: dict[str, object]) -> None:
+    given = row["parameters"]
+    assert isinstance(given, dict)
+    scheduled.validate_parameters(given)
+    compose(REPO, given["profile"], tuple(given["overrides"]))
+    assert load_flow_from_entrypoint(str(row["entrypoint"])).fn is scheduled.fn
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("name: x\n", "has no deployments"),
+        ("deployments:\n- {name: a, schedules: []}\n", r"deployment 'a' cannot be read: KeyError: 'concurrency_limit'"),
+        ("deployments:\n- {name: a, schedules: [{cron: often}], concurrency_limit: {limit: 1}}\n", "deployment 'a'"),
+        ("deployments:\n- {name: a, schedules: [], concurrency_limit: {limit: 1, collision_strategy: WAIT}}\n",
+         "deployment 'a'"),
+        ("deployments:\n- just words\n", "deployment 'just words'"),
+    ],
+)
+def test_a_deployment_that_cannot_be_read_is_named(tmp_path: Path, text: str, words: str) -> None:
+    (tmp_path / FILE).write_text(text)
+    with pytest.raises(ConfigError, match=words):
+        deployments(tmp_path / FILE)
+
+
+def test_a_port_in_use_is_told_before_a_server_is_started() -> None:
+    with socket.create_server((ports.HOST, 0)) as taken:
+        port = taken.getsockname()[1]
+        environment = {key: value for key, value in os.environ.items() if key != "PREFECT_API_URL"}
+        done = subprocess.run(
+            [sys.executable, "-m", "flows.serve", "--port", str(port)], cwd=REPO, capture_output=True, text=True,
+            env=environment,
+        )
+    assert done.returncode == 2
+    assert f"error: Prefect's server cannot listen on port {port}" in done.stdout
+    assert "`make serve PORT=4201`" in done.stdout
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_each_port_in_use_is_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server((ports.HOST, 0)) as one, socket.create_server((ports.HOST, 0)) as two:
+        taken = [each.getsockname()[1] for each in (one, two)]
+        assert ports.main([f"MLflow={taken[0]}", f"Prefect={taken[1]}"]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split()[1] for line in lines] == ["MLflow", "Prefect"]
+    assert all("`ss -ltnp` names it" in line for line in lines)
+    assert ports.main([f"MLflow={taken[0]}"]) == 0

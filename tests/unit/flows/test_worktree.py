@@ -1,0 +1,94 @@
+"""A worktree per run: of one commit, with the shared cache, and with a word where git cannot."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from flows.dvc import changed_stages, reproduce
+from flows.lock import WorkspaceBusy
+from flows.worktree import PLACE, commit_of, prune, repository, share_work, worktree
+from nas_pipeline.errors import ConfigError
+from tests.unit.flows.toy_repository import git, write_repository
+from tests.unit.flows.toy_workspace import runs
+
+
+@pytest.fixture
+def repo(tmp_path: Path) -> Path:
+    return write_repository(tmp_path / "repo")
+
+
+def test_it_is_the_commit_and_not_what_is_being_edited(repo: Path) -> None:
+    first = commit_of(repo, "HEAD")
+    (repo / "params.yaml").write_text("targets: {edited: {probe: local}}\n")
+    with worktree(repo, "a") as tree:
+        assert "edited" not in (tree / "params.yaml").read_text()
+        assert commit_of(tree, "HEAD") == first
+    git(repo, "commit", "-am", "two")
+    with worktree(repo, "a") as tree:
+        assert "edited" in (tree / "params.yaml").read_text(), "another commit under the same name starts anew"
+    with worktree(repo, "b", first) as tree:
+        assert "edited" not in (tree / "params.yaml").read_text()
+    assert git(repo, "status", "--porcelain") == "", "the repository itself is not touched"
+
+
+def test_what_one_has_made_the_other_restores(repo: Path) -> None:
+    with worktree(repo, "a") as tree:
+        reproduce(tree, "search", lambda line: None)
+        assert runs(tree) == ["search"]
+    with worktree(repo, "b") as other:
+        assert changed_stages(other, "search") == {"search"}
+        reproduce(other, "search", lambda line: None)
+        winner = Path("artifacts/search/winner.json")
+        assert (other / winner).read_bytes() == (tree / winner).read_bytes()
+        assert runs(other) == []
+    with worktree(repo, "alone", cache=False) as alone:
+        reproduce(alone, "search", lambda line: None)
+        assert runs(alone) == ["search"]
+
+
+def test_working_state_is_shared(repo: Path) -> None:
+    with worktree(repo, "a") as a, worktree(repo, "b") as b:
+        for tree in (a, b):
+            share_work(repo, tree)
+            share_work(repo, tree)
+        (a / ".nas/search/journal").write_text("half a search")
+        (a / ".nas/test_reads.jsonl").write_text("{}")
+        assert (b / ".nas/search/journal").read_text() == "half a search"
+        assert (b / ".nas/test_reads.jsonl").read_text() == "{}"
+
+
+def test_the_oldest_go_but_none_in_which_a_run_is(repo: Path) -> None:
+    for age, name in enumerate(("new", "old", "older", "busy")):
+        with worktree(repo, name) as tree:
+            os.utime(tree, (1000 - age, 1000 - age))
+    with worktree(repo, "busy"):
+        os.utime(repo / PLACE / "busy", (1, 1))
+        assert prune(repo, keep=1) == ["old", "older"]
+    assert sorted(path.name for path in (repo / PLACE).iterdir()) == ["busy", "new"]
+
+
+def test_one_run_in_a_worktree(repo: Path) -> None:
+    with worktree(repo, "a"), pytest.raises(WorkspaceBusy, match="another pipeline"), worktree(repo, "a"):
+        pass
+
+
+def test_a_folder_that_git_has_forgotten_is_made_again(repo: Path) -> None:
+    (repo / PLACE / "a").mkdir(parents=True)
+    with worktree(repo, "a") as tree:
+        assert (tree / "dvc.yaml").is_file()
+
+
+def test_an_unknown_commit_says_how_to_get_it(repo: Path) -> None:
+    with pytest.raises(ConfigError, match=r"has no commit 'nigthly': `git fetch --all` brings"):
+        commit_of(repo, "nigthly")
+
+
+def test_no_repository_and_no_git_are_two_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ConfigError, match=rf"git rev-parse --show-toplevel in {tmp_path}: fatal: not a git repository"):
+        repository(tmp_path)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(ConfigError, match=r"git is not installed.*`nas pipeline`"):
+        repository(tmp_path)
