@@ -17,8 +17,8 @@ def front_chart(trials: Sequence[Trial], winner: str) -> str | None:
     if not rated:
         return None
     plot = Plot(
-        "Validation accuracy over latency of every candidate", [p.latency_ms for p in rated], [p.accuracy for p in rated],
-        x_label="latency in the search, ms", y_label="validation accuracy, %", y_percent=True,
+        "Validation accuracy over latency of every candidate", [p.latency_ms for p in rated],
+        [p.accuracy for p in rated], x_label="latency in the search, ms", y_label="validation accuracy, %", y_percent=True,
     )
     plot.line([(p.latency_ms, p.accuracy) for p in front(points(rung(trials, 0)))], "c1 front", step=True,
               title="Pareto front of the search")
@@ -36,7 +36,8 @@ def key_of(trial: Trial) -> str:
 
 def told(point: Point) -> str:
     """A candidate in one line."""
-    state = "finalist, longer training" if point.trial.get("rung", 0) else "complete" if point.complete else "stopped early"
+    ended = "complete" if point.complete else "stopped early"
+    state = "finalist, longer training" if point.trial.get("rung", 0) else ended
     return (f"{point.trial['genotype_id']}: {100 * point.accuracy:.2f} %, {point.latency_ms:.3f} ms, "
             f"trial {point.trial['number']}, {state}")
 
@@ -83,6 +84,11 @@ def race_chart(runs: dict[str, Sequence[Trial]]) -> str | None:
     for (name, steps), colour in zip(lines.items(), _LINES, strict=False):
         plot.line(steps, colour, step=True, title=name)
     return plot.svg()
+
+
+def legend(names: Sequence[str]) -> list[tuple[str, str]]:
+    """(colour class, name) as the lines of `race_chart` are drawn."""
+    return list(zip(_LINES, names, strict=False))
 
 
 def learning_chart(history: dict[str, list[dict[str, float]]]) -> tuple[str, list[tuple[str, str]]] | None:

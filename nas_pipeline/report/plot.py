@@ -5,6 +5,7 @@ Colours come from the page's style sheet by class, so that a plot follows light,
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable, Sequence
 from html import escape
@@ -33,12 +34,12 @@ class Plot:
         if not pairs:
             return
         path = f"M{self._at(*pairs[0])}"
-        for (_, before), (x, y) in zip(pairs, pairs[1:], strict=False):
+        for (_, before), (x, y) in itertools.pairwise(pairs):
             path += (f"L{self._at(x, before)}" if step else "") + f"L{self._at(x, y)}"
         self._marks.append(f'<path class="line {kind}" d="{path}">{_title(title)}</path>')
 
     def mark(self, x: float, y: float, kind: str, title: str, *, shape: str = "dot", key: str = "") -> None:
-        """A mark of the shape dot, ring, cross, diamond or star; `key` makes it answer to a pointer and to the keyboard."""
+        """A mark (dot, ring, cross, diamond, star); `key` makes it answer to a pointer and to the keyboard."""
         at = f'transform="translate({self._at(x, y).replace(",", " ")})"'
         asked = f' data-key="{escape(key)}" tabindex="0" role="button" aria-label="{escape(title)}"' if key else ""
         self._marks.append(f'<g class="mark {kind} {shape}" {at}{asked}>{_SHAPES[shape]}{_title(title)}</g>')

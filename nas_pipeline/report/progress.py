@@ -121,7 +121,9 @@ def _fanova(rows: list[dict[str, str]], values: list[float], names: list[str]) -
     try:
         study = optuna.create_study(direction="maximize", sampler=optuna.samplers.RandomSampler(seed=0))
         study.add_trials([
-            optuna.trial.create_trial(params={name: row[name] for name in names}, distributions=dict(kinds), value=value)
+            optuna.trial.create_trial(
+                params={name: row[name] for name in names}, distributions=dict(kinds), value=value
+            )
             for row, value in zip(rows, values, strict=True)
         ])
         evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)

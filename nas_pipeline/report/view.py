@@ -91,6 +91,8 @@ def search(found: Found) -> dict[str, Any]:
         "hypervolume": charts.hypervolume_chart(found.trials),
         "importances": [(name, share, share / top if top else 0.0) for name, share in shares[:12]], "remark": remark,
         "front": [_front_row(point) for point in best], "hover": hover(found, best, winner),
+        "first": next((charts.key_of(p.trial) for p in reversed(points(found.trials))
+                       if p.trial["genotype_id"] == winner), ""),
     }
 
 
