@@ -18,7 +18,8 @@ def front_chart(trials: Sequence[Trial], winner: str) -> str | None:
         return None
     plot = Plot(
         "Validation accuracy over latency of every candidate", [p.latency_ms for p in rated],
-        [p.accuracy for p in rated], x_label="latency in the search, ms", y_label="validation accuracy, %", y_percent=True,
+        [p.accuracy for p in rated],
+        x_label="latency in the search, ms", y_label="validation accuracy, %", y_percent=True,
     )
     plot.line([(p.latency_ms, p.accuracy) for p in front(points(rung(trials, 0)))], "c1 front", step=True,
               title="Pareto front of the search")

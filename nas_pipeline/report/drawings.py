@@ -52,4 +52,4 @@ def _blocks(genotype: Genotype, spec: InputSpec) -> Blocks:
     from nas_pipeline.space.load import build_network
 
     rows = layer_rows(build_network(genotype, spec), spec)
-    return [[row.name, row.kind, "×".join(map(str, row.output_shape)), row.params, row.macs] for row in rows]
+    return [[row.name, row.kind, "x".join(map(str, row.output_shape)), row.params, row.macs] for row in rows]

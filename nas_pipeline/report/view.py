@@ -71,8 +71,8 @@ def networks(found: Found) -> list[dict[str, Any]]:
     named = [(f"winner {found.result.genotype.id}", found.result), *found.baselines.items()]
     return [
         {"name": name, "winner": not index, "params": f"{item.params:,}", "macs": f"{item.macs / 1e6:.1f}",
-         "seeds": len(item.seeds), "val": mean_and_spread(item.val_accuracy), "test": mean_and_spread(item.test_accuracy),
-         "device_s": f"{fmean(item.device_s):,.0f}"}
+         "seeds": len(item.seeds), "val": mean_and_spread(item.val_accuracy),
+         "test": mean_and_spread(item.test_accuracy), "device_s": f"{fmean(item.device_s):,.0f}"}
         for index, (name, item) in enumerate(named)
     ]
 
@@ -98,7 +98,8 @@ def search(found: Found) -> dict[str, Any]:
 
 def _front_row(point: Point) -> dict[str, Any]:
     metrics = point.trial["metrics"]
-    return {"key": charts.key_of(point.trial), "id": point.trial["genotype_id"], "accuracy": f"{100 * point.accuracy:.2f}",
+    return {"key": charts.key_of(point.trial), "id": point.trial["genotype_id"],
+            "accuracy": f"{100 * point.accuracy:.2f}",
             "latency": f"{point.latency_ms:.3f}", "params": f"{metrics.get('params', 0):,.0f}",
             "feasible": bool(point.trial.get("feasible")), "genes": genes_of(point.trial)}
 
@@ -124,7 +125,7 @@ def latencies(found: Found) -> list[dict[str, Any]]:
         if (report := target.latency) is not None:
             bound = next((g.bound for g in target.gates if g.gate == "latency_p95_ms"), None)
             limit = float(bound) if isinstance(bound, int | float) else None
-            rows.append({"name": target.name, "report": report, "bound": limit, "chart": charts.latency_chart(report, limit)})
+            rows.append({"name": target.name, "report": report, "chart": charts.latency_chart(report, limit)})
     return rows
 
 

@@ -51,7 +51,7 @@ def _by_hand(found: Found) -> Answer:
     macs = own.macs / best.macs if best.macs else 0.0
     return Answer(question, verdict,
                   f"{100 * gain:+.2f} points of test accuracy against {name}, {judged}; "
-                  f"{size:.2f} × its parameters, {macs:.2f} × its MACs. Same recipe and training budget.")
+                  f"{size:.2f} of its parameters, {macs:.2f} of its MACs. Same recipe and training budget.")
 
 
 def _noise(own: TrainResult, other: TrainResult) -> float | None:
@@ -72,7 +72,8 @@ def _random(found: Found, strategy: str, rivals: Sequence[Rival]) -> Answer:
     if not own or not others or not (random := best_so_far(others[0].trials)):
         return Answer(question, "unknown",
                       "Not measured: no run of random search with the same data, space and budget was found beside "
-                      "this one. It takes: nas pipeline --set search.strategy.name=random --set search.strategy.options={}")
+                      "this one. It takes: nas pipeline --set search.strategy.name=random "
+                      "--set search.strategy.options={}")
     gain = own[-1][1] - random[-1][1]
     words = (f"{100 * gain:+.2f} points of validation accuracy at the search's rung: {strategy} {100 * own[-1][1]:.2f} % "
              f"({_spent(found.trials)}), random {100 * random[-1][1]:.2f} % ({_spent(others[0].trials)}), run "
