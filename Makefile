@@ -11,10 +11,10 @@ export DVC_NO_ANALYTICS := 1
 export DO_NOT_TRACK := true
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: help setup pipeline repro test check ui report clean
+.PHONY: help setup pipeline repro test check ui report check-report clean
 
 help:  ## this list
-	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: .venv/.done  ## virtual environment from the lock (TORCH=cuda for the GPU build of torch)
 
@@ -40,8 +40,13 @@ ui: setup  ## MLflow on port 5000 and Prefect on port 4200, this machine only; C
 	mlflow server --host 127.0.0.1 --port 5000 --workers 1 --backend-store-uri sqlite:///mlflow.db & \
 	PREFECT_HOME=$(CURDIR)/.prefect PREFECT_UI_ENABLED=true PREFECT_SERVER_UI_ENABLED=true prefect server start --host 127.0.0.1 --port 4200 & wait
 
-report: setup  ## the summary of the last run again (PROFILE=...)
+report: setup  ## the page (reports/index.html) and the summary of the last run again (PROFILE=...)
 	@nas report --profile $(PROFILE)
+
+check-report: setup  ## a report page in headless Chromium: no message, no request (PAGE=FILE for one of yours)
+	@bash docker/browser.sh
+	@if [ -n "$(PAGE)" ]; then $(PY) benchmarks/report_browser.py "$(PAGE)"; \
+	else $(PY) -m tests.unit.report.toy_run .nas/toy-report && $(PY) benchmarks/report_browser.py .nas/toy-report/reports/index.html; fi
 
 clean:  ## remove artefacts and working state; downloads, the DVC cache and MLflow's runs stay
 	@rm -rf artifacts reports .nas/search .nas/retrain .nas/work .nas/progress .nas/last-run.json .nas/precision.json

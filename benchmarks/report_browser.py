@@ -1,4 +1,4 @@
-"""A report page in a real browser: no console message, no request, no sideways scrolling on a phone, drawings on demand.
+"""A report page in a real browser: no console message, no request, fits a phone, drawings on demand.
 
     python benchmarks/report_browser.py [PAGE] [--screenshot FILE.png] [--dark] [--width 1100] [--height 1400]
 
@@ -43,6 +43,7 @@ class Tab:
             self.ask(f"{domain}.enable")
 
     def ask(self, method: str, **params: Any) -> dict[str, Any]:
+        """The answer to one command."""
         number = next(self._ids)
         message = {"id": number, "method": method, "params": params}
         self._socket.send(json.dumps(message | ({"sessionId": self._session} if self._session else {})))
@@ -55,21 +56,25 @@ class Tab:
             self.events.append(answer)
 
     def value(self, expression: str) -> Any:
+        """What an expression of JavaScript gives."""
         return self.ask("Runtime.evaluate", expression=expression, returnByValue=True)["result"].get("value")
 
     def open(self, page: Path) -> None:
+        """Load the page and wait until it is there."""
         self.ask("Page.navigate", url=page.as_uri())
         end = time.monotonic() + START_S
         while self.value("document.readyState + location.protocol") != "completefile:" and time.monotonic() < end:
             time.sleep(0.05)
 
     def size(self, width: int, height: int = 800) -> None:
+        """The window, in CSS pixels."""
         self.ask("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1,
                  mobile=width < 600)
 
 
 @contextmanager
 def tab(browser: str) -> Iterator[Tab]:
+    """A browser of its own, for as long as the block lasts."""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         command = [browser, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-dev-shm-usage",
                    "--disable-background-networking", f"--user-data-dir={folder}", "--remote-debugging-port=0",
@@ -129,6 +134,7 @@ def _complaint(event: dict[str, Any], page: Path) -> str:
 
 
 def screenshot(page: Path, browser: str, out: Path, *, dark: bool, width: int, height: int) -> None:
+    """A PNG of the top of the page."""
     with tab(browser) as shown:
         shown.ask("Emulation.setEmulatedMedia",
                   features=[{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}])
@@ -138,6 +144,7 @@ def screenshot(page: Path, browser: str, out: Path, *, dark: bool, width: int, h
 
 
 def main() -> int:
+    """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("page", nargs="?", type=Path, default=Path("reports/index.html"))
     parser.add_argument("--screenshot", type=Path)

@@ -66,12 +66,16 @@ def pipeline(
     root: Root = Path(),
 ) -> None:
     """Run everything: data, validation, search, retraining, export, verification, registry."""
+    from nas_pipeline.core.files import write_json
     from nas_pipeline.report.summary import print_summary
 
     root = root.resolve()
     workspace = _workspace(root, profile, tuple(overrides or ()))
     command = [sys.executable, "-m", "flows.pipeline", "--root", str(workspace)]
-    if (code := _child(command, cwd=root)) not in (0, 4):
+    write_json(workspace / ".nas" / "command.json", {"profile": profile, "overrides": overrides or []})
+    code = _child(command, cwd=root)
+    _page(workspace)
+    if code not in (0, 4):
         raise typer.Exit(code)
     print_summary(workspace)
     raise typer.Exit(code)
@@ -81,10 +85,12 @@ def pipeline(
 def report(
     profile: Annotated[str, typer.Option(help="Whose last run.")] = "default", root: Root = Path(),
 ) -> None:
-    """Show the summary of the last run again."""
+    """Write the page of the last run again (reports/index.html) and show its summary."""
     from nas_pipeline.report.summary import print_summary
 
-    print_summary(_workspace(root, profile, ()))
+    workspace = _workspace(root, profile, ())
+    _page(workspace)
+    print_summary(workspace)
 
 
 @app.command()
@@ -161,6 +167,16 @@ def _workspace(root: Path, profile: str, overrides: tuple[str, ...]) -> Path:
 
     mark = "-" + sha256_text(json.dumps(overrides))[:8] if overrides else ""
     return prepare_workspace(root, profile + mark, compose(root, profile, overrides))
+
+
+def _page(workspace: Path) -> None:
+    """Write the page of a run, finished or not, and say where; that it cannot be written is no failure of the run."""
+    from nas_pipeline.run_report import write_report
+
+    try:
+        typer.echo(f"Report: {write_report(workspace)}")
+    except OSError as error:
+        typer.secho(f"no report: {error}", fg="yellow", err=True)
 
 
 def _child(command: list[str], cwd: Path) -> int:

@@ -64,7 +64,7 @@ def _search_of(folder: Path) -> dict[str, Any] | None:
         logger.debug("no search to compare with in %s: %s", folder, error)
         return None
     search = params.search.model_dump(mode="json")
-    bounds = {name: (target.latency_ms / target.host_factor, target.size_bytes) for name, target in params.targets.items()}
+    bounds = {name: (each.latency_ms / each.host_factor, each.size_bytes) for name, each in params.targets.items()}
     return {**search, "dataset": digest, "train": params.train.model_dump(mode="json"), "bounds": bounds}
 
 

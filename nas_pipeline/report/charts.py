@@ -18,7 +18,7 @@ def front_chart(trials: Sequence[Trial], winner: str) -> str | None:
         return None
     plot = Plot(
         "Validation accuracy over latency of every candidate", [p.latency_ms for p in rated],
-        [p.accuracy for p in rated],
+        [p.accuracy for p in rated if p.complete] or [p.accuracy for p in rated],
         x_label="latency in the search, ms", y_label="validation accuracy, %", y_percent=True,
     )
     plot.line([(p.latency_ms, p.accuracy) for p in front(points(rung(trials, 0)))], "c1 front", step=True,
@@ -48,7 +48,8 @@ def trials_chart(trials: Sequence[Trial]) -> str | None:
     rated = points(rung(trials, 0))
     if not rated:
         return None
-    plot = Plot("Validation accuracy of each trial", [p.trial["number"] for p in rated], [p.accuracy for p in rated],
+    plot = Plot("Validation accuracy of each trial", [p.trial["number"] for p in rated],
+                [p.accuracy for p in rated if p.complete] or [p.accuracy for p in rated],
                 x_label="trial", y_label="validation accuracy, %", y_percent=True)
     best, line = 0.0, []
     for point in rated:
@@ -99,10 +100,10 @@ def learning_chart(history: dict[str, list[dict[str, float]]]) -> tuple[str, lis
     every = [pair for curve in curves.values() for pair in curve]
     if not every:
         return None
-    networks = list(dict.fromkeys(name.split("/")[0] for name in curves))
+    networks = sorted({name.split("/")[0] for name in curves}, key=lambda name: (name != "winner", name))
     colours = {name: _LINES[index % len(_LINES)] for index, name in enumerate(networks)}
     # The first epochs would squeeze the rest, which is what is to be compared, into a line.
-    floor = sorted(y for _, y in every)[len(every) // 8]
+    floor = sorted(y for _, y in every)[len(every) // 5]
     plot = Plot("Learning curves", [x for x, _ in every], [y for _, y in every if y >= floor],
                 x_label="epoch", y_label="validation accuracy, %", y_percent=True)
     for name, curve in curves.items():

@@ -89,7 +89,8 @@ def find(root: Path) -> Found:
     found.targets = [_target(found, name, outcomes.get(name, {})) for name in _target_names(found, outcomes)]
     for path in sorted(found.artifacts.glob("**/error.json")):
         stage = "@".join(path.parent.relative_to(found.artifacts).parts)
-        error = found.read(str(path.relative_to(root)), dict, {})
+        nothing: dict[str, str] = {}
+        error = found.read(str(path.relative_to(root)), dict, nothing)
         found.errors[stage] = f"{error.get('type', 'error')}: {error.get('message', 'no message')}"
     return found
 

@@ -39,7 +39,11 @@ class Plot:
         self._marks.append(f'<path class="line {kind}" d="{path}">{_title(title)}</path>')
 
     def mark(self, x: float, y: float, kind: str, title: str, *, shape: str = "dot", key: str = "") -> None:
-        """A mark (dot, ring, cross, diamond, star); `key` makes it answer to a pointer and to the keyboard."""
+        """A mark (dot, ring, cross, diamond, star); `key` makes it answer to a pointer and to the keyboard.
+
+        One outside the frame stands on its edge.
+        """
+        y = min(max(y, self._y[0]), self._y[1])
         at = f'transform="translate({self._at(x, y).replace(",", " ")})"'
         asked = f' data-key="{escape(key)}" tabindex="0" role="button" aria-label="{escape(title)}"' if key else ""
         self._marks.append(f'<g class="mark {kind} {shape}" {at}{asked}>{_SHAPES[shape]}{_title(title)}</g>')

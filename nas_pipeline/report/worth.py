@@ -75,7 +75,7 @@ def _random(found: Found, strategy: str, rivals: Sequence[Rival]) -> Answer:
                       "this one. It takes: nas pipeline --set search.strategy.name=random "
                       "--set search.strategy.options={}")
     gain = own[-1][1] - random[-1][1]
-    words = (f"{100 * gain:+.2f} points of validation accuracy at the search's rung: {strategy} {100 * own[-1][1]:.2f} % "
+    words = (f"{100 * gain:+.2f} points of validation accuracy in the search: {strategy} {100 * own[-1][1]:.2f} % "
              f"({_spent(found.trials)}), random {100 * random[-1][1]:.2f} % ({_spent(others[0].trials)}), run "
              f"{others[0].name}. One search each: a hint, not a test.")
     return Answer(question, "unclear", words)
@@ -94,5 +94,5 @@ def _cost(found: Found) -> Answer:
     if found.result is None or not found.result.device_s:
         return Answer(question, "measured", f"{spent}.")
     ratio = found.search["device_s"] / statistics.fmean(found.result.device_s)
-    return Answer(question, "measured", f"{spent}: as much as {ratio:.1f} full trainings of the winner. Without a search "
-                                        "that would have bought so many more seeds or hand-made variants.")
+    return Answer(question, "measured", f"{spent}: as much as {ratio:.1f} full trainings of the winner. Without a "
+                                        "search that would have bought so many more seeds or hand-made variants.")
