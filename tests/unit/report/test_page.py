@@ -74,7 +74,8 @@ def test_the_page_is_one_file_that_asks_for_nothing(root: Path) -> None:
     assert len(page.encode()) < MOST_BYTES
     tags = Tags(page)
     assert all(each.startswith("data:") for each in tags.loaded)
-    assert len([each for each in tags.loaded if each.startswith("data:image/png")]) == 6, "targets that ship one file share its mistakes"
+    pictures = [each for each in tags.loaded if each.startswith("data:image/png")]
+    assert len(pictures) == 6, "targets that ship one file share its mistakes"
     assert not re.findall(r"https?://|url\(|@import|fetch\(|XMLHttpRequest", page)
     assert "default-src 'none'" in page
 
