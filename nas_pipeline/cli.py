@@ -73,9 +73,7 @@ def pipeline(
     workspace = _workspace(root, profile, tuple(overrides or ()))
     command = [sys.executable, "-m", "flows.pipeline", "--root", str(workspace)]
     write_json(workspace / ".nas" / "command.json", {"profile": profile, "overrides": overrides or []})
-    code = _child(command, cwd=root)
-    _page(workspace)
-    if code not in (0, 4):
+    if (code := _child(command, cwd=root)) not in (0, 4):
         raise typer.Exit(code)
     print_summary(workspace)
     raise typer.Exit(code)

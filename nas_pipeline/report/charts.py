@@ -116,7 +116,7 @@ def latency_chart(report: LatencyReport, bound_ms: float | None) -> str | None:
     if len(report.quantiles_ms) != 101:
         return None
     shown = [(value, share / 100) for share, value in enumerate(report.quantiles_ms) if share < 100]
-    wide = [bound_ms] if bound_ms is not None and bound_ms < 4 * report.p99_ms else []
+    wide = [bound_ms] if bound_ms is not None and bound_ms < 2 * report.p99_ms else []
     plot = Plot("Latency distribution", [*(x for x, _ in shown), *wide], [0.0, 1.0],
                 x_label="latency of one image, ms (slowest 1 % left out)", y_label="share of runs, %", y_percent=True)
     plot.line(shown, "c1", step=True, title=f"{report.runs:,} runs")
@@ -124,6 +124,8 @@ def latency_chart(report: LatencyReport, bound_ms: float | None) -> str | None:
     plot.upright(report.p95_ms, "c2", "p95")
     if bound_ms is not None:
         plot.upright(bound_ms, "bad", "bound")
+        if not wide:
+            plot.say(f"bound {bound_ms:g} ms: far to the right" if bound_ms > report.p99_ms else f"bound {bound_ms:g} ms")
     return plot.svg()
 
 

@@ -91,7 +91,8 @@ def _headline(verdicts: Sequence[dict[str, Any]]) -> str:
         names = [verdict["name"] for verdict in verdicts if verdict["state"] == state]
         if names:
             said.append(f"{word} {', '.join(names)}")
-    return f"{'; '.join(said)}.".capitalize() if said else ""
+    line = "; ".join(said)
+    return f"{line[0].upper()}{line[1:]}." if line else ""
 
 
 def _validation(found: Found) -> dict[str, Any] | None:

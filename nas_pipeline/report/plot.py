@@ -12,7 +12,7 @@ from html import escape
 
 WIDTH, HEIGHT = 440, 290
 _LEFT, _RIGHT, _TOP, _BOTTOM = 58, 14, 12, 46
-_TICKS = 5
+_TICKS = 6
 
 Pairs = Sequence[tuple[float, float]]
 
@@ -55,9 +55,14 @@ class Plot:
         at, right = self._px(x), (x - self._x[0]) / (self._x[1] - self._x[0]) > 0.7
         self._marks.append(
             f'<line class="rule {kind}" x1="{at:.1f}" x2="{at:.1f}" y1="{_TOP}" y2="{HEIGHT - _BOTTOM}"/>'
-            f'<text class="tag" x="{at + (-5 if right else 5):.1f}" y="{_TOP + 11 + 14 * self._tags()}" '
+            f'<text class="tag" x="{at + (-5 if right else 5):.1f}" y="{HEIGHT / 2 + 16 * self._tags():.0f}" '
             f'text-anchor="{"end" if right else "start"}">{escape(words)}</text>'
         )
+
+    def say(self, words: str) -> None:
+        """A remark in the lower right corner of the frame."""
+        self._marks.append(f'<text class="tag" x="{WIDTH - _RIGHT - 4}" y="{HEIGHT - _BOTTOM - 10}" '
+                           f'text-anchor="end">{escape(words)}</text>')
 
     def svg(self) -> str:
         """The picture."""
@@ -104,7 +109,7 @@ _SHAPES = {
 
 
 def ticks(low: float, high: float) -> list[float]:
-    """Round values inside the bounds, about five of them."""
+    """Round values inside the bounds, about six of them."""
     raw = (high - low) / _TICKS
     power = 10 ** math.floor(math.log10(raw))
     step = next(power * factor for factor in (1, 2, 2.5, 5, 10) if power * factor >= raw * 0.999)
