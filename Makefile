@@ -49,4 +49,4 @@ check-report: setup  ## a report page in headless Chromium: no message, no reque
 	else $(PY) -m tests.unit.report.toy_run .nas/toy-report && $(PY) benchmarks/report_browser.py .nas/toy-report/reports/index.html; fi
 
 clean:  ## remove artefacts and working state; downloads, the DVC cache and MLflow's runs stay
-	@rm -rf artifacts reports .nas/search .nas/retrain .nas/work .nas/progress .nas/last-run.json .nas/precision.json
+	@rm -rf artifacts reports .nas/search .nas/retrain .nas/work .nas/toy-report .nas/command.json .nas/progress .nas/last-run.json .nas/precision.json

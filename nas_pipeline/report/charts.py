@@ -125,7 +125,7 @@ def latency_chart(report: LatencyReport, bound_ms: float | None) -> str | None:
     if bound_ms is not None:
         plot.upright(bound_ms, "bad", "bound")
         if not wide:
-            plot.say(f"bound {bound_ms:g} ms: far to the right" if bound_ms > report.p99_ms else f"bound {bound_ms:g} ms")
+            plot.say(f"bound {bound_ms:g} ms{': far to the right' if bound_ms > report.p99_ms else ''}")
     return plot.svg()
 
 

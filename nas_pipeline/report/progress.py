@@ -105,14 +105,16 @@ def importances(trials: Sequence[Trial]) -> tuple[list[tuple[str, float]], str]:
     shared = [name for name in rows[0] if all(name in row for row in rows) and len({row[name] for row in rows}) > 1]
     if not shared or len({point.accuracy for point in complete}) < 2:
         return [], "not computed: no decision was made in every trial with more than one answer"
-    shares = _fanova(rows, [point.accuracy for point in complete], shared)
-    remark = f"fANOVA over {len(complete)} complete trials and {len(shared)} decisions that all of them made"
+    shares = _forest(rows, [point.accuracy for point in complete], shared)
+    remark = (f"random forest (decrease of impurity) over {len(complete)} complete trials, "
+              f"{len(shared)} decisions that all made")
     if len(complete) < 10 * len(shared):
         remark += "; so few trials for so many decisions give a hint, not a finding"
     return sorted(shares.items(), key=lambda item: (-item[1], item[0])), remark
 
 
-def _fanova(rows: list[dict[str, str]], values: list[float], names: list[str]) -> dict[str, float]:
+def _forest(rows: list[dict[str, str]], values: list[float], names: list[str]) -> dict[str, float]:
+    """Not fANOVA: a decision of thirty different answers keeps it busy for minutes."""
     import optuna  # the page of a run without a search does not pay for it
 
     kinds = {name: optuna.distributions.CategoricalDistribution(sorted({row[name] for row in rows})) for name in names}
@@ -126,8 +128,9 @@ def _fanova(rows: list[dict[str, str]], values: list[float], names: list[str]) -
             )
             for row, value in zip(rows, values, strict=True)
         ])
-        evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
-        return dict(optuna.importance.get_param_importances(study, evaluator=evaluator))
+        evaluator = optuna.importance.MeanDecreaseImpurityImportanceEvaluator(seed=0)
+        found = optuna.importance.get_param_importances(study, evaluator=evaluator)
+        return {name: float(share) for name, share in found.items()}
     finally:
         optuna.logging.set_verbosity(verbosity)
 

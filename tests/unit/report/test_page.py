@@ -93,7 +93,7 @@ def test_what_it_says(root: Path) -> None:
         "Registered for laptop; refused for watch.", "Registered, version 3", "Red: evidence: proxy, bound measured",
         "15 trials: 12 complete, 2 stopped early, 1 failed", "no run of random search", "git checkout abc123",
         "make pipeline", "1 of 1 expectations met", "none: MLflow is down", "Confusion matrix",
-        "fANOVA over 11 complete",
+        "random forest (decrease of impurity) over 11 complete",
         "90.00 % of 60 images", "as much as 1.5 full trainings",
     ):
         assert words in page, words
@@ -173,3 +173,23 @@ def test_random_search_beside_it(root: Path) -> None:
 def test_the_command_that_made_it(root: Path) -> None:
     write_json(root / ".nas" / "command.json", {"profile": "smoke", "overrides": ["retrain.seeds=5", "search.seed=1"]})
     assert "make pipeline PROFILE=smoke &#39;SET=retrain.seeds=5 search.seed=1&#39;" in text(root)
+
+
+def luminance(colour: str) -> float:
+    full = colour if len(colour) == 7 else "#" + "".join(digit * 2 for digit in colour[1:])
+    parts = [int(full[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def test_text_has_the_contrast_of_wcag_aa_in_every_theme(root: Path) -> None:
+    themes = [dict(re.findall(r"--([a-z0-9-]+): (#[0-9a-f]+)", block))
+              for block in re.findall(r"\{[^{}]*--ink:[^{}]*\}", text(root))]
+    assert len(themes) == 4, "light, dark by choice, dark by the system, print"
+    for theme in themes:
+        pairs = [(ink, page) for ink in ("ink", "soft", "good", "bad", "open", "accent") for page in ("page", "card")]
+        pairs += [(kind, f"{kind}-bg") for kind in ("good", "bad", "open")]
+        for ink, page in pairs:
+            if ink in theme:
+                light, dark = sorted((luminance(theme[ink]), luminance(theme[page])), reverse=True)
+                assert (light + 0.05) / (dark + 0.05) >= 4.5, (ink, page, theme[ink], theme[page])

@@ -45,7 +45,7 @@ def test_the_decision_that_matters_is_found_and_few_trials_are_refused() -> None
     assert shares[0][0] == "width"
     assert shares[0][1] > 0.8
     assert {name for name, _ in shares} == {"width", "idle"}
-    assert remark == "fANOVA over 24 complete trials and 2 decisions that all of them made"
+    assert remark == "random forest (decrease of impurity) over 24 complete trials, 2 decisions that all made"
     assert importances(trials) == (shares, remark)
     assert importances(trials[:5]) == ([], "not computed: 5 complete trials, at least 10 are needed")
     assert "a hint, not a finding" in importances(trials[:12])[1]
@@ -64,3 +64,9 @@ def test_a_plot_of_one_value_or_none_has_a_frame() -> None:
         plot = Plot("x < y", values, values, x_label="x", y_label="y")
         plot.line([(value, value) for value in values], "c1")
         assert "x &lt; y" in plot.svg()
+
+
+def test_a_decision_of_many_answers_does_not_stall_the_page() -> None:
+    """As fANOVA did: minutes for thirty."""
+    shares, _ = importances([trial(n, 0.5 + 0.01 * n, 1.0, depth=n) for n in range(30)])
+    assert shares == [("depth", 1.0)]
