@@ -15,10 +15,10 @@ export DVC_NO_ANALYTICS := 1
 export DO_NOT_TRACK := true
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: help setup pipeline promote repro test check ui serve up down report clean
+.PHONY: help setup pipeline promote repro test check ui serve up down report check-report clean
 
 help:  ## this list
-	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: .venv/.done  ## virtual environment from the lock (TORCH=cuda for the GPU build of torch)
 
@@ -57,8 +57,13 @@ up:  ## everything in containers, for a server: docs/containers.md
 down:  ## end the containers; their volumes stay
 	@bash docker/up.sh down
 
-report: setup  ## the summary of the last run again (PROFILE=...)
+report: setup  ## the page (reports/index.html) and the summary of the last run again (PROFILE=...)
 	@nas report --profile $(PROFILE)
 
+check-report: setup  ## a report page in headless Chromium: no message, no request (PAGE=FILE for one of yours)
+	@bash docker/browser.sh
+	@if [ -n "$(PAGE)" ]; then $(PY) benchmarks/report_browser.py "$(PAGE)"; \
+	else $(PY) -m tests.unit.report.toy_run .nas/toy-report && $(PY) benchmarks/report_browser.py .nas/toy-report/reports/index.html; fi
+
 clean:  ## remove artefacts and working state; downloads, the DVC cache and MLflow's runs stay
-	@rm -rf artifacts reports .nas/search .nas/retrain .nas/work .nas/progress .nas/last-run.json .nas/precision.json
+	@rm -rf artifacts reports .nas/search .nas/retrain .nas/work .nas/toy-report .nas/command.json .nas/progress .nas/last-run.json .nas/precision.json

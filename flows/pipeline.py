@@ -19,6 +19,7 @@ from prefect.states import Completed, Failed
 
 from flows.dvc import stage_names
 from flows.outcome import Outcome, trials_table
+from flows.report import write_and_attach
 from flows.tasks import CACHED, REFUSED, failed, publish_task, register_task, run_stage_task
 from nas_pipeline.errors import GateRefusal, NasError, Transient
 
@@ -43,9 +44,10 @@ def pipeline(root: str, publish_only: bool = False) -> State[Any]:
     try:
         state = _run(root, publish_only, outcome)
         _show(outcome)
-        return state
     finally:
         outcome.write()
+    write_and_attach(outcome)  # not after Ctrl-C: whoever ends a run does not want to wait for a page
+    return state
 
 
 def _run(root: str, publish_only: bool, outcome: Outcome) -> State[Any]:

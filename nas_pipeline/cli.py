@@ -12,28 +12,25 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nas_pipeline.errors import ConfigError, NasError
+from nas_pipeline.cli_look import AsJson, commands, print_json
+from nas_pipeline.errors import NasError
 
 if TYPE_CHECKING:
-    from nas_pipeline.core.genotype import Genotype
+    pass
 
 app = typer.Typer(
     name="nas", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
     help="From labelled images and device bounds to the best network for each device.",
 )
 
-AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
 Root = Annotated[Path, typer.Option(help="Folder of the project.")]
 Target = Annotated[str, typer.Option(help="A target of params.yaml.")]
 Why = Annotated[str, typer.Option(help="For the history.")]
 Profile = Annotated[str, typer.Option(help="Whose workspace.")]
-Channels = Annotated[int, typer.Option(min=1, help="Channels of an input image.")]
-Size = Annotated[int, typer.Option(min=8, help="Height and width of an input image, in pixels.")]
-Classes = Annotated[int, typer.Option(min=2, help="Number of classes.")]
 
 
 def main() -> None:
@@ -93,11 +90,13 @@ def pipeline(
     root: Root = Path(),
 ) -> None:
     """Run everything: data, validation, search, retraining, export, verification, registry."""
+    from nas_pipeline.core.files import write_json
     from nas_pipeline.report.summary import print_summary
 
     root = root.resolve()
     workspace = _workspace(root, profile, tuple(overrides or ()))
     command = [sys.executable, "-m", "flows.pipeline", "--root", str(workspace)]
+    write_json(workspace / ".nas" / "command.json", {"profile": profile, "overrides": overrides or []})
     if (code := _child(command, cwd=root)) not in (0, 4):
         raise typer.Exit(code)
     print_summary(workspace)
@@ -108,10 +107,12 @@ def pipeline(
 def report(
     profile: Annotated[str, typer.Option(help="Whose last run.")] = "default", root: Root = Path(),
 ) -> None:
-    """Show the summary of the last run again."""
+    """Write the page of the last run again (reports/index.html) and show its summary."""
     from nas_pipeline.report.summary import print_summary
 
-    print_summary(_workspace(root, profile, ()))
+    workspace = _workspace(root, profile, ())
+    _page(workspace)
+    print_summary(workspace)
 
 
 @app.command()
@@ -149,7 +150,7 @@ def history(target: Target, profile: Profile = "default", as_json: AsJson = Fals
 
     workspace = _workspace(root.resolve(), profile, ())
     if as_json:
-        _print_json(history_rows(workspace, target))
+        print_json(history_rows(workspace, target))
         return
     for line in history_lines(workspace, target):
         typer.echo(line)
@@ -167,61 +168,7 @@ def reproduce(
     raise typer.Exit(_child(command + ["--from-cache"] * from_cache, cwd=root))
 
 
-@app.command()
-def show(
-    genotype: Annotated[str, typer.Argument(help="A JSON file with a genotype, or the name of a hand-designed net.")],
-    channels: Channels = 1, size: Size = 28, classes: Classes = 10, as_json: AsJson = False,
-) -> None:
-    """Parameters, MACs and a drawing of one network."""
-    from nas_pipeline.core.records import InputSpec
-    from nas_pipeline.space.cost import cost
-    from nas_pipeline.space.drawing import layer_rows, render_text
-    from nas_pipeline.space.load import build_network
-
-    found, spec = _genotype(genotype), InputSpec(channels, size, size, classes)
-    net = build_network(found, spec).eval()
-    counted, rows = cost(net, spec), layer_rows(net, spec)
-    if as_json:
-        _print_json({"id": found.id, **found.to_json(), "input": _plain(spec), "params": counted.params,
-                     "macs": counted.macs, "layers": [_plain(row) for row in rows]})
-        return
-    typer.echo(f"{found.space} {found.id}: {counted.params:,} parameters, {counted.macs:,} MACs\n{render_text(rows)}")
-
-
-@app.command()
-def catalog(as_json: AsJson = False) -> None:
-    """Every plug-in of every kind, by name."""
-    kinds = _catalogues()
-    if as_json:
-        _print_json(kinds)
-        return
-    for kind, names in kinds.items():
-        typer.echo(f"{kind:15} {', '.join(names)}")
-
-
-@app.command()
-def space(
-    name: Annotated[str, typer.Argument(help="One of the spaces in `nas catalog`.")],
-    samples: Annotated[int, typer.Option(min=1, help="Random members to cost.")] = 100,
-    seed: int = 0, channels: Channels = 1, size: Size = 28, classes: Classes = 10, as_json: AsJson = False,
-) -> None:
-    """Size of a space, and what its members cost."""
-    from nas_pipeline.core.records import InputSpec
-    from nas_pipeline.space import SPACES
-    from nas_pipeline.space.cost import sample_costs
-    from nas_pipeline.space.enumeration import size as size_of
-
-    member = SPACES.make(name)
-    spec = InputSpec(channels, size, size, classes)
-    found: dict[str, Any] = {"name": name, "version": member.version, "size": size_of(member), "input": _plain(spec),
-             "samples": samples, **sample_costs(member, spec, samples, seed)}
-    if as_json:
-        _print_json(found)
-        return
-    typer.echo(f"{name}: {found['size']:,} architectures; of {samples} random ones (min / median / max):")
-    for metric in ("macs", "params"):
-        low, middle, high = (found[metric][key] for key in ("min", "median", "max"))
-        typer.echo(f"  {metric:7} {low:,.0f} / {middle:,.0f} / {high:,.0f}")
+app.add_typer(commands)
 
 
 def _workspace(root: Path, profile: str, overrides: tuple[str, ...]) -> Path:
@@ -235,6 +182,16 @@ def _workspace(root: Path, profile: str, overrides: tuple[str, ...]) -> Path:
     return prepare_workspace(root, profile + mark, compose(root, profile, overrides))
 
 
+def _page(workspace: Path) -> None:
+    """Write the page of a run, finished or not, and say where; that it cannot be written is no failure of the run."""
+    from nas_pipeline.run_report import write_report
+
+    try:
+        typer.echo(f"Report: {write_report(workspace)}")
+    except OSError as error:
+        typer.secho(f"no report: {error}", fg="yellow", err=True)
+
+
 def _child(command: list[str], cwd: Path) -> int:
     """Run a child of ours; on Ctrl-C it gets the signal too, and the time to end in order."""
     process = subprocess.Popen(command, cwd=cwd)
@@ -243,34 +200,6 @@ def _child(command: list[str], cwd: Path) -> int:
             return process.wait()
         except KeyboardInterrupt:
             continue
-
-
-def _genotype(name: str) -> Genotype:
-    from nas_pipeline.space.baselines import BASELINES
-    from nas_pipeline.space.load import genotype_from_file
-
-    if name in BASELINES:
-        return BASELINES[name]
-    if not Path(name).exists():
-        raise ConfigError(f"{name} is neither a file nor a hand-designed network; those are: {', '.join(BASELINES)}")
-    return genotype_from_file(Path(name))
-
-
-def _catalogues() -> dict[str, list[str]]:
-    from nas_pipeline.data import SOURCES
-    from nas_pipeline.latency import PROBES
-    from nas_pipeline.search import EVALUATORS, STRATEGIES
-    from nas_pipeline.search.early_stopping import EARLY_STOPPING
-    from nas_pipeline.space import SPACES
-    from nas_pipeline.space.baselines import BASELINES
-    from nas_pipeline.space.ops import OPS
-    from nas_pipeline.train.optimiser import OPTIMISERS
-
-    return {
-        "source": list(SOURCES), "space": list(SPACES), "op": list(OPS), "baseline": list(BASELINES),
-        "strategy": list(STRATEGIES), "evaluator": list(EVALUATORS), "early_stopping": list(EARLY_STOPPING),
-        "optimiser": list(OPTIMISERS), "probe": list(PROBES),
-    }
 
 
 def _log_to_terminal() -> None:
@@ -300,13 +229,3 @@ def _quiet_libraries() -> None:
         PREFECT_SERVER_ANALYTICS_ENABLED="false", MLFLOW_DISABLE_TELEMETRY="true", DVC_NO_ANALYTICS="1",
         DO_NOT_TRACK="true",
     )
-
-
-def _plain(record: Any) -> dict[str, Any]:
-    from dataclasses import asdict
-
-    return asdict(record)
-
-
-def _print_json(value: Any) -> None:
-    typer.echo(json.dumps(value, indent=1))

@@ -86,6 +86,8 @@ class LatencyReport:
     reference_p50_ms: float
     """Median of the reference model in the same processes, interleaved: says how fast the host was."""
     host: dict[str, Any] = field(default_factory=dict)
+    quantiles_ms: tuple[float, ...] = ()
+    """0, 1, ..., 100 % of the pooled runs: the distribution, for the report."""
 
     def to_json(self) -> dict[str, Any]:
         """Plain data."""
@@ -94,7 +96,7 @@ class LatencyReport:
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> LatencyReport:
         """Read what `to_json` wrote."""
-        return cls(**value)
+        return cls(**{**value, "quantiles_ms": tuple(value.get("quantiles_ms", ()))})
 
 
 @dataclass(frozen=True, slots=True)

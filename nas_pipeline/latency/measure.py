@@ -20,7 +20,7 @@ from nas_pipeline.core.records import LatencyReport
 from nas_pipeline.errors import LatencyError
 from nas_pipeline.latency.host import fingerprint, load_average
 from nas_pipeline.latency.reference import reference_model
-from nas_pipeline.latency.statistics import normalised_spread, percentiles_ms, relative_spread
+from nas_pipeline.latency.statistics import normalised_spread, percentiles_ms, quantiles_ms, relative_spread
 from nas_pipeline.latency.timing import Request, Samples, bench
 
 logger = logging.getLogger(__name__)
@@ -166,5 +166,5 @@ def _report(
         runs=len(pooled), processes=len(attempt.model), threads=threads,
         spread=attempt.spread, stable=attempt.spread <= max_spread, model_sha256=sha256,
         reference_p50_ms=median(value for item in attempt.reference for value in item.samples_ms),
-        host={**host, "raw_spread": raw, "max_spread": max_spread},
+        host={**host, "raw_spread": raw, "max_spread": max_spread}, quantiles_ms=quantiles_ms(pooled),
     )

@@ -14,6 +14,11 @@ def percentiles_ms(samples_ms: Sequence[float]) -> tuple[float, float, float, fl
     return float(p50), float(p90), float(p95), float(p99)
 
 
+def quantiles_ms(samples_ms: Sequence[float]) -> tuple[float, ...]:
+    """0, 1, ..., 100 %: observed values, as in `percentiles_ms`."""
+    return tuple(float(q) for q in np.percentile(np.asarray(samples_ms), np.arange(101), method="higher"))
+
+
 def relative_spread(medians: Sequence[float]) -> float:
     """(max - min) / median: how far separate processes disagree. 0.0 for one process."""
     return (max(medians) - min(medians)) / median(medians)

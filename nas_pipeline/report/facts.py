@@ -1,4 +1,4 @@
-"""The figures of a finished run, gathered from its artefacts. Nothing is computed that was not measured."""
+"""The figures of a finished run for the summary: those of `found`, complete or refused."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nas_pipeline.core.files import read_json
 from nas_pipeline.core.records import DatasetManifest, GateResult, LatencyReport, ModelBundle, TrainResult
 from nas_pipeline.errors import DataError
+from nas_pipeline.report.found import FoundTarget, find
+
+_NOT_NEEDED = {f"artifacts/{name}" for name in ("validate/report.json", "search/trials.json", "retrain/history.json")}
+"""The summary does without them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,49 +41,32 @@ class Facts:
 
 
 def gather(root: Path) -> Facts:
-    """Read the artefacts of the run in `root`.
+    """The facts of the finished run in `root`.
 
     Raises:
-        DataError: A stage has not run yet; the message names the file.
+        DataError: A stage has not run yet, or a file is damaged; the message names the file.
     """
-    try:
-        return _gather(root)
-    except FileNotFoundError as error:
-        raise DataError(
-            f"there is no finished run in {root}: {error.filename} is missing; run `make pipeline`"
-        ) from error
-
-
-def _gather(root: Path) -> Facts:
-    artifacts = root / "artifacts"
-    last = root / ".nas" / "last-run.json"
-    last_run: dict[str, Any] = read_json(last) if last.exists() else {}
-    outcomes = last_run.get("targets", {})
+    found = find(root)
+    if found.damaged:
+        raise DataError(f"the run in {root} cannot be read: {found.damaged[0]}; run `make pipeline`")
+    needed = [name for name in found.missing if name not in _NOT_NEEDED]
+    if needed or found.dataset is None or found.winner is None or found.search is None or found.result is None:
+        raise DataError(f"there is no finished run in {root}: {root / needed[0]} is missing; run `make pipeline`")
     return Facts(
-        dataset=DatasetManifest.from_json(read_json(artifacts / "ingest" / "dataset.json")),
-        winner=read_json(artifacts / "search" / "winner.json"),
-        search=read_json(artifacts / "search" / "metrics.json"),
-        result=TrainResult.from_json(read_json(artifacts / "retrain" / "result.json")),
-        baselines={name: TrainResult.from_json(item)
-                   for name, item in read_json(artifacts / "retrain" / "baselines.json").items()},
-        targets=[_target(artifacts, path.name, outcomes.get(path.name, {}))
-                 for path in sorted((artifacts / "verify").iterdir()) if (path / "gates.json").exists()],
-        last_run=last_run,
+        dataset=found.dataset, winner=found.winner, search=found.search, result=found.result,
+        baselines=found.baselines, targets=[facts for target in found.targets if (facts := _target(target))],
+        last_run=found.last_run,
     )
 
 
-def _target(artifacts: Path, name: str, outcome: dict[str, Any]) -> TargetFacts:
-    verify = artifacts / "verify" / name
-    return TargetFacts(
-        name=name,
-        bundle=ModelBundle.from_json(read_json(artifacts / "export" / name / "bundle.json")),
-        latency=LatencyReport.from_json(read_json(verify / "latency.json")),
-        gates=[GateResult.from_json(item) for item in read_json(verify / "gates.json")],
-        outcome=_said(outcome),
-    )
+def _target(target: FoundTarget) -> TargetFacts | None:
+    if target.bundle is None or target.latency is None:
+        return None
+    return TargetFacts(target.name, target.bundle, target.latency, target.gates, said(target.outcome))
 
 
-def _said(outcome: dict[str, Any]) -> str:
+def said(outcome: dict[str, Any]) -> str:
+    """What became of a target, in a few words."""
     if version := outcome.get("registered"):
         return f"candidate, version {version}"
     if refusal := outcome.get("refusal"):

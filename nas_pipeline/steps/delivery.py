@@ -16,6 +16,7 @@ from nas_pipeline.export.accuracy import accuracy
 from nas_pipeline.export.bundle import MODEL_FILE, read_bundle, write_bundle
 from nas_pipeline.export.choose import Candidate, choose
 from nas_pipeline.export.parity import parity
+from nas_pipeline.export.val_predictions import predict_val, write_val_predictions
 from nas_pipeline.latency import PROBES
 from nas_pipeline.latency.gate import gates
 from nas_pipeline.steps.context import Context
@@ -49,6 +50,7 @@ def run_export(context: Context) -> None:
         chosen = choice.chosen
         for precision, reason in choice.reasons.items():
             logger.info("%s %s: %s", target.name, precision, reason)
+        write_val_predictions(context.folder, predict_val(chosen.path, images, val.labels, val.images))
         metrics = {
             "val_accuracy": chosen.val_accuracy, "fp32_val_accuracy": candidates["fp32"].val_accuracy,
             "params": float(result.params), "macs": float(result.macs),

@@ -33,5 +33,6 @@ class ProxyProbe:
         return replace(
             report, evidence="proxy", p50_ms=report.p50_ms * factor, p90_ms=report.p90_ms * factor,
             p95_ms=report.p95_ms * factor, p99_ms=report.p99_ms * factor,
+            quantiles_ms=tuple(value * factor for value in report.quantiles_ms),
             host={**report.host, "stands_in_for": target.name, "host_factor": factor},
         )

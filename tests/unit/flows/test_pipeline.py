@@ -18,6 +18,7 @@ from prefect.client.schemas.objects import State
 from flows import tasks
 from flows.pipeline import pipeline
 from nas_pipeline.errors import DataRefusal, GateRefusal
+from nas_pipeline.registry.connection import tracking
 from tests.unit.flows.toy_workspace import runs, write_workspace
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect_server")]
@@ -44,6 +45,11 @@ def test_whole_pipeline_then_nothing_to_do(root: Path) -> None:
     assert {row["state"] for row in first["stages"].values()} == {"ran"}
     assert first["targets"]["local-cpu"]["registered"] == "1"
     assert "evidence: proxy" in first["targets"]["raspberry-pi-4"]["refusal"]
+    assert "refused for raspberry-pi-4" in (root / "reports" / "index.html").read_text()
+    with tracking(root) as client:
+        assert [file.path for file in client.list_artifacts(first["published"]["run_id"], "report")] == [
+            "report/index.html"
+        ]
     ran = runs(root)
     state = pipeline(str(root), return_state=True)
     again = last_run(root)

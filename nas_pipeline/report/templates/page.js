@@ -1,0 +1,54 @@
+"use strict";
+(function () {
+  var root = document.documentElement, button = document.getElementById("theme");
+  function dark() {
+    return root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
+  }
+  button.hidden = false;
+  button.addEventListener("click", function () { root.dataset.theme = dark() ? "light" : "dark"; });
+  addEventListener("beforeprint", function () {
+    document.querySelectorAll("details").forEach(function (each) { each.open = true; });
+  });
+
+  var seen = document.getElementById("seen"), held = document.getElementById("candidates");
+  if (!seen || !held) { return; }
+  var known = JSON.parse(held.textContent);
+  function add(parent, tag, text, name) {
+    var made = document.createElement(tag);
+    made.textContent = text;
+    if (name) { made.className = name; }
+    parent.appendChild(made);
+    return made;
+  }
+  function show(key) {
+    var trial = known.trials[key];
+    if (!trial) { return; }
+    seen.textContent = "";
+    add(seen, "h3", trial.words);
+    if (trial.over) { add(seen, "p", "over its bound: " + trial.over, "small t-bad"); }
+    var blocks = known.blocks[trial.id];
+    if (blocks) {
+      var most = Math.max.apply(null, blocks.map(function (b) { return b[4]; }).concat(1));
+      blocks.forEach(function (b) {
+        var row = add(seen, "div", "", "block");
+        add(row, "span", b[0]).title = b[0];
+        var box = add(row, "div", "");
+        box.style.setProperty("--p", (100 * b[4] / most).toFixed(1) + "%");
+        box.title = b[3].toLocaleString("en") + " parameters, " + b[4].toLocaleString("en") + " MACs";
+        add(box, "b", b[1]);
+        add(box, "i", b[2]);
+      });
+      add(seen, "p", "Shaded: the block's MACs against the largest block's.", "small soft");
+    }
+    add(seen, "p", trial.genes || "no decisions recorded", "small soft");
+  }
+  function from(event) {
+    var mark = event.target.closest && event.target.closest("[data-key]");
+    if (mark) { show(mark.dataset.key); }
+  }
+  ["pointerover", "focusin", "click"].forEach(function (kind) { document.addEventListener(kind, from); });
+  document.addEventListener("keydown", function (event) {
+    if (event.key === "Enter" || event.key === " ") { from(event); }
+  });
+  if (seen.dataset.first) { show(seen.dataset.first); }
+})();
