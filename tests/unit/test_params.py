@@ -67,7 +67,7 @@ def test_sections_cannot_be_changed(tmp_path: Path) -> None:
         ("search.aim.early_stoping", "asha", "search.aim.early_stoping: there is no such key; did you mean "
                                              "early_stopping?"),
         ("targets.here.treads", 2, "targets.here.treads: there is no such key; did you mean threads?"),
-        ("data.xqzw", 1, "data.xqzw: there is no such key; data has: calib, limit, seed, source, val"),
+        ("data.xqzw", 1, "data.xqzw: there is no such key; data has: calib, limit, seed, source, test, val"),
         ("data.latency_headroom", 1, "data.latency_headroom: there is no such key; did you mean "
                                      "search.latency_headroom?"),
         ("verify.warmpu", 1, "verify.warmpu: there is no such key; did you mean warmup?"),
