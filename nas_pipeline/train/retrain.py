@@ -13,6 +13,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -27,6 +28,7 @@ from nas_pipeline.space.load import build_network
 from nas_pipeline.train.accuracy import accuracy, finished
 from nas_pipeline.train.batches import Batches
 from nas_pipeline.train.budget import TrainBudget
+from nas_pipeline.train.calibration import calibrate
 from nas_pipeline.train.device import on_device, pick_device
 from nas_pipeline.train.recipe import Recipe
 from nas_pipeline.train.trainer import Row, fit
@@ -197,10 +199,14 @@ def _train_and_save(run: _Run) -> None:
         device=pick_device(run.device), checkpoint=run.folder / "checkpoint.pt", precision_cache=run.precision_cache,
         go_on=note, key=run.genotype.id,
     )
+    net = build_network(run.genotype, spec)
+    net.load_state_dict(fitted.state)
+    val = Batches(data.val, data.manifest.mean, data.manifest.std, torch.device("cpu"))
+    divisor = calibrate(net, finished(net, run.recipe), val)
     with atomic_path(run.weights) as temporary:
-        save_file({name: tensor.contiguous() for name, tensor in fitted.state.items()}, temporary)
+        save_file({name: tensor.contiguous() for name, tensor in net.state_dict().items()}, temporary)
     write_json(run.done, {"ended": fitted.ended, "epoch": fitted.epoch, "device_s": fitted.device_s,
-                          "history": fitted.history})
+                          "temperature": divisor, "history": fitted.history})
     (run.folder / "checkpoint.pt").unlink(missing_ok=True)
 
 
