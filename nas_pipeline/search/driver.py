@@ -122,10 +122,10 @@ def _drive(
     if not left and job.budget.exceeded_by(spend(study, before)):
         return
     start = time.monotonic()
-    processes = [start_worker(work, job, share, before) for share in shares]
+    workers = [start_worker(work, job, share, before) for share in shares]
     try:
         while True:
-            alive = [process for process in processes if process.is_alive()]
+            alive = [worker for worker in workers if worker.alive]
             wall = before.wall_s + time.monotonic() - start
             write_json(folder / "spend.json", {"wall_s": wall})
             _report(search, study, told, wall, progress)
@@ -138,10 +138,12 @@ def _drive(
                 break
             time.sleep(_POLL_S)
     finally:
-        stop_workers(processes)
+        stop_workers(workers)
     _report(search, study, told, before.wall_s + time.monotonic() - start, progress)
-    if any(process.exitcode not in (0, -signal.SIGTERM) for process in processes):
-        codes = ", ".join(str(process.exitcode) for process in processes)
+    if error := next((error for worker in workers if (error := worker.error())), None):
+        raise error
+    if any(worker.exitcode not in (0, -signal.SIGTERM) for worker in workers):
+        codes = ", ".join(str(worker.exitcode) for worker in workers)
         raise SearchError(f"a search worker died (exit codes {codes}); the same command goes on where it stopped")
 
 

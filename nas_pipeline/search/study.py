@@ -37,7 +37,7 @@ def open_storage(url: str) -> BaseStorage:
         path.parent.mkdir(parents=True, exist_ok=True)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)
-            return JournalStorage(JournalFileBackend(str(path), lock_obj=KernelLock(path.with_suffix(".lock"))))
+            return JournalStorage(JournalFileBackend(str(path), lock_obj=KernelLock(path)))
     return optuna.storages.RDBStorage(url)
 
 

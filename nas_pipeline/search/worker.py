@@ -15,6 +15,7 @@ import optuna
 from optuna.pruners import BasePruner
 from optuna.trial import FrozenTrial, TrialState
 
+from nas_pipeline.core.disk import storage_error
 from nas_pipeline.core.genotype import Genotype
 from nas_pipeline.core.measures import Budget, Constraint, Spend
 from nas_pipeline.core.protocols import SearchSpace
@@ -71,7 +72,7 @@ def _ask(job: Job, study: optuna.Study, before: Spend) -> optuna.trial.Trial | N
         study.sampler = job.strategy.sampler(_seed(job.seed, used.trials))
         trial = study.ask()
         trial.set_user_attr("worker", identity())
-        _decide(job, trial)
+        _decide(job, trial, used.trials)
         return trial
 
 
@@ -80,17 +81,18 @@ def _take_up(job: Job, study: optuna.Study, number: int) -> optuna.trial.Trial:
     with exclusive(job.lock):
         started = [t for t in study.get_trials(deepcopy=False) if t.state != TrialState.WAITING]
         orphan = next(t for t in started if t.number == number)
-        study.sampler = job.strategy.sampler(_seed(job.seed, sum(t.number < number for t in started)))
+        asked_before = sum(t.number < number for t in started)
+        study.sampler = job.strategy.sampler(_seed(job.seed, asked_before))
         # Optuna offers no other way to go on with a trial that is already in the storage.
         trial = optuna.trial.Trial(study, orphan._trial_id)
         trial.set_user_attr("worker", identity())
-        _decide(job, trial)
+        _decide(job, trial, asked_before)
         logger.info("trial %d is taken up again: its worker had died", number)
         return trial
 
 
-def _decide(job: Job, trial: optuna.trial.Trial) -> None:
-    recorder = Recorder(TrialChooser(trial))
+def _decide(job: Job, trial: optuna.trial.Trial, number: int) -> None:
+    recorder = Recorder(TrialChooser(trial, lambda name: job.strategy.sampler(_seed(job.seed, number, name))))
     job.space.decide(recorder)
     genotype = Genotype(job.space.name, job.space.version, tuple(recorder.genes))
     trial.set_user_attr("genotype", genotype.to_json())
@@ -134,6 +136,8 @@ def _evaluate(job: Job, trial: optuna.trial.Trial, genotype: Genotype) -> Score:
     try:
         return job.evaluator.evaluate(genotype, go_on)
     except Exception as error:  # one candidate's trouble is a trial state; the driver counts them and judges
+        if storage_error(error, job.lock.parent):
+            raise  # no candidate's trouble: once there is room again, this trial is taken up again
         logger.debug("trial %d failed", trial.number, exc_info=True)
         where = traceback.extract_tb(error.__traceback__)[-1]
         return Score({}, 0.0, failure=f"{type(error).__name__}: {error} ({Path(where.filename).name}:{where.lineno})")
@@ -147,5 +151,5 @@ def _twin(study: optuna.Study, trial: optuna.trial.Trial, genotype: Genotype) ->
     return None
 
 
-def _seed(seed: int, number: int) -> int:
-    return seed_of(f"{seed}/trial/{number}") % 2**31
+def _seed(seed: int, number: int, decision: str = "") -> int:
+    return seed_of(f"{seed}/trial/{number}/{decision}") % 2**31

@@ -9,7 +9,6 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ from nas_pipeline.core.genotype import Genotype
 from nas_pipeline.core.records import DatasetManifest, TrainResult
 from nas_pipeline.data.loaders import Split, load_search_data
 from nas_pipeline.data.test_split import read_test
-from nas_pipeline.errors import ERRORS, NasError, TrainError
+from nas_pipeline.errors import TrainError
 from nas_pipeline.space.cost import cost
 from nas_pipeline.space.load import build_network
 from nas_pipeline.train.accuracy import accuracy, finished
@@ -32,7 +31,7 @@ from nas_pipeline.train.calibration import calibrate
 from nas_pipeline.train.device import on_device, pick_device
 from nas_pipeline.train.recipe import Recipe
 from nas_pipeline.train.trainer import Row, fit
-from nas_pipeline.train.workers import start_worker, stop_workers
+from nas_pipeline.train.workers import Worker, start_worker, stop_workers
 
 logger = logging.getLogger(__name__)
 
@@ -81,10 +80,6 @@ class _Run:
     @property
     def done(self) -> Path:
         return self.folder / "fitted.json"
-
-    @property
-    def failed(self) -> Path:
-        return self.folder / "error.json"
 
     @property
     def weights(self) -> Path:
@@ -157,36 +152,28 @@ def _train_all(runs: Sequence[_Run], workers: int, progress: Progress) -> None:
     waiting = [run for run in each if not run.done.exists()]
     if len(waiting) < len(each):
         logger.info("retraining goes on: %d of %d trainings are done", len(each) - len(waiting), len(each))
-    active: dict[str, tuple[_Run, BaseProcess]] = {}
+    active: dict[str, tuple[_Run, Worker]] = {}
     start, share_at_start = time.monotonic(), _share_done(runs)
     try:
         while waiting or active:
             while waiting and len(active) < workers:
                 run = waiting.pop(0)
                 active[run.label] = (run, start_worker(_train, run))
-            for label, (run, process) in list(active.items()):
-                if not process.is_alive():
+            for label, (run, worker) in list(active.items()):
+                if not worker.alive:
                     del active[label]
-                    _check(run, process)
+                    _check(run, worker)
             share = _share_done(runs)
             gained = share - share_at_start
             left = (time.monotonic() - start) / gained * (1 - share) if gained > 0.02 else None
             progress(share * len(runs), len(runs), left, f"training {', '.join(active) or 'done'}")
             time.sleep(_POLL_S)
     finally:
-        stop_workers([process for _, process in active.values()])
+        stop_workers([worker for _, worker in active.values()])
 
 
 def _train(run: _Run) -> None:
-    """Body of a worker process: an error on purpose is left in a file for the parent to raise."""
-    run.failed.unlink(missing_ok=True)  # of an earlier attempt whose parent was killed before it could read it
-    try:
-        _train_and_save(run)
-    except NasError as error:
-        write_json(run.failed, {"type": type(error).__name__, "message": str(error)})
-
-
-def _train_and_save(run: _Run) -> None:
+    """Body of a worker process."""
     spec = (data := load_search_data(run.data)).manifest.spec
     run.folder.mkdir(parents=True, exist_ok=True)
 
@@ -210,13 +197,11 @@ def _train_and_save(run: _Run) -> None:
     (run.folder / "checkpoint.pt").unlink(missing_ok=True)
 
 
-def _check(run: _Run, process: BaseProcess) -> None:
-    if run.failed.exists():
-        left = read_json(run.failed)
-        run.failed.unlink()
-        raise ERRORS[left["type"]](f"the training {run.label} cannot go on: {left['message']}")
-    if process.exitcode != 0 or not run.done.exists():
-        raise TrainError(f"the training {run.label} died (exit code {process.exitcode}); its last checkpoint is kept, "
+def _check(run: _Run, worker: Worker) -> None:
+    if error := worker.error():
+        raise type(error)(f"the training {run.label} cannot go on: {error}")
+    if worker.exitcode != 0 or not run.done.exists():
+        raise TrainError(f"the training {run.label} died (exit code {worker.exitcode}); its last checkpoint is kept, "
                          "the same command goes on from there")
     outcome = read_json(run.done)
     if outcome["ended"] == "diverged":

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from nas_pipeline.core.disk import storage_error
 from nas_pipeline.core.genotype import Genotype
 from nas_pipeline.core.measures import Budget, Constraint, Objective
-from nas_pipeline.errors import SearchError
+from nas_pipeline.errors import SearchError, StorageError
 from nas_pipeline.search import STRATEGIES
 from nas_pipeline.search.aims import Pareto, WeightedCost
 from nas_pipeline.search.driver import Search, run_search, score_all
@@ -77,7 +78,8 @@ def test_sigkill_then_the_same_search_ends_as_an_undisturbed_one(strategy: str, 
     undisturbed = run_search(toy_search(tmp_path / "undisturbed", strategy, trials=12))
     assert essence(resumed) == essence(undisturbed)
     scored = Counter(killed.joinpath("tally").read_text().split())
-    assert sum(scored.values()) == 13  # only the trial that was cut off is scored twice
+    assert set(scored) == {row["genotype_id"] for row in resumed}
+    assert sum(scored.values()) == len(scored) + 1  # only the trial that was cut off is scored twice
 
 
 def test_an_architecture_that_comes_again_is_not_scored_again(tmp_path: Path) -> None:
@@ -97,6 +99,15 @@ def test_failed_candidates_are_trial_states_until_they_are_too_many(tmp_path: Pa
     assert len(rows) == 12
     with pytest.raises(SearchError, match=r"trials failed; the first: RuntimeError: this candidate cannot be built"):
         run_search(toy_search(tmp_path, trials=12, evaluator=ToyEvaluator(fail_on=0), max_failed=0.01))
+
+
+def test_a_full_disk_fails_no_trial_and_the_search_goes_on_when_there_is_room(small_disk: Path, tmp_path: Path) -> None:
+    with pytest.raises((StorageError, OSError)) as caught:  # a worker's, or the driver's own
+        run_search(toy_search(small_disk, trials=60))
+    assert "the disk or the quota is full" in str(storage_error(caught.value, small_disk) or caught.value)
+    subprocess.run(["mount", "-o", "remount,size=8m", small_disk], check=True)
+    rows = run_search(toy_search(small_disk, trials=60))
+    assert essence(rows) == essence(run_search(toy_search(tmp_path, trials=60)))
 
 
 def test_early_stopping_works_for_one_objective(tmp_path: Path) -> None:
