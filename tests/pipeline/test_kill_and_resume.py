@@ -37,8 +37,9 @@ HOLD_TIMES = {
 }
 """By stage: the files with measured times in them. All else is a function of the data, the parameters and the seeds."""
 
-MEASURED = re.compile(r".*_ms$|wall_s|device_s|spread|raw_spread|load_average|choice")
-"""Keys of measured times; `choice` is the sentence with the latencies that a file was chosen by."""
+MEASURED = re.compile(r".*_ms$|wall_s|device_s|spread|raw_spread|load_average|choice|on_front")
+"""Keys of measured times, of the size of a front one of whose axes is latency, and of the sentence (`choice`) with the
+latencies that a file was chosen by."""
 
 
 TIMED_GATES = {"latency_p95_ms", "stability"}
