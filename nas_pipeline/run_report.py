@@ -27,10 +27,18 @@ def write_report(root: Path) -> Path:
     """
     root = root.resolve()
     own = _search_of(root)
-    rivals = [rival for folder in _neighbours(root) if (rival := _rival(folder, own))] if own else []
+    rivals = _yardstick(root)
+    rivals += [rival for folder in _neighbours(root) if (rival := _rival(folder, own))] if own else []
     return write_page(root, Surroundings(
         strategy=own["strategy"]["name"] if own else "the search", tags=_tags(root), rivals=rivals,
     ))
+
+
+def _yardstick(root: Path) -> list[Rival]:
+    """Random search of the same cost that the search stage itself ran beside the search."""
+    path = root / "artifacts" / "search" / "yardstick.json"
+    trials = read_json(path) if path.is_file() else []
+    return [Rival("of this run", "random", trials)] if trials else []
 
 
 def _neighbours(root: Path) -> list[Path]:
@@ -49,7 +57,7 @@ def _rival(folder: Path, own: dict[str, Any]) -> Rival | None:
         return None
     if any(other[key] != own[key] for key in own if key != "strategy"):
         return None
-    return Rival(folder.name, other["strategy"]["name"], read_json(folder / "artifacts" / "search" / "trials.json"))
+    return Rival(f"run {folder.name}", other["strategy"]["name"], read_json(folder / "artifacts" / "search" / "trials.json"))
 
 
 def _search_of(folder: Path) -> dict[str, Any] | None:

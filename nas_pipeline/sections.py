@@ -151,6 +151,8 @@ class Search(Section):
     aim: Annotated[ParetoAim | WeightedAim, Field(discriminator="kind")] = ParetoAim()
     budget: SearchBudget
     finalists: Finalists = Finalists()
+    yardstick: Literal["auto", "always", "never"] = "auto"
+    """Random search of the same cost beside the search; `auto`: where the strategy derives its candidates."""
     latency_headroom: Annotated[float, Field(gt=0, le=1)] = 0.7
     """The search aims at this share of the bound: it sees medians, the gate judges p95."""
     latency_runs: Count = 40

@@ -58,7 +58,7 @@ STAGES: dict[str, Stage] = {stage.name: stage for stage in (
     Stage(
         "search", "search:run_search_stage", params=("search", "train", "targets"),
         reads=(*_files("ingest", "dataset.json", "train.npz", "val.npz"), *_files("validate", "report.json")),
-        writes=_files("search", "trials.json", "winner.json", "metrics.json"),
+        writes=_files("search", "trials.json", "winner.json", "derivations.json", "yardstick.json", "metrics.json"),
         code=("data", "space", "train", "search", "export", "latency"),
     ),
     Stage(

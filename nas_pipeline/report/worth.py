@@ -76,7 +76,7 @@ def _random(found: Found, strategy: str, rivals: Sequence[Rival]) -> Answer:
                       "--set search.strategy.options={}")
     gain = own[-1][1] - random[-1][1]
     words = (f"{100 * gain:+.2f} points of validation accuracy in the search: {strategy} {100 * own[-1][1]:.2f} % "
-             f"({_spent(found.trials)}), random {100 * random[-1][1]:.2f} % ({_spent(others[0].trials)}), run "
+             f"({_spent(found.trials)}), random {100 * random[-1][1]:.2f} % ({_spent(others[0].trials)}), "
              f"{others[0].name}. One search each: a hint, not a test.")
     return Answer(question, "unclear", words)
 

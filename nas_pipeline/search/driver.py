@@ -22,8 +22,8 @@ from nas_pipeline.core.measures import Budget, Constraint, Spend
 from nas_pipeline.core.protocols import SearchSpace
 from nas_pipeline.errors import SearchError
 from nas_pipeline.search.aims import Aim
-from nas_pipeline.search.ledger import Row, describe, row_of, rows_of
-from nas_pipeline.search.protocols import Evaluator, Strategy
+from nas_pipeline.search.ledger import Row, derivations_of, describe, row_of, rows_of
+from nas_pipeline.search.protocols import Deriving, Evaluator, Strategy
 from nas_pipeline.search.strategies.random import Random
 from nas_pipeline.search.study import exclusive, open_study, orphans, study_name
 from nas_pipeline.search.worker import Job, spend, work
@@ -59,7 +59,7 @@ class Search:
         """Everything that a trial's outcome or proposal depends on, but not the budget: a larger one goes on."""
         return {
             "space": [self.space.name, self.space.version, vars(self.space)],
-            "strategy": [self.strategy_name, vars(self.strategy)],
+            "strategy": [self.strategy_name, _key_of(self.strategy)],
             "evaluator": self.evaluator.key(),
             "aim": self.aim.to_json(),
             "constraints": [[c.metric, c.at_most, c.at_least] for c in self.constraints],
@@ -72,6 +72,12 @@ class Search:
     def name(self) -> str:
         """The study's name."""
         return study_name(self.key())
+
+
+    @property
+    def url(self) -> str:
+        """Where Optuna keeps the study."""
+        return self.storage or f"journal://{self.folder / self.name / 'journal.log'}"
 
 
 Progress = Callable[[int, int | None, float | None, str], None]
@@ -89,8 +95,7 @@ def run_search(search: Search, queue: Sequence[Genotype] = (), progress: Progres
     Raises:
         SearchError: Workers died, or too many trials failed; the message carries the first failure.
     """
-    folder = search.folder / search.name
-    url = search.storage or f"journal://{folder / 'journal.log'}"
+    folder, url = search.folder / search.name, search.url
     with exclusive(folder / "driver.lock"):
         study = open_study(url, search.name, search.aim.directions)
         if not study.get_trials(deepcopy=False):
@@ -109,6 +114,16 @@ def score_all(search: Search, genotypes: Sequence[Genotype], progress: Progress 
     """Score exactly these candidates, resumably: a study whose trials are all queued."""
     fixed = replace(search, strategy=Random(), strategy_name="fixed", budget=Budget(trials=len(genotypes)))
     return run_search(fixed, genotypes, progress)
+
+
+def derivations(search: Search) -> list[Row]:
+    """What the searches inside the trials of a finished `search` noted; empty for strategies that only propose."""
+    return derivations_of(open_study(search.url, search.name, search.aim.directions))
+
+
+def _key_of(strategy: Strategy) -> dict[str, object]:
+    """Its options; one that derives knows itself which of its attributes matter."""
+    return strategy.key() if isinstance(strategy, Deriving) else vars(strategy)
 
 
 def _drive(

@@ -25,6 +25,7 @@ def row_of(trial: FrozenTrial, rung: int) -> Row:
         "violations": violations,
         "feasible": trial.state == TrialState.COMPLETE and not violations,
         "device_s": attrs.get("device_s", 0.0),
+        "derive_device_s": attrs.get("derive_device_s", 0.0),
         "wall_s": trial.duration.total_seconds() if trial.duration else 0.0,
         "same_as": attrs.get("same_as"),
         "failure": attrs.get("failure", ""),
@@ -34,6 +35,16 @@ def row_of(trial: FrozenTrial, rung: int) -> Row:
 def rows_of(study: optuna.Study, rung: int) -> list[Row]:
     """All trials that have ended, in the order of their numbers."""
     return [row_of(trial, rung) for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()]
+
+
+def derivations_of(study: optuna.Study) -> list[Row]:
+    """What the searches inside the trials noted: one entry per trial that was one."""
+    return [
+        {"number": trial.number, "genotype_id": trial.user_attrs.get("genotype_id", ""),
+         "genotype": trial.user_attrs.get("genotype"), "device_s": trial.user_attrs["derive_device_s"],
+         "rows": trial.user_attrs["derivation"]}
+        for trial in study.get_trials(deepcopy=False) if "derivation" in trial.user_attrs
+    ]
 
 
 def describe(row: Row) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
 
 from optuna.samplers import BaseSampler
 
@@ -32,6 +33,41 @@ class Strategy(Protocol):
 
     def sampler(self, seed: int) -> BaseSampler:
         """A sampler whose only state is the study's storage; it is made anew for every trial."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Derived:
+    """What a search inside a trial came to."""
+
+    genotype: Genotype
+    device_s: float
+    """Its whole cost: of a search that was resumed, that of all its parts."""
+    rows: list[dict[str, Any]]
+    """What it noted on its way, one row an epoch."""
+
+
+@runtime_checkable
+class Deriving(Protocol):
+    """A strategy that makes its candidate by a search of its own: DARTS and its kin. One trial is one such search.
+
+    Its `sampler` is asked only for what the derived genotype leaves open, which is nothing.
+    """
+
+    def sampler(self, seed: int) -> BaseSampler:
+        """As every strategy's."""
+        ...
+
+    def key(self) -> dict[str, object]:
+        """What the outcome depends on, but for the seed. Part of the study's name."""
+        ...
+
+    def derive(self, seed: int, folder: Path) -> Derived:
+        """Search once. `folder` keeps the working state: the same call goes on where a killed one stopped.
+
+        Raises:
+            SearchRefusal: No genotype keeps the bounds.
+        """
         ...
 
 

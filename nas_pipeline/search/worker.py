@@ -8,21 +8,25 @@ from __future__ import annotations
 
 import logging
 import traceback
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import optuna
 from optuna.pruners import BasePruner
+from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
 from nas_pipeline.core.disk import storage_error
 from nas_pipeline.core.genotype import Genotype
 from nas_pipeline.core.measures import Budget, Constraint, Spend
 from nas_pipeline.core.protocols import SearchSpace
+from nas_pipeline.errors import Refusal
 from nas_pipeline.search.aims import Aim
-from nas_pipeline.search.protocols import Evaluator, Metrics, Score, Strategy
+from nas_pipeline.search.protocols import Deriving, Evaluator, Metrics, Score, Strategy
 from nas_pipeline.search.study import exclusive, identity, open_study
-from nas_pipeline.search.trial_chooser import TrialChooser
+from nas_pipeline.search.trial_chooser import GivenSampler, TrialChooser
 from nas_pipeline.space.choosers import Recorder
 from nas_pipeline.train.randomness import seed_of
 
@@ -72,7 +76,8 @@ def _ask(job: Job, study: optuna.Study, before: Spend) -> optuna.trial.Trial | N
         study.sampler = job.strategy.sampler(_seed(job.seed, used.trials))
         trial = study.ask()
         trial.set_user_attr("worker", identity())
-        _decide(job, trial, used.trials)
+        if not isinstance(job.strategy, Deriving):
+            _decide(job, trial, partial(_sampler, job, used.trials))
         return trial
 
 
@@ -86,20 +91,48 @@ def _take_up(job: Job, study: optuna.Study, number: int) -> optuna.trial.Trial:
         # Optuna offers no other way to go on with a trial that is already in the storage.
         trial = optuna.trial.Trial(study, orphan._trial_id)
         trial.set_user_attr("worker", identity())
-        _decide(job, trial, asked_before)
+        if not isinstance(job.strategy, Deriving):
+            _decide(job, trial, partial(_sampler, job, asked_before))
         logger.info("trial %d is taken up again: its worker had died", number)
         return trial
 
 
-def _decide(job: Job, trial: optuna.trial.Trial, number: int) -> None:
-    recorder = Recorder(TrialChooser(trial, lambda name: job.strategy.sampler(_seed(job.seed, number, name))))
+def _sampler(job: Job, number: int, decision: str) -> BaseSampler:
+    return job.strategy.sampler(_seed(job.seed, number, decision))
+
+
+def _decide(job: Job, trial: optuna.trial.Trial, sampler_for: Callable[[str], BaseSampler]) -> None:
+    recorder = Recorder(TrialChooser(trial, sampler_for))
     job.space.decide(recorder)
     genotype = Genotype(job.space.name, job.space.version, tuple(recorder.genes))
     trial.set_user_attr("genotype", genotype.to_json())
     trial.set_user_attr("genotype_id", genotype.id)
 
 
+def _derive(job: Job, trial: optuna.trial.Trial) -> float:
+    """Let the strategy search, and answer the trial's decisions with what it found; returns the device seconds.
+
+    Outside the lock: it takes minutes. The seed is the trial's number, so seeds are 0, 1, 2, ...
+    """
+    assert isinstance(job.strategy, Deriving)
+    derived = job.strategy.derive(job.seed + trial.number, job.lock.parent / f"trial-{trial.number}")
+    genes = derived.genotype.as_dict()
+    _decide(job, trial, lambda name: GivenSampler(genes))
+    trial.set_user_attr("derivation", derived.rows)
+    trial.set_user_attr("derive_device_s", derived.device_s)
+    return derived.device_s
+
+
 def _run(job: Job, study: optuna.Study, trial: optuna.trial.Trial) -> None:
+    derive_s = 0.0
+    if isinstance(job.strategy, Deriving):
+        try:
+            derive_s = _derive(job, trial)
+        except Refusal:
+            raise  # of every seed's bounds alike
+        except Exception as error:
+            _fail(trial, study, _told(error, job))
+            return
     genotype = Genotype.from_json(trial.user_attrs["genotype"])
     twin = _twin(study, trial, genotype)
     if twin is not None:
@@ -107,12 +140,11 @@ def _run(job: Job, study: optuna.Study, trial: optuna.trial.Trial) -> None:
         score = Score(twin.user_attrs["metrics"], 0.0, curve=twin.user_attrs.get("curve", []))
     else:
         score = _evaluate(job, trial, genotype)
-    trial.set_user_attr("device_s", score.device_s)
+    trial.set_user_attr("device_s", derive_s + score.device_s)
     trial.set_user_attr("metrics", score.metrics)
     trial.set_user_attr("curve", score.curve)
     if score.failure:
-        trial.set_user_attr("failure", score.failure)
-        study.tell(trial, state=TrialState.FAIL)
+        _fail(trial, study, score.failure)
     elif score.stopped_early:
         study.tell(trial, state=TrialState.PRUNED)
     else:
@@ -135,12 +167,26 @@ def _evaluate(job: Job, trial: optuna.trial.Trial, genotype: Genotype) -> Score:
 
     try:
         return job.evaluator.evaluate(genotype, go_on)
-    except Exception as error:  # one candidate's trouble is a trial state; the driver counts them and judges
-        if storage_error(error, job.lock.parent):
-            raise  # no candidate's trouble: once there is room again, this trial is taken up again
-        logger.debug("trial %d failed", trial.number, exc_info=True)
-        where = traceback.extract_tb(error.__traceback__)[-1]
-        return Score({}, 0.0, failure=f"{type(error).__name__}: {error} ({Path(where.filename).name}:{where.lineno})")
+    except Exception as error:
+        return Score({}, 0.0, failure=_told(error, job))
+
+
+def _told(error: Exception, job: Job) -> str:
+    """One candidate's trouble as words: it is a trial state; the driver counts them and judges.
+
+    Raises:
+        Exception: `error` itself, where the disk is to blame: once there is room again, the trial is taken up again.
+    """
+    if storage_error(error, job.lock.parent):
+        raise error
+    logger.debug("a trial failed", exc_info=error)
+    where = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__}: {error} ({Path(where.filename).name}:{where.lineno})"
+
+
+def _fail(trial: optuna.trial.Trial, study: optuna.Study, why: str) -> None:
+    trial.set_user_attr("failure", why)
+    study.tell(trial, state=TrialState.FAIL)
 
 
 def _twin(study: optuna.Study, trial: optuna.trial.Trial, genotype: Genotype) -> FrozenTrial | None:

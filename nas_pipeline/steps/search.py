@@ -13,11 +13,12 @@ from nas_pipeline.core.records import Precision
 from nas_pipeline.params import Params, ParetoAim
 from nas_pipeline.search import EVALUATORS, STRATEGIES
 from nas_pipeline.search.aims import Aim, Pareto, WeightedCost
-from nas_pipeline.search.driver import Search, run_search, score_all
+from nas_pipeline.search.driver import Search, derivations, run_search, score_all
 from nas_pipeline.search.early_stopping import EARLY_STOPPING
 from nas_pipeline.search.ledger import Row
-from nas_pipeline.search.protocols import Evaluator
+from nas_pipeline.search.protocols import Deriving, Evaluator
 from nas_pipeline.search.selection import choose_winner, feasible, pareto_front
+from nas_pipeline.search.strategies.random import Random
 from nas_pipeline.space import SPACES
 from nas_pipeline.steps.context import Context
 from nas_pipeline.steps.names import check_names
@@ -30,25 +31,44 @@ FRONT = (
 
 
 def run_search_stage(context: Context) -> None:
-    """Data -> trials.json, winner.json, metrics.json."""
+    """Data -> trials, winner, metrics; derivations and yardstick are empty lists where there are none."""
     check_names(context.params)
     search = _search(context)
     rows = run_search(search, progress=context.progress)
-    best = feasible(rows)
+    yardstick = _yardstick(context, search, rows)
+    best = feasible([*rows, *yardstick])  # a network is not worse for having been found by chance
     finalists = context.params.search.finalists
     if finalists.count and best:
         chosen = [Genotype.from_json(row["genotype"]) for row in best[: finalists.count]]
         logger.info("%d finalists get a longer training", len(chosen))
         rung = dataclasses.replace(search, rung=1, evaluator=_evaluator(context, finalists.options), pruner=None)
         rows = rows + score_all(rung, chosen, context.progress)
-    winner, why = choose_winner(rows)
+    winner, why = choose_winner([*rows, *yardstick])
+    found = {row["genotype_id"] for row in rows if not row["rung"]}
+    found_by = "search" if winner["genotype_id"] in found else "yardstick"
     logger.info("winner %s: %s", winner["genotype_id"], why)
     write_json(context.folder / "trials.json", rows)
     write_json(context.folder / "winner.json", {
         "genotype": winner["genotype"], "genotype_id": winner["genotype_id"], "number": winner["number"],
-        "rung": winner["rung"], "metrics": winner["metrics"], "why": why,
+        "rung": winner["rung"], "metrics": winner["metrics"], "why": why, "found_by": found_by,
     })
     write_json(context.folder / "metrics.json", _metrics(rows, winner))
+    write_json(context.folder / "derivations.json", derivations(search))
+    write_json(context.folder / "yardstick.json", yardstick)
+
+
+def _yardstick(context: Context, search: Search, rows: list[Row]) -> list[Row]:
+    """Random search in the same space, with the same evaluator and as many device seconds as the search took."""
+    wanted = context.params.search.yardstick
+    if wanted == "never" or (wanted == "auto" and not isinstance(search.strategy, Deriving)):
+        return []
+    spent = sum(row["device_s"] for row in rows)
+    logger.info("random search gets the same %.0f device-seconds", spent)
+    budget = Budget(device_s=spent)
+    return run_search(
+        dataclasses.replace(search, strategy=Random(), strategy_name="random", budget=budget, pruner=None),
+        progress=context.progress,
+    )
 
 
 def constraints(params: Params) -> tuple[Constraint, ...]:

@@ -163,7 +163,7 @@ def test_older_runs_without_predictions_and_distribution(root: Path) -> None:
 
 
 def test_random_search_beside_it(root: Path) -> None:
-    rival = Rival("dice", "random", [trial(number) for number in range(20, 30)])
+    rival = Rival("run dice", "random", [trial(number) for number in range(20, 30)])
     page = text(root, Surroundings("tpe", rivals=[rival]))
     assert "run dice. One search each: a hint, not a test." in page
     assert 'aria-label="Best accuracy so far"' in page
