@@ -57,7 +57,8 @@ def _rival(folder: Path, own: dict[str, Any]) -> Rival | None:
         return None
     if any(other[key] != own[key] for key in own if key != "strategy"):
         return None
-    return Rival(f"run {folder.name}", other["strategy"]["name"], read_json(folder / "artifacts" / "search" / "trials.json"))
+    trials = read_json(folder / "artifacts" / "search" / "trials.json")
+    return Rival(f"run {folder.name}", other["strategy"]["name"], trials)
 
 
 def _search_of(folder: Path) -> dict[str, Any] | None:

@@ -10,9 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from optuna.samplers import BaseSampler, RandomSampler
+
 from nas_pipeline.core.genotype import Genotype
 from nas_pipeline.core.protocols import Chooser
-from nas_pipeline.search.protocols import Metrics, Score
+from nas_pipeline.errors import SearchRefusal
+from nas_pipeline.search.protocols import Derived, Metrics, Score
 
 DECISIONS = 10
 
@@ -62,3 +65,37 @@ class ToyEvaluator:
             if not go_on({**static, "val_accuracy": accuracy * share}):
                 return Score({**static, "val_accuracy": accuracy * share}, 0.0, stopped_early=True)
         return Score({**static, "val_accuracy": accuracy}, 1.0, curve=[accuracy])
+
+
+@dataclass(frozen=True)
+class ToyDeriving:
+    """A strategy that searches inside the trial: its seed is the answer to every decision."""
+
+    tally: Path | None = None
+    """A file that gets one line per derivation that was begun."""
+    kill_on: int = -1
+    """SIGKILL the worker's parent, and with it the worker, in the first derivation with this seed."""
+    fail_on: int = -1
+    refuse: bool = False
+
+    def sampler(self, seed: int) -> BaseSampler:
+        return RandomSampler(seed=seed)
+
+    def key(self) -> dict[str, object]:
+        return {"strategy": "toy"}
+
+    def derive(self, seed: int, folder: Path) -> Derived:
+        folder.mkdir(parents=True, exist_ok=True)
+        again = (folder / "begun").exists()
+        (folder / "begun").touch()
+        if self.tally is not None:
+            with self.tally.open("a") as stream:
+                stream.write(f"{seed}\n")
+        if seed == self.kill_on and not again:
+            os.kill(os.getppid(), signal.SIGKILL)
+            time.sleep(60)
+        if seed == self.fail_on:
+            raise RuntimeError("this supernet cannot be trained")
+        if self.refuse:
+            raise SearchRefusal("no genotype keeps the bound")
+        return Derived(Genotype("toy", 1, tuple((f"d{i}", seed % 4) for i in range(DECISIONS))), 7.0, [{"epoch": 0}])
