@@ -2,6 +2,7 @@
 
 from nas_pipeline.core.catalog import Catalog
 from nas_pipeline.core.protocols import SearchSpace
+from nas_pipeline.space.cell import CellSpace
 from nas_pipeline.space.flexible_cnn import FlexibleCnnSpace
 from nas_pipeline.space.mbconv import MBConvSpace
 from nas_pipeline.space.residual import ResidualSpace
@@ -10,5 +11,6 @@ SPACES: Catalog[SearchSpace] = Catalog("space", {
     "mbconv": MBConvSpace,
     "flexible_cnn": FlexibleCnnSpace,
     "residual": ResidualSpace,
+    "cell": CellSpace,
 })
 """Table name -> space. Options of a constructor narrow the space; they never change the id of a member."""
