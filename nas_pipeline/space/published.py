@@ -1,7 +1,8 @@
 """Cells that papers published, in the papers' own notation: what a search of ours is held against.
 
-The notation lists, node after node, the two operations with the states they read: `Genotype(normal=[("sep_conv_3x3", 0),
-("skip_connect", 1), ...], normal_concat=[2, 3, 4, 5], reduce=[...], reduce_concat=range(2, 6))`.
+The notation lists, node after node, the two operations with the states they read:
+`Genotype(normal=[("sep_conv_3x3", 0), ("skip_connect", 1), ...], normal_concat=[2, 3, 4, 5], reduce=[...],
+reduce_concat=range(2, 6))`.
 """
 
 from __future__ import annotations
