@@ -87,6 +87,14 @@ class CellModule(nn.Module):
         return [(pair.get_submodule("0"), pair.get_submodule("1")) for pair in self.edges.values()]
 
 
+class NormalCell(CellModule):
+    """Keeps the size of the map."""
+
+
+class ReductionCell(CellModule):
+    """Halves the map."""
+
+
 class AuxiliaryHead(nn.Sequential):
     """A second classifier on an earlier map: shortens the way of the gradient. The map is pooled to 2x2, any size."""
 
@@ -122,8 +130,8 @@ class CellNetwork(nn.Module):
         for index in range(plan.cells):
             halve = index in self.reductions
             width = 2 * width if halve else width
-            cell = plan.reduce if halve else plan.normal
-            made = CellModule(cell, channels, width, halve=halve, halve_first=halved)
+            kind, cell = (ReductionCell, plan.reduce) if halve else (NormalCell, plan.normal)
+            made = kind(cell, channels, width, halve=halve, halve_first=halved)
             self.cells.append(made)
             channels, halved = (channels[1], made.channels), halve
         self.pool = GlobalPool()
