@@ -1,0 +1,1 @@
+"""Differentiable search: one network that holds all candidates, weighted by parameters that are trained too."""
