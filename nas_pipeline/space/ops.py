@@ -6,16 +6,16 @@ defaults. Stride 2 halves the map, rounded up. ReLU throughout: every runtime fu
 
 from __future__ import annotations
 
+import functools
 import inspect
 
 import torch
 from torch import nn
 
 from nas_pipeline.core.catalog import Catalog
+from nas_pipeline.space.batch_norm import batch_norm_of
+from nas_pipeline.space.cell_ops import CellPool, CellSkip, DilConv, ReluConvBn, SepConv, Zero
 from nas_pipeline.space.depthwise import DepthwiseConv2d
-
-BATCH_NORM_MOMENTUM = 0.1
-"""Weight of the newest batch in the running statistics of every batch norm here."""
 
 _SE_RATIO = 4
 _SE_LEAST = 8
@@ -33,7 +33,7 @@ class ConvBnAct(nn.Sequential):
             nn.Conv2d(channels_in, channels_out, kernel, stride, padding=kernel // 2, bias=not batch_norm)
         ]
         if batch_norm:
-            layers.append(_batch_norm(channels_out))
+            layers.append(batch_norm_of(channels_out))
         if activation:
             layers.append(nn.ReLU(inplace=True))
         super().__init__(*layers)
@@ -51,7 +51,7 @@ class Skip(nn.Sequential):
             super().__init__()
         else:
             conv = nn.Conv2d(channels_in, channels_out, 1, stride, bias=False)
-            super().__init__(conv, _batch_norm(channels_out))
+            super().__init__(conv, batch_norm_of(channels_out))
 
 
 class SqueezeExcitation(nn.Module):
@@ -151,26 +151,34 @@ OPS: Catalog[nn.Module] = Catalog("operation", {
     "inverted_residual": InvertedResidual,
     "residual": ResidualBlock,
     "skip": Skip,
+    "none": Zero,
+    "skip_connect": CellSkip,
+    "sep_conv_3x3": functools.partial(SepConv, kernel=3),
+    "sep_conv_5x5": functools.partial(SepConv, kernel=5),
+    "dil_conv_3x3": functools.partial(DilConv, kernel=3),
+    "dil_conv_5x5": functools.partial(DilConv, kernel=5),
+    "avg_pool_3x3": functools.partial(CellPool, kind="avg"),
+    "max_pool_3x3": functools.partial(CellPool, kind="max"),
+    "nor_conv_1x1": functools.partial(ReluConvBn, kernel=1),
+    "nor_conv_3x3": functools.partial(ReluConvBn, kernel=3),
 })
-"""Table name -> operation."""
+"""Table name -> operation. From `none` on they are the edges of cells (cell_ops.py, primitives.py)."""
 
 
 def settings(operation: str) -> frozenset[str]:
-    """The names of the keyword-only arguments of an operation: what a space may decide about it.
+    """The names of the keyword-only arguments of an operation that its row leaves open: what a space may decide.
 
     Raises:
         ConfigError: There is no such operation.
     """
-    parameters = inspect.signature(OPS[operation]).parameters.values()
-    return frozenset(parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY)
-
-
-def _batch_norm(channels: int) -> nn.BatchNorm2d:
-    return nn.BatchNorm2d(channels, momentum=BATCH_NORM_MOMENTUM)
+    made = OPS[operation]
+    parameters = inspect.signature(made).parameters.values()
+    names = frozenset(parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY)
+    return names - set(made.keywords) if isinstance(made, functools.partial) else names
 
 
 def _depthwise(channels: int, kernel: int, stride: int) -> list[nn.Module]:
-    return [DepthwiseConv2d(channels, kernel, stride), _batch_norm(channels), nn.ReLU(inplace=True)]
+    return [DepthwiseConv2d(channels, kernel, stride), batch_norm_of(channels), nn.ReLU(inplace=True)]
 
 
 def _excitation(channels: int, block_channels: int) -> SqueezeExcitation:

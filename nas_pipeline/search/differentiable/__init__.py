@@ -1,1 +1,1 @@
-"""Differentiable search: one network that holds all operations, their weights and their mixture learned together."""
+"""Differentiable search: one network that holds all candidates, weighted by parameters that are trained too."""
