@@ -14,6 +14,7 @@ from scipy.optimize import Bounds, LinearConstraint, milp
 from scipy.sparse import csr_array, hstack, vstack
 
 from nas_pipeline.errors import SearchError, SearchRefusal
+from nas_pipeline.search.differentiable.mixing import edges
 
 Table = Mapping[str, NDArray[np.float64]]
 """Kind of cell -> [E, O], a number for each operation on each edge."""
@@ -47,11 +48,6 @@ Picks = Mapping[str, Sequence[tuple[int, str]]]
 """Kind -> the (edge, operation) pairs that are kept, by ascending edge: two a node."""
 
 
-def edges(nodes: int) -> tuple[tuple[int, int], ...]:
-    """(source, node) of each edge in the order of the rows of the alphas; sources 0 and 1 are the cells before."""
-    return tuple((source, node) for node in range(nodes) for source in range(node + 2))
-
-
 def strongest(
     strengths: Table,
     ops: Sequence[str],
@@ -83,10 +79,9 @@ def strongest(
     if not all(np.isfinite(table).all() for table in strengths.values()):
         raise SearchError("an alpha is not a number, so no cell can be derived; lower the learning rate of the alphas")
     usable = [index for index, op in enumerate(ops) if op != NONE]
-    picks = {
-        kind: _two_strongest(table, ops, usable, nodes) for kind, table in strengths.items()
-    }
-    if skips(picks) <= (len(edges(nodes)) if skip_cap is None else skip_cap) and not _exceeded(picks, ops, bounds):
+    picks = {kind: _two_strongest(table, ops, usable, nodes) for kind, table in strengths.items()}
+    within = skip_cap is None or skips(picks) <= skip_cap
+    if within and not _exceeded(picks, ops, bounds):
         return picks
     return _Program(strengths, ops, usable, nodes, bounds, skip_cap).solve()
 
@@ -100,7 +95,7 @@ def _two_strongest(
     table: NDArray[np.float64], ops: Sequence[str], usable: list[int], nodes: int
 ) -> tuple[tuple[int, str], ...]:
     kept: list[tuple[int, str]] = []
-    best = [max(usable, key=lambda op, row=row: row[op]) for row in table]  # type: ignore[misc]
+    best = [usable[int(place)] for place in table[:, usable].argmax(axis=1)]
     for node in range(nodes):
         rows = [row for row, (_, target) in enumerate(edges(nodes)) if target == node]
         two = sorted(rows, key=lambda row: -table[row, best[row]])[:INPUTS_PER_NODE]

@@ -9,7 +9,8 @@ import pytest
 from numpy.typing import NDArray
 
 from nas_pipeline.errors import SearchError, SearchRefusal
-from nas_pipeline.search.differentiable.derive import CostBound, edges, skips, strongest
+from nas_pipeline.search.differentiable.derive import CostBound, skips, strongest
+from nas_pipeline.search.differentiable.mixing import edges
 
 OPS = ("none", "skip_connect", "sep_conv_3x3", "max_pool_3x3")
 FULL = ("none", "skip_connect", "sep_conv_3x3", "sep_conv_5x5", "dil_conv_3x3", "dil_conv_5x5", "avg_pool_3x3",
