@@ -20,7 +20,7 @@ Row = dict[str, Any]
 _WITHOUT_WEIGHTS = {NONE, SKIP, "avg_pool_3x3", "max_pool_3x3"}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class Guards:
     """Each guard has a switch of its own; `None` or 0 turns it off."""
 

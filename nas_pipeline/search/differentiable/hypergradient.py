@@ -67,7 +67,7 @@ def hypergradient(
     weights, alphas = list(weights), list(alphas)
     if order == "first":
         return _alpha_gradient(val_loss, weights, alphas)
-    with _frozen(alphas):
+    with frozen(alphas):
         gradient = _gradient(train_loss(), weights)
     buffers = momentum_buffers if momentum_buffers is not None else [None] * len(weights)
     step = [
@@ -110,7 +110,7 @@ def _finite_difference(
 
 def _alpha_gradient(loss: Loss, weights: list[Tensor], alphas: list[Tensor]) -> list[Tensor]:
     """The slope for alpha alone: nothing is kept or computed for the weights' gradients."""
-    with _frozen(weights):
+    with frozen(weights):
         return _gradient(loss(), alphas)
 
 
@@ -121,7 +121,8 @@ def _gradient(loss: Tensor, inputs: list[Tensor]) -> list[Tensor]:
 
 
 @contextlib.contextmanager
-def _frozen(tensors: list[Tensor]) -> Iterator[None]:
+def frozen(tensors: Sequence[Tensor]) -> Iterator[None]:
+    """No gradient for `tensors`, and nothing kept for one, in graphs that are made inside the block."""
     before = [tensor.requires_grad for tensor in tensors]
     try:
         for tensor in tensors:
