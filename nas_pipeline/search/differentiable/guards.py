@@ -1,0 +1,161 @@
+"""Guards against a search that collapses to skip connections: what is measured after each epoch, and what follows.
+
+Pure functions of the rows so far, so a resumed search judges as an undisturbed one. Every decision is a row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nas_pipeline.errors import ConfigError
+from nas_pipeline.search.differentiable.derive import NONE, SKIP
+
+Row = dict[str, Any]
+
+_WITHOUT_WEIGHTS = {NONE, SKIP, "avg_pool_3x3", "max_pool_3x3"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Guards:
+    """Each guard has a switch of its own; `None` or 0 turns it off."""
+
+    beta_decay: float = 0.0
+    """Final weight of mean(logsumexp(alpha)) in the alphas' loss, growing linearly from 0 (the paper ends at 50).
+
+    Source: Ye et al., arXiv:2203.01665, equations 11 and 12."""
+    skip_cap: int | None = 2
+    """Most skip connections in the derived normal cell. Source: Chen et al., P-DARTS, arXiv:1904.12760, 3.3."""
+    skip_dropout: float = 0.0
+    """Probability at the start, falling linearly to 0, that a weight step goes without the skip of an edge.
+
+    P-DARTS (section 3.3) drops single values behind the skip; we drop the whole, which costs nothing."""
+    stop_skips: int | None = 2
+    """Stop once so many skips stand in the normal cell. Source: Liang et al., DARTS+, arXiv:1909.06035, criterion 1."""
+    stop_stable: int | None = 10
+    """Stop once the strongest operation with weights has been the same on every edge for so many epochs (criterion 2)."""
+    stop_from: float = 0.5
+    """Share of the epochs before which neither criterion stops: the first rankings are noise."""
+    eigenvalue_every: int = 1
+    """Epochs between two measurements of the dominant Hessian eigenvalue; 0 turns it off."""
+    eigenvalue_window: int = 5
+    """Measurements that are averaged, and the distance of the two averages that are compared."""
+    eigenvalue_ratio: float = 0.75
+    """Stop when the earlier average is less than this share of the later one. Source: Zela, arXiv:1909.09656, 4.3."""
+    roll_back: bool = True
+    """Then derive from the epoch of the earlier average, not from the last one."""
+
+    def __post_init__(self) -> None:
+        rules = {
+            "beta_decay must not be negative": self.beta_decay >= 0,
+            "skip_cap must not be negative": self.skip_cap is None or self.skip_cap >= 0,
+            "skip_dropout must be in [0, 1)": 0 <= self.skip_dropout < 1,
+            "stop_skips and stop_stable must be at least 1":
+                all(limit is None or limit >= 1 for limit in (self.stop_skips, self.stop_stable)),
+            "stop_from must be in [0, 1]": 0 <= self.stop_from <= 1,
+            "eigenvalue_every must not be negative": self.eigenvalue_every >= 0,
+            "eigenvalue_window must be at least 1": self.eigenvalue_window >= 1,
+            "eigenvalue_ratio must be in (0, 1]": 0 < self.eigenvalue_ratio <= 1,
+        }
+        for rule, holds in rules.items():
+            if not holds:
+                raise ConfigError(f"guards of the search: {rule}")
+
+    def beta_decay_at(self, progress: float) -> float:
+        """Its weight; `progress` in [0, 1]."""
+        return self.beta_decay * progress
+
+    def skip_dropout_at(self, progress: float) -> float:
+        """Its probability; `progress` in [0, 1]."""
+        return self.skip_dropout * (1 - progress)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the guards say after an epoch."""
+
+    stop: bool
+    epoch: int
+    """Whose alphas the cell is derived from."""
+    decisions: tuple[Row, ...]
+
+
+def judge(rows: Sequence[Row], guards: Guards, epochs: int) -> Verdict:
+    """Decide whether the search ends after the last of `rows`, and at which epoch it was still sound.
+
+    Args:
+        rows: One an epoch: epoch, skips_normal, top_learnable, eigenvalue (None where it was not measured).
+        guards: Settings.
+        epochs: How many the search would have.
+    """
+    last = int(rows[-1]["epoch"])
+    decisions: list[Row] = []
+    grown = _eigenvalue_grew(rows, guards)
+    if grown is not None:
+        sound, why = grown
+        back = sound if guards.roll_back else last
+        decisions.append(_decision(last, "eigenvalue", "stop", why))
+        if back != last:
+            decisions.append(_decision(last, "eigenvalue", f"roll back to epoch {back}", why))
+        return Verdict(True, back, tuple(decisions))
+    if last + 1 > guards.stop_from * epochs:
+        skips = int(rows[-1]["skips_normal"])
+        if guards.stop_skips is not None and skips >= guards.stop_skips:
+            decisions.append(_decision(last, "skips", "stop", f"{skips} skip connections in the normal cell"))
+        stable = stable_epochs(rows)
+        if guards.stop_stable is not None and stable >= guards.stop_stable:
+            decisions.append(_decision(last, "ranking", "stop", f"the ranking is the same since {stable} epochs"))
+    return Verdict(bool(decisions), last, tuple(decisions))
+
+
+def stable_epochs(rows: Sequence[Row]) -> int:
+    """How many epochs before the last one had its ranking, without a break."""
+    count = 0
+    for row in reversed(rows[:-1]):
+        if row["top_learnable"] != rows[-1]["top_learnable"]:
+            break
+        count += 1
+    return count
+
+
+def entropy(alphas: Tensor) -> float:
+    """Mean over the edges of the entropy of softmax(alphas [E, O]), as a share of its maximum: 1 is undecided."""
+    logs = alphas.detach().double().log_softmax(dim=1)
+    return float(-(logs.exp() * logs).sum(1).mean() / torch.log(torch.tensor(max(2, alphas.shape[1]))))
+
+
+def top_learnable(alphas: Mapping[str, Tensor], ops: Sequence[str]) -> list[int]:
+    """Column of the strongest operation with weights on each edge, kind by kind; empty if there are none."""
+    columns = [column for column, op in enumerate(ops) if op not in _WITHOUT_WEIGHTS]
+    if not columns:
+        return []
+    return [columns[place] for table in alphas.values() for place in table.detach()[:, columns].argmax(1).tolist()]
+
+
+def beta_decay(alphas: Sequence[Tensor]) -> Tensor:
+    """Mean over all edges of logsumexp(alpha): its gradient pulls the largest alphas of an edge down the most.
+
+    Source: Ye et al., arXiv:2203.01665, equation 11.
+    """
+    return torch.cat([table.logsumexp(dim=1) for table in alphas]).mean()
+
+
+def _eigenvalue_grew(rows: Sequence[Row], guards: Guards) -> tuple[int, str] | None:
+    measured = [row for row in rows if row.get("eigenvalue") is not None]
+    window, half = guards.eigenvalue_window, guards.eigenvalue_window // 2
+    if not guards.eigenvalue_every or len(measured) < 2 * window or measured[-1]["epoch"] != rows[-1]["epoch"]:
+        return None
+    later = sum(row["eigenvalue"] for row in measured[-window:]) / window
+    earlier = sum(row["eigenvalue"] for row in measured[-2 * window : -window]) / window
+    if later <= 0 or earlier / later >= guards.eigenvalue_ratio:
+        return None
+    sound = int(measured[-2 * window + half]["epoch"])
+    return sound, f"the dominant eigenvalue grew from {earlier:.3g} (around epoch {sound}) to {later:.3g}"
+
+
+def _decision(epoch: int, guard: str, action: str, why: str) -> Row:
+    return {"epoch": epoch, "guard": guard, "action": action, "why": why}

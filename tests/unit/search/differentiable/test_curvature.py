@@ -1,0 +1,30 @@
+"""The dominant eigenvalue against a dense solver."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from nas_pipeline.search.differentiable.curvature import dominant_eigenvalue
+from nas_pipeline.train.randomness import generator
+
+
+def found(values: list[float], **options: float) -> float:
+    """Of a quadratic form in two tensors whose Hessian has these eigenvalues."""
+    stream = generator("curvature")
+    basis, _ = torch.linalg.qr(torch.randn(len(values), len(values), generator=stream, dtype=torch.float64))
+    hessian = basis @ torch.diag(torch.tensor(values, dtype=torch.float64)) @ basis.T
+    alphas = [torch.randn(2, 1, dtype=torch.float64, requires_grad=True),
+              torch.randn(len(values) - 2, dtype=torch.float64, requires_grad=True)]
+    flat = torch.cat([alpha.flatten() for alpha in alphas])
+    return dominant_eigenvalue(0.5 * flat @ hessian @ flat, alphas, generator("start"), iterations=300, tolerance=1e-9)
+
+
+@pytest.mark.parametrize("values", [[5.0, 1.0, 0.5, -2.0], [-5.0, 1.0, 0.5, -2.0], [-5.0, -4.0, -3.0, -1.0]])
+def test_it_is_the_largest_one(values: list[float]) -> None:
+    assert found(values) == pytest.approx(max(values), abs=1e-5)
+
+
+def test_a_loss_that_is_linear_in_the_alphas_has_none() -> None:
+    alpha, unused = torch.ones(3, requires_grad=True), torch.ones(2, requires_grad=True)
+    assert dominant_eigenvalue(alpha.sum() * 2, [alpha, unused], generator("start")) == 0.0
