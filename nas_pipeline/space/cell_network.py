@@ -18,6 +18,9 @@ from nas_pipeline.space.ops import OPS
 STEM_MULTIPLIER = 3
 """Channels of the stem per channel of a node."""
 
+AUXILIARY = "auxiliary."
+"""How the names of the auxiliary head's entries in a state dict begin."""
+
 _AUXILIARY_MAP = 2
 _AUXILIARY_WIDTHS = (128, 768)
 
@@ -166,7 +169,7 @@ class CellNetwork(nn.Module):
 def add_auxiliary(net: CellNetwork) -> None:
     """Give `net` an auxiliary head behind its second reduction, drawn from torch's random state, on its device.
 
-    Its entries of the state dict start with "auxiliary."; a network that is counted or exported has none.
+    Its entries of the state dict start with `AUXILIARY`; a network that is counted or exported has none.
     """
     second = net.cells[net.reductions[1]]
     assert isinstance(second, CellModule)
