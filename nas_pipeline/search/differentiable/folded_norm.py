@@ -115,7 +115,7 @@ def outer(left: Tensor, right: Tensor) -> Tensor:
 
 
 def pixel_sum(x: Tensor) -> Tensor:
-    """x [N, C, H, W], channels last -> [C]."""
+    """X [N, C, H, W], channels last -> [C]."""
     return _rows(x).sum(0)
 
 

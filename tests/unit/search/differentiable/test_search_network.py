@@ -3,15 +3,13 @@ from collections.abc import Iterator
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from benchmarks.darts_step.reference import Reference, copy_weights
 from nas_pipeline.core.records import InputSpec
-from nas_pipeline.errors import ConfigError
 from nas_pipeline.search.differentiable.mixing import (
     KINDS,
     Mixing,
-    edges,
     gumbel_mixing,
     partial_mixing,
     softmax_mixing,
