@@ -23,16 +23,20 @@ Classes = Annotated[int, typer.Option(min=2, help="Number of classes.")]
 
 @commands.command()
 def show(
-    genotype: Annotated[str, typer.Argument(help="A JSON file with a genotype, or the name of a hand-designed net.")],
+    genotype: Annotated[str, typer.Argument(
+        help="A JSON file with a genotype, or the name of a hand-designed or published network.")],
+    width: Annotated[int | None, typer.Option(min=1, help="Of a network of cells: another width.")] = None,
+    cells: Annotated[int | None, typer.Option(min=1, help="Of a network of cells: another number of cells.")] = None,
     channels: Channels = 1, size: Size = 28, classes: Classes = 10, as_json: AsJson = False,
 ) -> None:
     """Parameters, MACs and a drawing of one network."""
     from nas_pipeline.core.records import InputSpec
+    from nas_pipeline.space.cell import resized
     from nas_pipeline.space.cost import cost
     from nas_pipeline.space.drawing import layer_rows, render_text
     from nas_pipeline.space.load import build_network
 
-    found, spec = _genotype(genotype), InputSpec(channels, size, size, classes)
+    found, spec = resized(_genotype(genotype), width, cells), InputSpec(channels, size, size, classes)
     net = build_network(found, spec).eval()
     counted, rows = cost(net, spec), layer_rows(net, spec)
     if as_json:
@@ -81,11 +85,14 @@ def space(
 def _genotype(name: str) -> Genotype:
     from nas_pipeline.space.baselines import BASELINES
     from nas_pipeline.space.load import genotype_from_file
+    from nas_pipeline.space.published import PUBLISHED
 
-    if name in BASELINES:
-        return BASELINES[name]
+    named = {**BASELINES, **PUBLISHED}
+    if name in named:
+        return named[name]
     if not Path(name).exists():
-        raise ConfigError(f"{name} is neither a file nor a hand-designed network; those are: {', '.join(BASELINES)}")
+        raise ConfigError(f"{name} is neither a file nor a hand-designed or published network; those are: "
+                          f"{', '.join(named)}")
     return genotype_from_file(Path(name))
 
 
@@ -97,10 +104,12 @@ def _catalogues() -> dict[str, list[str]]:
     from nas_pipeline.space import SPACES
     from nas_pipeline.space.baselines import BASELINES
     from nas_pipeline.space.ops import OPS
+    from nas_pipeline.space.published import PUBLISHED
     from nas_pipeline.train.optimiser import OPTIMISERS
 
     return {
         "source": list(SOURCES), "space": list(SPACES), "op": list(OPS), "baseline": list(BASELINES),
+        "published": list(PUBLISHED),
         "strategy": list(STRATEGIES), "evaluator": list(EVALUATORS), "early_stopping": list(EARLY_STOPPING),
         "optimiser": list(OPTIMISERS), "probe": list(PROBES),
     }

@@ -14,6 +14,7 @@ from typing import Any
 from nas_pipeline.core.genotype import Gene, Genotype
 from nas_pipeline.core.protocols import Chooser, G, SearchSpace
 from nas_pipeline.errors import SpaceError
+from nas_pipeline.space.options import accepted, listed
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,19 +101,19 @@ class ReplayChooser:
             raise SpaceError(f"genotype of space {self._space!r} holds {', '.join(twice)} twice; keep one of each")
 
     def one_of(self, name: str, options: Sequence[G]) -> G:
-        """The option that the gene `name` names.
+        """The option that the gene `name` names; where the decision is open, it may be a legal one not offered.
 
         Raises:
-            SpaceError: There is no such gene, or its value is not among `options`.
+            SpaceError: There is no such gene, or its value is neither among `options` nor legal.
         """
         self._asked.add(name)
         if name not in self._genes:
-            raise SpaceError(f"gene {name!r} is missing; space {self._space!r} offers {_listed(options)}")
-        kept = _offered(self._genes[name], options)
+            raise SpaceError(f"gene {name!r} is missing; space {self._space!r} offers {listed(options)}")
+        kept = accepted(self._genes[name], options)
         if not kept:
             raise SpaceError(
-                f"gene {name!r} holds {self._genes[name]!r}, which space {self._space!r} does not offer; "
-                f"it offers {_listed(options)}"
+                f"gene {name!r} holds {self._genes[name]!r}, which space {self._space!r} does not take; "
+                f"it offers {listed(options)}"
             )
         return kept[0]
 
@@ -153,7 +154,7 @@ class MutateChooser:
 
     def one_of(self, name: str, options: Sequence[G]) -> G:
         """The old choice where it stands, another one for the mutated gene, a drawn one for a new decision."""
-        old = _offered(self._genes[name], options) if name in self._genes else []
+        old = accepted(self._genes[name], options) if name in self._genes else []
         if name != self._gene:
             return old[0] if old else self._draw.one_of(name, options)
         others = [option for option in options if not old or not _same(option, old[0])]
@@ -177,8 +178,8 @@ class CrossoverChooser:
         self._draw = RandomChooser(rng)
 
     def one_of(self, name: str, options: Sequence[G]) -> G:
-        """A parent's choice if one is offered."""
-        inherited = [kept for genes in self._parents if name in genes for kept in _offered(genes[name], options)]
+        """A parent's choice if one is offered, or legal."""
+        inherited = [kept for genes in self._parents if name in genes for kept in accepted(genes[name], options)]
         return self._rng.choice(inherited) if inherited else self._draw.one_of(name, options)
 
     def real(self, name: str, low: float, high: float, log: bool = False) -> float:
@@ -198,7 +199,7 @@ def replay(space: SearchSpace, genotype: Genotype) -> Any:
     """The plan of `genotype`.
 
     Raises:
-        SpaceError: Another space or version, or a gene that is missing, left over or not offered.
+        SpaceError: Another space or version, or a gene that is missing, left over or not legal.
     """
     return _replay(space, genotype)[0]
 
@@ -249,13 +250,5 @@ def _same(a: Gene, b: Gene) -> bool:
     return type(a) is type(b) and a == b
 
 
-def _offered(value: Gene, options: Sequence[G]) -> list[G]:
-    return [option for option in options if _same(option, value)]
-
-
 def _is_number(value: Gene | None, low: float, high: float) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high
-
-
-def _listed(options: Sequence[Gene]) -> str:
-    return ", ".join(map(repr, options))

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from nas_pipeline.core.protocols import Chooser
 from nas_pipeline.core.records import InputSpec
-from nas_pipeline.space.options import at_most, choices, counts
+from nas_pipeline.space.legal import KERNEL, SHARE, WIDTH
+from nas_pipeline.space.options import at_most, choices, counts, opened
 
 if TYPE_CHECKING:
     from torch import nn  # decisions are answered without torch
@@ -48,13 +49,16 @@ class FlexibleCnnSpace:
         pools: Sequence[str] = ("max", "avg"),
         dropouts: Sequence[float] = (0.0, 0.1, 0.2, 0.3),
     ) -> None:
-        """Options narrow the decisions of these names; channels above `max_width` are left out."""
+        """Options set the decisions of these names; channels above `max_width` are left out.
+
+        Batch norm and pools can only be narrowed.
+        """
         self._blocks = counts("blocks", blocks, 8)
-        self._channels = at_most("max_width", choices("channels", channels), max_width)
-        self._kernels = choices("kernels", kernels)
-        self._batch_norm = choices("batch_norm", batch_norm)
-        self._pools = choices("pools", pools)
-        self._dropouts = choices("dropouts", [float(dropout) for dropout in dropouts])  # YAML may say 0
+        self._channels = at_most("max_width", opened("channels", channels, WIDTH), max_width)
+        self._kernels = opened("kernels", kernels, KERNEL)
+        self._batch_norm = choices("batch_norm", batch_norm, (True, False))
+        self._pools = choices("pools", pools, ("max", "avg"))
+        self._dropouts = opened("dropouts", [float(dropout) for dropout in dropouts], SHARE)  # YAML may say 0
 
     def decide(self, choose: Chooser) -> FlexibleCnnPlan:
         """Ask the number of blocks, each block, and the dropout before the last layer."""

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from nas_pipeline.core.protocols import Chooser
 from nas_pipeline.core.records import InputSpec
-from nas_pipeline.space.options import at_most, choices, counts
+from nas_pipeline.space.legal import KERNEL, OPERATION, WIDTH
+from nas_pipeline.space.options import at_most, choices, counts, opened
 
 if TYPE_CHECKING:
     from torch import nn  # of the decisions only the table of operations needs torch
@@ -73,22 +74,25 @@ class MBConvSpace:
         skips: Sequence[bool] = (True, False),
         head_widths: Sequence[int] = (64, 128, 192),
     ) -> None:
-        """Options narrow the decisions of these names; stem and stage widths above `max_width` are left out.
+        """Options set the decisions of these names; stem and stage widths above `max_width` are left out.
 
-        `operations` are names of OPS; with others than the default, pass the same options to whoever loads a genotype.
+        Strides, squeeze-excitation and skips can only be narrowed. `operations` are names of OPS.
         """
-        self._operations = choices("operations", operations)
-        self._stem_widths = at_most("max_width", choices("stem_widths", stem_widths), max_width)
-        self._stem_strides = choices("stem_strides", stem_strides)
+        self._operations = opened("operations", operations, OPERATION)
+        self._stem_widths = at_most("max_width", opened("stem_widths", stem_widths, WIDTH), max_width)
+        self._stem_strides = choices("stem_strides", stem_strides, (1, 2))
         self._stages = counts("stages", stages, len(_STAGE_WIDTHS))
-        widths = _STAGE_WIDTHS[: max(self._stages)]
-        self._stage_widths = tuple(at_most("max_width", each, max_width) for each in widths)
-        self._depths = choices("depths", depths)
-        self._kernels = choices("kernels", kernels)
-        self._expansions = choices("expansions", expansions)
-        self._squeeze_excitation = choices("squeeze_excitation", squeeze_excitation)
-        self._skips = choices("skips", skips)
-        self._head_widths = choices("head_widths", head_widths)
+        widths = [opened("stage widths", each, WIDTH) for each in _STAGE_WIDTHS]
+        self._stage_widths = (
+            *(at_most("max_width", each, max_width) for each in widths[: max(self._stages)]),
+            *widths[max(self._stages):],
+        )
+        self._depths = counts("depths", depths, 64)
+        self._kernels = opened("kernels", kernels, KERNEL)
+        self._expansions = counts("expansions", expansions, 64)
+        self._squeeze_excitation = choices("squeeze_excitation", squeeze_excitation, (False, True))
+        self._skips = choices("skips", skips, (True, False))
+        self._head_widths = opened("head_widths", head_widths, WIDTH)
 
     def decide(self, choose: Chooser) -> MBConvPlan:
         """Ask stem, number of stages, each stage, head. The skip is asked only where a second block has one."""

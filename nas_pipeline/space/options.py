@@ -1,21 +1,67 @@
-"""Option lists of decisions, as a user may narrow them: never empty, and plain tuples whatever YAML gave.
+"""Option lists of decisions, as a user may set them: never empty, and never a value that `replay` would refuse.
 
-A narrowed decision is asked even when one option is left, so that its genotypes are members of the full space.
+A decision is closed or open. Of a closed one only the listed values exist, so options narrow it. Of an open one other
+values are legal too (any width, any row of OPS): options may go beyond the defaults, and a genotype can be replayed
+whatever the options of the search that found it. A narrowed decision is asked even when one option is left, so that
+its genotypes are members of the full space.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol, cast
 
 from nas_pipeline.core.protocols import G
 from nas_pipeline.errors import ConfigError
+from nas_pipeline.space.legal import Whole
 
 
-def choices(name: str, options: Sequence[G]) -> tuple[G, ...]:
-    """The options of the decision `name` as a tuple.
+class Legal(Protocol):
+    """The values that a gene may hold; its text says so in words. One more file for new kinds: legal.py."""
+
+    def __contains__(self, value: object) -> bool:
+        """Whether `value` is legal, its type included."""
+        ...
+
+
+class Open(tuple[G, ...]):
+    """The options of an open decision: what is drawn from is the tuple, what may be replayed is `legal`."""
+
+    legal: Legal
+
+    def __new__(cls, offered: Sequence[G], legal: Legal) -> Open[G]:
+        """`offered` are options, all of them legal."""
+        made = super().__new__(cls, offered)
+        made.legal = legal
+        return made
+
+    def __getnewargs__(self) -> tuple[tuple[G, ...], Legal]:
+        """For pickling: workers are processes."""
+        return tuple(self), self.legal
+
+
+def accepted(value: object, options: Sequence[G]) -> list[G]:
+    """`value` as the one element of a list if it is offered, or legal though not offered; else nothing.
+
+    Types count: to Python 1 == True == 1.0, in the JSON behind an id they differ.
+    """
+    offered = [option for option in options if type(option) is type(value) and option == value]
+    if offered or not isinstance(options, Open):
+        return offered
+    return [cast(G, value)] if value in options.legal else []
+
+
+def listed(options: Sequence[G]) -> str:
+    """The options in words, for messages."""
+    offered = ", ".join(map(repr, options))
+    return f"{offered}, and takes {options.legal}" if isinstance(options, Open) else offered
+
+
+def choices(name: str, options: Sequence[G], among: Sequence[G] | None = None) -> tuple[G, ...]:
+    """The options of the decision `name` as a tuple; a closed decision, whose values are `among`.
 
     Raises:
-        ConfigError: None is left, one occurs twice, or a bare value was given in place of a list.
+        ConfigError: None is left, one occurs twice or is not `among`, or a bare value was given in place of a list.
     """
     if isinstance(options, str) or not isinstance(options, Sequence):
         raise ConfigError(f"option {name!r} must be a list, got {options!r}; write [{options!r}]")
@@ -23,24 +69,36 @@ def choices(name: str, options: Sequence[G]) -> tuple[G, ...]:
         raise ConfigError(f"option {name!r} leaves nothing to choose from; give at least one value")
     if len({(type(option), option) for option in options}) != len(options):
         raise ConfigError(f"option {name!r} lists a value twice: {list(options)!r}")
+    wrong = [] if among is None else [option for option in options if not accepted(option, among)]
+    if wrong:
+        raise ConfigError(f"option {name!r} holds {wrong}; give some of {listed(among or ())}")
     return tuple(options)
 
 
-def counts(name: str, options: Sequence[int], limit: int) -> tuple[int, ...]:
-    """`options` as a tuple, each a whole number from 1 to `limit`.
+def opened(name: str, options: Sequence[G], legal: Legal) -> Open[G]:
+    """The options of the open decision `name`.
+
+    Raises:
+        ConfigError: One is not legal, or as `choices`.
+    """
+    kept = choices(name, options)
+    wrong = [option for option in kept if option not in legal]
+    if wrong:
+        raise ConfigError(f"option {name!r} holds {wrong}; give {legal}")
+    return Open(kept, legal)
+
+
+def counts(name: str, options: Sequence[int], limit: int) -> Open[int]:
+    """`options` of an open decision, each a whole number from 1 to `limit`.
 
     Raises:
         ConfigError: One is not, or as `choices`.
     """
-    kept = choices(name, options)
-    wrong = [option for option in kept if not 1 <= option <= limit]
-    if wrong:
-        raise ConfigError(f"option {name!r} holds {wrong}; give whole numbers from 1 to {limit}")
-    return kept
+    return opened(name, options, Whole(1, limit))
 
 
-def at_most(name: str, options: Sequence[int], limit: int) -> tuple[int, ...]:
-    """Those of `options` that do not exceed `limit`.
+def at_most(name: str, options: Open[int], limit: int) -> Open[int]:
+    """Those of `options` that do not exceed `limit`; the others stay legal.
 
     Raises:
         ConfigError: None is left; the message names the smallest.
@@ -48,4 +106,4 @@ def at_most(name: str, options: Sequence[int], limit: int) -> tuple[int, ...]:
     kept = tuple(option for option in options if option <= limit)
     if not kept:
         raise ConfigError(f"{name} = {limit} leaves no width of {list(options)}; it must be at least {min(options)}")
-    return kept
+    return Open(kept, options.legal)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from nas_pipeline.core.protocols import Chooser
 from nas_pipeline.core.records import InputSpec
-from nas_pipeline.space.options import at_most, choices, counts
+from nas_pipeline.space.legal import WIDTH, Whole
+from nas_pipeline.space.options import at_most, choices, counts, opened
 
 if TYPE_CHECKING:
     from torch import nn  # decisions are answered without torch
@@ -59,19 +60,23 @@ class ResidualSpace:
         poolings: Sequence[str] = ("avg", "max"),
         zero_init: bool = False,
     ) -> None:
-        """Options narrow the decisions of these names; widths above `max_width` are left out everywhere.
+        """Options set the decisions of these names; widths above `max_width` are left out everywhere.
 
-        `zero_init` starts every residual block as its identity; it is no decision, the architecture is the same.
+        Strides, transitions, squeeze-excitation and poolings can only be narrowed. `zero_init` starts every residual
+        block as its identity; it is no decision, the architecture is the same.
         """
-        self._stem_widths = at_most("max_width", choices("stem_widths", stem_widths), max_width)
-        self._stem_strides = choices("stem_strides", stem_strides)
+        self._stem_widths = at_most("max_width", opened("stem_widths", stem_widths, WIDTH), max_width)
+        self._stem_strides = choices("stem_strides", stem_strides, (1, 2))
         self._stages = counts("stages", stages, len(_STAGE_WIDTHS))
-        widths = _STAGE_WIDTHS[: max(self._stages)]
-        self._stage_widths = tuple(at_most("max_width", each, max_width) for each in widths)
-        self._transitions = choices("transitions", transitions)
-        self._blocks = choices("blocks", blocks)
-        self._squeeze_excitation = choices("squeeze_excitation", squeeze_excitation)
-        self._poolings = choices("poolings", poolings)
+        widths = [opened("stage widths", each, WIDTH) for each in _STAGE_WIDTHS]
+        self._stage_widths = (
+            *(at_most("max_width", each, max_width) for each in widths[: max(self._stages)]),
+            *widths[max(self._stages):],
+        )
+        self._transitions = choices("transitions", transitions, ("stride", "pool"))
+        self._blocks = opened("blocks", blocks, Whole(0, 64))
+        self._squeeze_excitation = choices("squeeze_excitation", squeeze_excitation, (False, True))
+        self._poolings = choices("poolings", poolings, ("avg", "max"))
         self._zero_init = zero_init
 
     def decide(self, choose: Chooser) -> ResidualPlan:

@@ -1,0 +1,149 @@
+"""Networks of repeated cells: one normal and one reduction cell, each a small graph of operations, stacked.
+
+A cell has two inputs, the outputs of the two cells before it (states 0 and 1), and nodes (states 2 and up). Every node
+adds up one operation on each of two earlier states. Source: Liu et al., arXiv:1806.09055, sections 2.1 and 3.1.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+from nas_pipeline.core.genotype import Gene, Genotype
+from nas_pipeline.core.protocols import Chooser
+from nas_pipeline.core.records import InputSpec
+from nas_pipeline.errors import SpaceError
+from nas_pipeline.space.choosers import replay
+from nas_pipeline.space.legal import OPERATION, WIDTH, Numbers, Whole
+from nas_pipeline.space.options import Open, opened
+from nas_pipeline.space.primitives import PRIMITIVES
+
+if TYPE_CHECKING:
+    from torch import nn  # decisions are answered without torch
+
+INPUTS = 2
+"""States of a cell that are not nodes."""
+
+FEWEST_CELLS = 3
+"""With fewer there is no normal cell beside two reductions."""
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """The sum of `ops[0]` on state `inputs[0]` and `ops[1]` on state `inputs[1]`; inputs ascend."""
+
+    inputs: tuple[int, int]
+    ops: tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A graph: node n is state n + 2; the output is the states of `concat` side by side."""
+
+    nodes: tuple[Node, ...]
+    concat: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CellPlan:
+    """A decoded network: `width` channels in the nodes before the first reduction, doubled by each of the two."""
+
+    width: int
+    cells: int
+    normal: Cell
+    reduce: Cell
+
+    def kinds(self) -> tuple[tuple[str, Cell], tuple[str, Cell]]:
+        """The two cells with the names that they have in genes."""
+        return ("normal", self.normal), ("reduce", self.reduce)
+
+
+class CellSpace:
+    """Stem, cells with reductions at one and two thirds of the depth, global average pooling, linear."""
+
+    name = "cell"
+    version = 1
+
+    def __init__(
+        self,
+        widths: Sequence[int] = (16,),
+        cells: Sequence[int] = (8,),
+        nodes: int = 4,
+        ops: Sequence[str] = PRIMITIVES[1:],
+    ) -> None:
+        """Options set the decisions of these names. `nodes` is that of both cells; `ops` are names of OPS."""
+        self._widths = opened("widths", widths, WIDTH)
+        self._cells = opened("cells", cells, Whole(FEWEST_CELLS, 200))
+        self._nodes = opened("nodes", (nodes,), Whole(1, 16))
+        self._ops = opened("ops", ops, OPERATION)
+
+    def decide(self, choose: Chooser) -> CellPlan:
+        """Ask the sizes, then the normal and the reduction cell, node by node."""
+        width = choose.one_of("width", self._widths)
+        cells = choose.one_of("cells", self._cells)
+        nodes = choose.one_of("nodes", self._nodes)
+        normal, reduce = (self._decide_cell(choose, kind, nodes) for kind in ("normal", "reduce"))
+        return CellPlan(width, cells, normal, reduce)
+
+    def build(self, plan: CellPlan, spec: InputSpec) -> nn.Module:
+        """The network of `plan`; each reduction halves the map, rounded up."""
+        from nas_pipeline.space.cell_network import CellNetwork
+
+        return CellNetwork(plan, spec)
+
+    def _decide_cell(self, choose: Chooser, kind: str, nodes: int) -> Cell:
+        decided = []
+        for number in range(nodes):
+            name = f"{kind}.node{number}"
+            pairs = [_joined(pair) for pair in itertools.combinations(range(INPUTS + number), 2)]
+            inputs = _split(choose.one_of(f"{name}.inputs", pairs))
+            ops = (choose.one_of(f"{name}.op0", self._ops), choose.one_of(f"{name}.op1", self._ops))
+            decided.append(Node(cast(tuple[int, int], inputs), ops))
+        last = INPUTS + nodes - 1
+        every = _joined(range(INPUTS, INPUTS + nodes))
+        concat = choose.one_of(f"{kind}.concat", Open((every,), Numbers(INPUTS, last)))
+        return Cell(tuple(decided), _split(concat))
+
+
+def genotype_of(plan: CellPlan) -> Genotype:
+    """The genotype of which `plan` is the plan.
+
+    Raises:
+        SpaceError: It is no plan of this space, whatever the options: an operation that the catalogue lacks, inputs
+            that do not ascend, cells of different sizes.
+    """
+    genes: list[tuple[str, Gene]] = [("width", plan.width), ("cells", plan.cells), ("nodes", len(plan.normal.nodes))]
+    for kind, cell in plan.kinds():
+        for number, node in enumerate(cell.nodes):
+            name = f"{kind}.node{number}"
+            genes += [(f"{name}.inputs", _joined(node.inputs)), *zip((f"{name}.op0", f"{name}.op1"), node.ops,
+                                                                     strict=True)]
+        genes.append((f"{kind}.concat", _joined(cell.concat)))
+    genotype = Genotype(CellSpace.name, CellSpace.version, tuple(genes))
+    replay(CellSpace(), genotype)
+    return genotype
+
+
+def resized(genotype: Genotype, width: int | None = None, cells: int | None = None) -> Genotype:
+    """`genotype` with other cells in number and another width; None leaves it as it is.
+
+    Raises:
+        SpaceError: It has no such gene.
+    """
+    wanted = {name: value for name, value in (("width", width), ("cells", cells)) if value is not None}
+    lacking = sorted(wanted.keys() - genotype.as_dict().keys())
+    if lacking:
+        raise SpaceError(f"genotype {genotype.id} of space {genotype.space!r} has no gene {' and no '.join(lacking)}; "
+                         "leave that size out: only genotypes of cells can be resized")
+    return Genotype(genotype.space, genotype.version,
+                    tuple((name, wanted.get(name, value)) for name, value in genotype.genes))
+
+
+def _joined(numbers: Sequence[int]) -> str:
+    return "-".join(map(str, numbers))
+
+
+def _split(text: str) -> tuple[int, ...]:
+    return tuple(int(number) for number in text.split("-"))

@@ -1,0 +1,194 @@
+"""The network that a plan of cells describes, and what it has in training only: drop-path and an auxiliary head.
+
+Source: Liu et al., arXiv:1806.09055, section 3.2, and the code published with it.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from nas_pipeline.core.records import InputSpec
+from nas_pipeline.space.batch_norm import batch_norm_of
+from nas_pipeline.space.cell import INPUTS, Cell, CellPlan
+from nas_pipeline.space.cell_ops import FactorizedReduce, ReluConvBn
+from nas_pipeline.space.network import GlobalPool, initialise
+from nas_pipeline.space.ops import OPS
+
+STEM_MULTIPLIER = 3
+"""Channels of the stem per channel of a node."""
+
+AUXILIARY = "auxiliary."
+"""How the names of the auxiliary head's entries in a state dict begin."""
+
+_AUXILIARY_MAP = 2
+_AUXILIARY_WIDTHS = (128, 768)
+
+
+def reductions(cells: int) -> tuple[int, int]:
+    """The positions of the two reduction cells among `cells`."""
+    return cells // 3, 2 * cells // 3
+
+
+class DropPath(nn.Module):
+    """Blanks a whole path for a part of the images, in training only; the others are scaled up to keep the mean.
+
+    Source: Larsson et al., arXiv:1605.07648, section 3; per image as in Zoph et al., arXiv:1707.07012, section 3.
+    """
+
+    def __init__(self) -> None:
+        """`probability` of losing the path is 0 until someone sets it."""
+        super().__init__()
+        self.probability = 0.0
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """x: [N, C, H, W] -> the same shape."""
+        if not self.training or self.probability == 0:
+            return x
+        kept = 1 - self.probability
+        mask = torch.empty(x.shape[0], 1, 1, 1, dtype=x.dtype, device=x.device).bernoulli_(kept)
+        return x * mask.div_(kept)
+
+
+class CellModule(nn.Module):
+    """One cell at its place in the network. Nodes that lead nowhere are left out."""
+
+    def __init__(self, cell: Cell, channels: tuple[int, int], width: int, *, halve: bool, halve_first: bool) -> None:
+        """Build the cell.
+
+        Args:
+            cell: Its graph.
+            channels: Those of the two cells before it, the earlier one first.
+            width: Channels of every node.
+            halve: A reduction: operations on the cell's inputs have stride 2.
+            halve_first: The cell before is a reduction, so state 0 has a map twice as large as state 1.
+        """
+        super().__init__()
+        self.concat = cell.concat
+        self.channels = width * len(cell.concat)
+        first = FactorizedReduce if halve_first else ReluConvBn
+        self.preprocess = nn.ModuleList((first(channels[0], width), ReluConvBn(channels[1], width)))
+        self.inputs: dict[int, tuple[int, int]] = {}
+        self.edges = nn.ModuleDict()
+        live = _live(cell)
+        for state, node in enumerate(cell.nodes, start=INPUTS):
+            if state in live:
+                self.inputs[state] = node.inputs
+                self.edges[str(state)] = nn.ModuleList(
+                    _edge(op, width, 2 if halve and source < INPUTS else 1)
+                    for op, source in zip(node.ops, node.inputs, strict=True)
+                )
+
+    def forward(self, earlier: torch.Tensor, latest: torch.Tensor) -> torch.Tensor:
+        """Outputs of the two cells before -> [N, channels, H, W]."""
+        states = dict(enumerate(prepare(x) for prepare, x in zip(self.preprocess, (earlier, latest), strict=True)))
+        for (state, (a, b)), (first, second) in zip(self.inputs.items(), self._pairs(), strict=True):
+            states[state] = first(states[a]) + second(states[b])
+        return torch.cat([states[state] for state in self.concat], dim=1)
+
+    def _pairs(self) -> list[tuple[nn.Module, nn.Module]]:
+        return [(pair.get_submodule("0"), pair.get_submodule("1")) for pair in self.edges.values()]
+
+
+class NormalCell(CellModule):
+    """Keeps the size of the map."""
+
+
+class ReductionCell(CellModule):
+    """Halves the map."""
+
+
+class AuxiliaryHead(nn.Sequential):
+    """A second classifier on an earlier map: shortens the way of the gradient. The map is pooled to 2x2, any size."""
+
+    def __init__(self, channels: int, classes: int) -> None:
+        """`channels` are those of the map."""
+        narrow, wide = _AUXILIARY_WIDTHS
+        super().__init__(
+            nn.ReLU(),
+            nn.AdaptiveAvgPool2d(_AUXILIARY_MAP),
+            nn.Conv2d(channels, narrow, 1, bias=False),
+            batch_norm_of(narrow),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(narrow, wide, _AUXILIARY_MAP, bias=False),
+            batch_norm_of(wide),
+            nn.ReLU(inplace=True),
+            nn.Flatten(),
+            nn.Linear(wide, classes),
+        )
+
+
+class CellNetwork(nn.Module):
+    """Stem, cells, global average pooling, linear."""
+
+    def __init__(self, plan: CellPlan, spec: InputSpec) -> None:
+        """Build `plan` for images of `spec`."""
+        super().__init__()
+        self.classes = spec.classes
+        self.reductions = reductions(plan.cells)
+        stem = STEM_MULTIPLIER * plan.width
+        self.stem = nn.Sequential(nn.Conv2d(spec.channels, stem, 3, padding=1, bias=False), batch_norm_of(stem))
+        self.cells = nn.ModuleList()
+        channels, width, halved = (stem, stem), plan.width, False
+        for index in range(plan.cells):
+            halve = index in self.reductions
+            width = 2 * width if halve else width
+            kind, cell = (ReductionCell, plan.reduce) if halve else (NormalCell, plan.normal)
+            made = kind(cell, channels, width, halve=halve, halve_first=halved)
+            self.cells.append(made)
+            channels, halved = (channels[1], made.channels), halve
+        self.pool = GlobalPool()
+        self.classifier = nn.Linear(channels[1], spec.classes)
+        self.auxiliary: AuxiliaryHead | None = None
+        initialise(self)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """x: [N, C, H, W] -> logits [N, classes]."""
+        return self._logits(x)[0]
+
+    def both_logits(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """x: [N, C, H, W] -> logits and those of the auxiliary head, each [N, classes].
+
+        Raises:
+            ValueError: There is none; call `add_auxiliary` before.
+        """
+        if self.auxiliary is None:
+            raise ValueError("this network has no auxiliary head; call add_auxiliary(net) first")
+        logits, middle = self._logits(x)
+        return logits, self.auxiliary(middle)
+
+    def _logits(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        earlier = latest = middle = self.stem(x)
+        for index, cell in enumerate(self.cells):
+            earlier, latest = latest, cell(earlier, latest)
+            if index == self.reductions[1]:
+                middle = latest
+        return self.classifier(self.pool(latest)), middle
+
+
+def add_auxiliary(net: CellNetwork) -> None:
+    """Give `net` an auxiliary head behind its second reduction, drawn from torch's random state, on its device.
+
+    Its entries of the state dict start with `AUXILIARY`; a network that is counted or exported has none.
+    """
+    second = net.cells[net.reductions[1]]
+    assert isinstance(second, CellModule)
+    head = AuxiliaryHead(second.channels, net.classes)
+    initialise(head)
+    net.auxiliary = head.to(net.classifier.weight.device)
+
+
+def _edge(op: str, width: int, stride: int) -> nn.Module:
+    """An operation, and behind it drop-path unless it is the identity, which is never dropped."""
+    made = OPS[op](width, width, stride)
+    identity = op == "skip_connect" and stride == 1
+    return made if identity else nn.Sequential(made, DropPath())
+
+
+def _live(cell: Cell) -> set[int]:
+    """The states from which a way leads to the output."""
+    live = set(cell.concat)
+    for state, node in reversed(list(enumerate(cell.nodes, start=INPUTS))):
+        if state in live:
+            live.update(node.inputs)
+    return live

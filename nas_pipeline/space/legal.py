@@ -1,0 +1,93 @@
+"""Which values an open decision takes beside those that are offered: sets too large to list, each with its words."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+
+from nas_pipeline.space.primitives import BENCHMARK_PRIMITIVES, PRIMITIVES
+
+
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """Whole numbers from `low` to `high`, both included."""
+
+    low: int
+    high: int
+    odd: bool = False
+
+    def __contains__(self, value: object) -> bool:
+        """Booleans are no numbers."""
+        return type(value) is int and self.low <= value <= self.high and (value % 2 == 1 or not self.odd)
+
+    def __str__(self) -> str:
+        """In words."""
+        return f"{'odd' if self.odd else 'whole'} numbers from {self.low} to {self.high}"
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """Floats from 0 to below 1."""
+
+    def __contains__(self, value: object) -> bool:
+        """Whole numbers are none: their ids differ."""
+        return type(value) is float and 0 <= value < 1
+
+    def __str__(self) -> str:
+        """In words."""
+        return "numbers from 0.0 to below 1.0"
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """Names of rows of OPS. The table, and torch with it, is imported only for a name that is not `known` to be one."""
+
+    known: tuple[str, ...] = ()
+
+    def __contains__(self, value: object) -> bool:
+        """Whether the table has that row."""
+        if value in self.known:
+            return True
+        from nas_pipeline.space.ops import OPS
+
+        return value in OPS
+
+    def __str__(self) -> str:
+        """In words."""
+        return "any operation in `nas catalog`"
+
+
+@dataclass(frozen=True, slots=True)
+class Numbers:
+    """Ascending whole numbers from `low` to `high` joined by dashes, as "2-3-5"; `count` of them, or any number."""
+
+    low: int
+    high: int
+    count: int | None = None
+
+    def __contains__(self, value: object) -> bool:
+        """Written as this program writes them: no spaces, no leading zeros."""
+        if not isinstance(value, str):
+            return False
+        parts = value.split("-")
+        if not all(part.isascii() and part.isdigit() and len(part) < 4 and part == str(int(part)) for part in parts):
+            return False
+        numbers = [int(part) for part in parts]
+        ascending = all(a < b for a, b in itertools.pairwise(numbers))
+        return ascending and self.low <= numbers[0] and numbers[-1] <= self.high and self.count in (None, len(numbers))
+
+    def __str__(self) -> str:
+        """In words."""
+        return f"ascending numbers from {self.low} to {self.high} as \"{self.low}-{self.high}\""
+
+
+WIDTH = Whole(1, 4096)
+"""Channels of a layer."""
+
+KERNEL = Whole(1, 31, odd=True)
+"""Side of a convolution's kernel, in pixels."""
+
+OPERATION = Operation(("inverted_residual", *PRIMITIVES, *BENCHMARK_PRIMITIVES))
+"""Any row of OPS; the named ones are the defaults of spaces, and a contract test holds them to the table."""
+
+SHARE = Share()
