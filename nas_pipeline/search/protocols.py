@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
 
 from optuna.samplers import BaseSampler
 
@@ -32,6 +33,30 @@ class Strategy(Protocol):
 
     def sampler(self, seed: int) -> BaseSampler:
         """A sampler whose only state is the study's storage; it is made anew for every trial."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Derived:
+    """What one differentiable search found, and what it cost."""
+
+    genotype: Genotype
+    device_s: float
+    rows: tuple[dict[str, Any], ...]
+    """One an epoch: losses, measures of the guards, alphas."""
+    decisions: tuple[dict[str, Any], ...] = ()
+    """epoch, guard, action and why, for everything a guard did."""
+
+
+@runtime_checkable
+class Deriving(Protocol):
+    """Beside `Strategy`: a strategy that finds candidates by searches of its own, one a seed."""
+
+    seeds: int
+    """How many searches; their genotypes are scored as other trials are."""
+
+    def derive(self, seed: int, folder: Path) -> Derived:
+        """One search, or the rest of one that was cut off; its working state is in `folder`."""
         ...
 
 
