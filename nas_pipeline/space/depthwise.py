@@ -74,6 +74,25 @@ def depthwise_conv2d(x: Tensor, weight: Tensor, stride: int = 1, dilation: int =
     return _convolution(x, weight, dilation)
 
 
+def depthwise_gradients(
+    x: Tensor, weight: Tensor, y_grad: Tensor, stride: int = 1, dilation: int = 1,
+    *, need_x: bool = True, need_weight: bool = True,
+) -> tuple[Tensor | None, Tensor | None]:
+    """The gradients of x and weight for that of `depthwise_conv2d(x, weight, stride, dilation)`, unrecorded.
+
+    For backward passes written by hand. All are laid out alike in memory. Any stride; above 1, PyTorch's own kernels.
+    """
+    if stride == 1:
+        x_grad = _convolve(y_grad, weight.flip(2, 3), dilation) if need_x else None
+        return x_grad, _correlate(x, y_grad, weight.shape[-1], dilation) if need_weight else None
+    padding = dilation * (weight.shape[-1] // 2)
+    both: tuple[Tensor | None, Tensor | None, None] = torch.ops.aten.convolution_backward(
+        y_grad, x, weight, None, [stride] * 2, [padding] * 2, [dilation] * 2, False, [0, 0], x.shape[1],
+        [need_x, need_weight, False],
+    )
+    return both[0], both[1]
+
+
 class _Convolution(torch.autograd.Function):
     """(x, weight) -> y at stride 1. Its gradients are itself and `_WeightGradient`, so every order is fast."""
 

@@ -7,10 +7,12 @@ its weights, its mixing and the batch, in training and in evaluation alike; noth
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from torch import nn
 
-from nas_pipeline.space.cell_ops import Zero
+from nas_pipeline.search.differentiable.chains import Chain, chain_of
+from nas_pipeline.space.cell_ops import CellPool, CellSkip, Zero
 from nas_pipeline.space.ops import OPS
 
 
@@ -20,14 +22,36 @@ def candidates(names: Sequence[str], channels: int, stride: int) -> list[nn.Modu
     Raises:
         ConfigError: The catalogue has no such row.
     """
-    return [
-        OPS.make(name, channels_in=channels, channels_out=channels, stride=stride, affine=False) for name in names
-    ]
+    made = [OPS.make(name, channels_in=channels, channels_out=channels, stride=stride, affine=False) for name in names]
+    for candidate in made:
+        without_running_statistics(candidate)
+    return made
 
 
-def is_nothing(candidate: nn.Module) -> bool:
-    """Whether the candidate adds nothing, whatever it is given."""
-    return isinstance(candidate, Zero)
+@dataclass(frozen=True, slots=True)
+class Nothing:
+    """Adds nothing, whatever it is given."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """Has no weights, so all edges from one state get the same map: it is computed once."""
+
+    key: str
+    """Equal for equal operations."""
+
+
+Role = Nothing | Shared | Chain | None
+"""How a candidate is computed; None: as the module that it is."""
+
+
+def role_of(candidate: nn.Module) -> Role:
+    """The cheapest exact way to compute `candidate`."""
+    if isinstance(candidate, Zero):
+        return Nothing()
+    if isinstance(candidate, CellPool | CellSkip) and not list(candidate.parameters()):
+        return Shared(repr(candidate))  # which states every setting of the layers
+    return chain_of(candidate)
 
 
 def without_running_statistics(net: nn.Module) -> None:

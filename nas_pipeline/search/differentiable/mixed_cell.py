@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from typing import cast
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nas_pipeline.search.differentiable.candidates import candidates, is_nothing
+from nas_pipeline.search.differentiable.candidates import candidates, role_of
 from nas_pipeline.search.differentiable.mixing import INPUTS, KindMixing, edges
+from nas_pipeline.search.differentiable.node_terms import NodeTerms, State
 from nas_pipeline.space.cell_ops import FactorizedReduce, ReluConvBn
 
 
@@ -38,36 +40,45 @@ class MixedCell(nn.Module):
             nn.ModuleList(candidates(ops, channels // partial, 2 if reduce and source < INPUTS else 1))
             for source, _ in edges(nodes)
         )
-        self.halve = nn.MaxPool2d(2, 2, ceil_mode=True)
+        self._candidates = [
+            [(candidate, role_of(candidate)) for candidate in cast(nn.ModuleList, edge)] for edge in self.edges
+        ]
 
     def forward(self, before_last: Tensor, last: Tensor, mixing: KindMixing) -> Tensor:
         """The nodes, side by side."""
-        states = [self.preprocess0(before_last), self.preprocess1(last)]
+        states = [State(self.preprocess0(before_last), self.partial), State(self.preprocess1(last), self.partial)]
+        weights = mixing.op_weights
+        if mixing.edge_weights is not None:
+            weights = weights * mixing.edge_weights[:, None]
         chosen = None if mixing.chosen is None else mixing.chosen.tolist()
-        edge = 0
+        row = 0
         for node in range(self.nodes):
-            terms = []
-            for source in range(INPUTS + node):
-                halves = self.kind == "reduce" and source < INPUTS
-                terms.append(self._edge(edge, states[source], mixing, chosen, halves))
-                edge += 1
-            states.append(torch.stack(terms).sum(0))
-        return torch.cat(states[INPUTS:], dim=1)
+            terms, rests = NodeTerms(), None
+            for source, state in enumerate(states[:INPUTS + node]):
+                for column in range(len(self._candidates[row])) if chosen is None else (chosen[row],):
+                    terms.add(state, *self._candidates[row][column], (row, column))
+                if self.partial > 1:
+                    rest = self._passed_by(state, source)
+                    rest = rest if mixing.edge_weights is None else rest * mixing.edge_weights[row]
+                    rests = rest if rests is None else rests + rest
+                row += 1
+            total = terms.total(weights)
+            if total is None:  # only "none" was chosen
+                total = self._nothing(states[0])
+            if rests is not None:
+                total = shuffle(torch.cat((total, rests), dim=1), self.partial)
+            states.append(State(total, self.partial))
+        return torch.cat([state.whole for state in states[INPUTS:]], dim=1)
 
-    def _edge(self, edge: int, state: Tensor, mixing: KindMixing, chosen: list[int] | None, halves: bool) -> Tensor:
-        seen = state.shape[1] // self.partial
-        total = None
-        for column, candidate in enumerate(cast(nn.ModuleList, self.edges[edge])):
-            if (chosen is not None and column != chosen[edge]) or is_nothing(candidate):
-                continue
-            term = candidate(state[:, :seen]) * mixing.op_weights[edge, column]
-            total = term if total is None else total + term
-        if total is None:
-            total = state[:, :seen, :: 2 if halves else 1, :: 2 if halves else 1] * 0
-        if self.partial > 1:
-            rest = state[:, seen:]
-            total = shuffle(torch.cat((total, self.halve(rest) if halves else rest), dim=1), self.partial)
-        return total if mixing.edge_weights is None else total * mixing.edge_weights[edge]
+    def _passed_by(self, state: State, source: int) -> Tensor:
+        """The channels that no candidate sees, at the size of a node."""
+        if self.kind == "reduce" and source < INPUTS:
+            return state.once("halved", lambda: F.max_pool2d(state.rest, 2, 2, ceil_mode=True))
+        return state.rest
+
+    def _nothing(self, state: State) -> Tensor:
+        step = 2 if self.kind == "reduce" else 1
+        return torch.zeros_like(state.seen[:, :, ::step, ::step])
 
 
 def shuffle(x: Tensor, groups: int) -> Tensor:

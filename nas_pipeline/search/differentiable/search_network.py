@@ -72,7 +72,7 @@ class SearchNetwork(nn.Module):
 
     def forward(self, x: Tensor, mixing: Mixing) -> Tensor:
         """x: [N, channels, H, W] -> [N, classes]."""
-        before_last = last = self.stem(x)
+        before_last = last = self.stem(x.contiguous(memory_format=torch.channels_last))
         for cell in cast(Iterable[MixedCell], self.cells):
             before_last, last = last, cell(before_last, last, mixing[cell.kind])
         scores: Tensor = self.classifier(last.mean((2, 3)))

@@ -1,0 +1,102 @@
+"""What is added up in one node: collected edge by edge, then computed in one step."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from nas_pipeline.search.differentiable.candidates import Nothing, Role, Shared
+from nas_pipeline.search.differentiable.chains import Chain, Unit
+from nas_pipeline.search.differentiable.fused_node import NodePlan, fused_node, plain_node
+
+_MEASURED_CPU = torch.backends.mkldnn.is_available() and platform.machine() in {"x86_64", "AMD64"}  # type: ignore[no-untyped-call]
+
+
+class State:
+    """One state of a cell, [N, C, H, W], and what several edges need of it, made once."""
+
+    def __init__(self, whole: Tensor, partial: int) -> None:
+        """The first 1 / `partial` of the channels pass through the candidates."""
+        self.whole = whole
+        channels = whole.shape[1] // partial
+        self.seen = whole if partial == 1 else whole[:, :channels].contiguous(memory_format=torch.channels_last)
+        self.rest = whole[:, channels:]
+        self._made: dict[str, Tensor] = {}
+
+    def once(self, key: str, make: Callable[[], Tensor]) -> Tensor:
+        """The map `key` of this state."""
+        if key not in self._made:
+            self._made[key] = make()
+        return self._made[key]
+
+    def rectified(self, step: int) -> Tensor:
+        """Every `step`-th row and column of the positive part."""
+        positive = self.once("positive", lambda: F.relu(self.seen))
+        if step == 1:
+            return positive
+        return self.once(f"positive {step}", lambda: positive[:, :, ::step, ::step].contiguous(
+            memory_format=torch.channels_last
+        ))
+
+
+class NodeTerms:
+    """The weighted terms of one node."""
+
+    def __init__(self) -> None:
+        """Empty."""
+        self._sources: dict[int, tuple[int, Tensor]] = {}
+        self._chains: list[tuple[int, tuple[Unit, ...], list[Tensor], tuple[int, int]]] = []
+        self._terms: list[tuple[Tensor, tuple[int, int]]] = []
+
+    def add(self, state: State, candidate: nn.Module, role: Role, cell: tuple[int, int]) -> None:
+        """One candidate on one edge; its weight is the entry `cell` (row, column) of the op weights."""
+        match role:
+            case Nothing():
+                return
+            case Shared(key):
+                self._terms.append((state.once(key, lambda: candidate(state.seen)), cell))
+            case Chain(units, layers):
+                first, step = units[0], 1
+                if first.stride > 1 and first.dilation % first.stride == 0:
+                    # The taps fall on every stride-th pixel only, so the others need not be looked at.
+                    step = first.stride
+                    units = (Unit(first.kernel, 1, first.dilation // step, first.eps), *units[1:])
+                source = self._source(state.rectified(step))
+                self._chains.append((source, units, [layer.weight for layer in layers], cell))
+            case None:
+                self._terms.append((candidate(state.seen), cell))
+
+    def _source(self, rectified: Tensor) -> int:
+        return self._sources.setdefault(id(rectified), (len(self._sources), rectified))[0]
+
+    def total(self, op_weights: Tensor) -> Tensor | None:
+        """The node, or None if there is nothing in it. op_weights: [E, O]."""
+        cells = [cell for *_, cell in self._chains] + [cell for _, cell in self._terms]
+        if not cells:
+            return None
+        rows, columns = zip(*cells, strict=True)
+        plan = NodePlan(
+            len(self._sources), tuple(source for source, *_ in self._chains),
+            tuple(units for _, units, *_ in self._chains), len(self._terms),
+        )
+        tensors = [rectified for _, rectified in self._sources.values()] + [term for term, _ in self._terms]
+        for _, _, weights, _ in self._chains:
+            tensors += weights
+        compute = fused_node if _applies(tensors) else plain_node
+        return compute(plan, op_weights[list(rows), list(columns)], tensors)
+
+
+def _applies(tensors: list[Tensor]) -> bool:
+    """Whether this node is one for which the hand-written gradients were made and measured."""
+    first = tensors[0]
+    return (
+        _MEASURED_CPU
+        and all(tensor.device.type == "cpu" and tensor.dtype == first.dtype for tensor in tensors)
+        and first.dtype in (torch.float32, torch.float64)
+        and not torch.is_autocast_enabled("cpu")
+        and not torch.compiler.is_compiling()
+    )
