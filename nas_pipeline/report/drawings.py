@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import logging
 from collections.abc import Sequence
 from typing import Any
@@ -41,6 +42,21 @@ def genes_of(trial: Trial) -> str:
         part, _, rest = str(name).rpartition(".")
         parts.setdefault(part, []).append(f"{rest} {choice}")
     return "; ".join((f"{part}: " if part else "") + ", ".join(genes) for part, genes in parts.items())
+
+
+def cells_of(genotype: Genotype) -> str:
+    """The graphs of its cells as a `data:` address of an SVG picture; empty for a network without cells."""
+    from nas_pipeline.space.cell_graph import graphs_of
+
+    try:
+        if not graphs_of(genotype):
+            return ""
+        from nas_pipeline.space.cell_drawing import cells_svg
+
+        return f"data:image/svg+xml;base64,{base64.b64encode(cells_svg(genotype)).decode()}"
+    except NasError as error:
+        logger.debug("no cells of %s: %s", genotype.id, error)
+        return ""
 
 
 def _blocks(genotype: Genotype, spec: InputSpec) -> Blocks:

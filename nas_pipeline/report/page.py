@@ -11,6 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from nas_pipeline.core.files import write_text
 from nas_pipeline.report import charts, provenance, view, worth
+from nas_pipeline.report.drawings import cells_of
 from nas_pipeline.report.found import Found, find
 
 PAGE = Path("reports", "index.html")
@@ -64,7 +65,8 @@ def render(found: Found, around: Surroundings) -> str:
         script=(_TEMPLATES / "page.js").read_text(encoding="utf-8"),
         verdicts=verdicts, worth=worth.answers(found, around.strategy, around.rivals),
         race={"picture": picture, "legend": charts.legend(list(race))} if picture else None, search=search,
-        networks=view.networks(found), learning=charts.learning_chart(found.history), latencies=view.latencies(found),
+        networks=view.networks(found), cells=cells_of(found.result.genotype) if found.result else "",
+        learning=charts.learning_chart(found.history), latencies=view.latencies(found),
         confusions=view.confusions(found), figure=view.figure, costs=view.costs(found),
         gates=[{"name": target.name, "outcome": verdict["outcome"], "rows": target.gates}
                for target, verdict in zip(found.targets, verdicts, strict=True)],

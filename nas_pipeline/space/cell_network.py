@@ -18,6 +18,9 @@ from nas_pipeline.space.ops import OPS
 STEM_MULTIPLIER = 3
 """Channels of the stem per channel of a node."""
 
+AUXILIARY = "auxiliary."
+"""How the names of the auxiliary head's entries in a state dict begin."""
+
 _AUXILIARY_MAP = 2
 _AUXILIARY_WIDTHS = (128, 768)
 
@@ -87,6 +90,14 @@ class CellModule(nn.Module):
         return [(pair.get_submodule("0"), pair.get_submodule("1")) for pair in self.edges.values()]
 
 
+class NormalCell(CellModule):
+    """Keeps the size of the map."""
+
+
+class ReductionCell(CellModule):
+    """Halves the map."""
+
+
 class AuxiliaryHead(nn.Sequential):
     """A second classifier on an earlier map: shortens the way of the gradient. The map is pooled to 2x2, any size."""
 
@@ -122,8 +133,8 @@ class CellNetwork(nn.Module):
         for index in range(plan.cells):
             halve = index in self.reductions
             width = 2 * width if halve else width
-            cell = plan.reduce if halve else plan.normal
-            made = CellModule(cell, channels, width, halve=halve, halve_first=halved)
+            kind, cell = (ReductionCell, plan.reduce) if halve else (NormalCell, plan.normal)
+            made = kind(cell, channels, width, halve=halve, halve_first=halved)
             self.cells.append(made)
             channels, halved = (channels[1], made.channels), halve
         self.pool = GlobalPool()
@@ -158,7 +169,7 @@ class CellNetwork(nn.Module):
 def add_auxiliary(net: CellNetwork) -> None:
     """Give `net` an auxiliary head behind its second reduction, drawn from torch's random state, on its device.
 
-    Its entries of the state dict start with "auxiliary."; a network that is counted or exported has none.
+    Its entries of the state dict start with `AUXILIARY`; a network that is counted or exported has none.
     """
     second = net.cells[net.reductions[1]]
     assert isinstance(second, CellModule)

@@ -13,29 +13,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 import torch
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch, Rectangle
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from nas_pipeline.core.files import atomic_path
 from nas_pipeline.core.genotype import Genotype
 from nas_pipeline.core.records import InputSpec
-from nas_pipeline.errors import ConfigError
+from nas_pipeline.space.canvas import GREY, INK, LINE, ROW_IN, canvas, saved
+from nas_pipeline.space.cell_drawing import lines_of, paint_cells, width_of
+from nas_pipeline.space.cell_graph import graphs_of
 
 _MOST_ROWS = 24
 _FLOPS_PER_MAC = 2
 _REST = "(outside the blocks)"
 
-_METADATA: dict[str, dict[str, Any]] = {".svg": {"Date": None, "Creator": None}, ".png": {"Software": None}}
-_INK, _GREY, _LINE = "#1f2933", "#66727f", "#b8c2cc"
 _MACS, _PARAMS = "#2f6fb0", "#c77d2e"
-_ROW_IN, _WIDTH_IN, _PNG_DPI = 0.42, 9.6, 150
 _MACS_X, _PARAMS_X, _BAR_IN = 6.95, 8.3, 0.7
 
 
@@ -116,67 +112,54 @@ def render_text(rows: Sequence[LayerRow]) -> str:
 def draw(genotype: Genotype, rows: Sequence[LayerRow], path: Path) -> None:
     """Write a drawing of the network to `path`: SVG or PNG, by its suffix.
 
-    Blocks run from top to bottom, the darker the more MACs they take.
+    Blocks run from top to bottom, the darker the more MACs they take; below them the graphs of its cells.
 
     Raises:
         ConfigError: Another suffix.
     """
-    suffix = path.suffix.lower()
-    if suffix not in _METADATA:
-        raise ConfigError(f"cannot draw {path.name}: the suffix must be {' or '.join(_METADATA)}")
-    with mpl.rc_context({
-        "svg.hashsalt": genotype.id, "svg.fonttype": "none", "font.family": "DejaVu Sans", "text.parse_math": False,
-    }):
-        figure = _figure(genotype, rows)
-        with atomic_path(path) as temporary:
-            figure.savefig(temporary, format=suffix[1:], dpi=_PNG_DPI, facecolor="white", metadata=_METADATA[suffix])
+    with saved(genotype, path) as keep:
+        keep(_figure(genotype, rows))
 
 
 def _figure(genotype: Genotype, rows: Sequence[LayerRow]) -> Figure:
-    """One unit of the y axis is one row; x runs in inches."""
-    genes = _gene_lines(genotype)
-    above, below = 2.3, 0.6 + 0.42 * len(genes)
-    units = above + len(rows) + below
-    figure = Figure(figsize=(_WIDTH_IN, units * _ROW_IN))
-    FigureCanvasAgg(figure)
-    axes = figure.add_axes((0, 0, 1, 1))
-    axes.set(xlim=(0, _WIDTH_IN), ylim=(len(rows) + below, -above))
-    axes.axis("off")
-
+    genes, graphs = _gene_lines(genotype), graphs_of(genotype)
+    after = len(rows) + lines_of(graphs)
+    figure, axes = canvas(width_of(graphs), above=2.3, below=after + 0.6 + 0.42 * len(genes))
+    paint_cells(axes, graphs, len(rows))
     total = _total(rows)
-    axes.text(0.3, -1.55, f"{genotype.space}  {genotype.id}", fontsize=14, fontweight="bold", color=_INK, va="center")
+    axes.text(0.3, -1.55, f"{genotype.space}  {genotype.id}", fontsize=14, fontweight="bold", color=INK, va="center")
     summary = f"{_short(total.params)} parameters   {_short(total.macs)} MACs per image"
-    axes.text(0.3, -0.85, summary, fontsize=10, color=_GREY, va="center")
+    axes.text(0.3, -0.85, summary, fontsize=10, color=GREY, va="center")
     for x, heading in ((_MACS_X, "MACs"), (_PARAMS_X, "parameters")):
-        axes.text(x, -0.3, heading, fontsize=7.5, color=_GREY, va="center")
+        axes.text(x, -0.3, heading, fontsize=7.5, color=GREY, va="center")
     most = LayerRow("most", "", (), *(max(column, default=0) for column in _costs(rows)))
     for number, row in enumerate(rows):
         following = rows[number + 1].name if number + 1 < len(rows) else _REST
         _draw_row(axes, number, row, most, arrow=following != _REST)
     for number, line in enumerate(genes):
-        axes.text(0.3, len(rows) + 0.5 + 0.42 * number, line, fontsize=7, color=_GREY, va="center")
+        axes.text(0.3, after + 0.5 + 0.42 * number, line, fontsize=7, color=GREY, va="center")
     return figure
 
 
 def _draw_row(axes: Axes, number: int, row: LayerRow, most: LayerRow, arrow: bool) -> None:
     axes.add_patch(FancyBboxPatch(
-        (1.75, number + 0.14), 4.9, 0.62, boxstyle="round,pad=0,rounding_size=0.06", mutation_aspect=1 / _ROW_IN,
-        facecolor=_tint(_MACS, 0.05 + 0.45 * _share(row.macs, most.macs)), edgecolor=_LINE, linewidth=0.8,
+        (1.75, number + 0.14), 4.9, 0.62, boxstyle="round,pad=0,rounding_size=0.06", mutation_aspect=1 / ROW_IN,
+        facecolor=_tint(_MACS, 0.05 + 0.45 * _share(row.macs, most.macs)), edgecolor=LINE, linewidth=0.8,
     ))
     middle = number + 0.45
-    axes.text(1.6, middle, _shorten(row.name, 22), fontsize=7.5, color=_GREY, ha="right", va="center")
-    axes.text(1.9, middle, _shorten(row.kind, 44), fontsize=9, color=_INK, va="center")
-    axes.text(6.5, middle, _shape(row), fontsize=8.5, color=_INK, ha="right", va="center")
+    axes.text(1.6, middle, _shorten(row.name, 22), fontsize=7.5, color=GREY, ha="right", va="center")
+    axes.text(1.9, middle, _shorten(row.kind, 44), fontsize=9, color=INK, va="center")
+    axes.text(6.5, middle, _shape(row), fontsize=8.5, color=INK, ha="right", va="center")
     if arrow:
         axes.annotate("", (4.2, number + 1.14), (4.2, number + 0.76),
-                      arrowprops={"arrowstyle": "-|>", "color": _GREY, "linewidth": 0.8, "shrinkA": 0, "shrinkB": 0,
+                      arrowprops={"arrowstyle": "-|>", "color": GREY, "linewidth": 0.8, "shrinkA": 0, "shrinkB": 0,
                                   "mutation_scale": 6})
     for x, value, largest, colour in (
         (_MACS_X, row.macs, most.macs, _MACS), (_PARAMS_X, row.params, most.params, _PARAMS)
     ):
         length = max(_BAR_IN * _share(value, largest), 0.01)
-        axes.add_patch(Rectangle((x, number + 0.3), length, 0.3, facecolor=colour if value else _LINE, linewidth=0))
-        axes.text(x + length + 0.06, middle, _short(value), fontsize=7.5, color=_INK if value else _GREY, va="center")
+        axes.add_patch(Rectangle((x, number + 0.3), length, 0.3, facecolor=colour if value else LINE, linewidth=0))
+        axes.text(x + length + 0.06, middle, _short(value), fontsize=7.5, color=INK if value else GREY, va="center")
 
 
 def _gene_lines(genotype: Genotype) -> list[str]:

@@ -16,6 +16,7 @@ from torch import nn
 from nas_pipeline.core.files import read_json, write_json
 from nas_pipeline.train.device import DeviceClock
 from nas_pipeline.train.recipe import Recipe
+from nas_pipeline.train.training_only import all_logits
 
 logger = logging.getLogger(__name__)
 
@@ -70,9 +71,10 @@ def seconds_per_step(
         if step == 1:
             clock = DeviceClock(images.device)
         with torch.autocast(images.device.type, autocast, enabled=autocast is not None):
-            logits = trial(images)
+            outputs = all_logits(trial, images)
         trial.zero_grad()
-        torch.autograd.backward(F.cross_entropy(logits.float(), labels))
+        losses = [F.cross_entropy(logits.float(), labels) for logits in outputs if logits is not None]
+        torch.autograd.backward(losses)
     return clock.seconds() / steps
 
 

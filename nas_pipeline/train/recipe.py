@@ -43,6 +43,10 @@ class Recipe:
     """Share of the steps, at the start, that see images shrunk to `low_side`: those steps cost less."""
     low_side: int = 20
     """Height and width in pixels of the shrunk images; images that are not larger stay as they are."""
+    drop_path: float = 0.0
+    """Probability of losing a path at the end of the training, from 0 along a line; networks of cells have paths."""
+    auxiliary: float = 0.0
+    """Weight of the loss of a second classifier behind the second reduction; networks of cells have one, unless 0."""
     views: Literal[1, 2, 6] = 1
     """The finished network averages over so many views of an image, at so many times the latency: 2 are the image and
     its mirror image, 6 these two moved by one pixel each way as well."""
@@ -62,6 +66,8 @@ class Recipe:
             "clip_norm must be positive": self.clip_norm > 0,
             "shift and cutout must not be negative": min(self.shift, self.cutout) >= 0,
             "low_resolution must be in [0, 1)": 0 <= self.low_resolution < 1,
+            "drop_path must be in [0, 1)": 0 <= self.drop_path < 1,
+            "auxiliary must not be negative": self.auxiliary >= 0,
             "low_side must be at least 8": self.low_side >= 8,
             "views must be 1, 2 or 6": self.views in (1, 2, 6),
             "views above 1 need flip: a network that never saw mirror images must not be asked about them":

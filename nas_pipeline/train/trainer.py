@@ -31,6 +31,7 @@ from nas_pipeline.train.precision import autocast_dtype, seconds_per_step
 from nas_pipeline.train.randomness import isolated
 from nas_pipeline.train.recipe import Recipe
 from nas_pipeline.train.schedule import learning_rate
+from nas_pipeline.train.training_only import all_logits, equip, set_drop_path, without
 
 logger = logging.getLogger(__name__)
 
@@ -85,6 +86,7 @@ def fit(
     ))
     with isolated(f"{seed}/network"):
         net = on_device(build(), device)
+        equip(net, recipe)
         train, val = (Batches(s, data.manifest.mean, data.manifest.std, device) for s in (data.train, data.val))
         saved = Checkpoint.load(checkpoint, run_key) if checkpoint is not None else None
         if saved is None:
@@ -164,12 +166,17 @@ class _Run:
     def _step(self, images: torch.Tensor, labels: torch.Tensor, index: torch.Tensor) -> float:
         recipe, progress = self.recipe, self.state.step / self.state.total_steps
         set_learning_rate(self.optimiser, learning_rate(1.0, progress, recipe.warmup))
+        if recipe.drop_path:
+            set_drop_path(self.net, recipe.drop_path * progress)
         if progress < recipe.low_resolution:
             images = shrink(images, recipe.low_side)
         with torch.autocast(images.device.type, self.autocast, enabled=self.autocast is not None):
-            logits = self.net(images)
+            logits, auxiliary = all_logits(self.net, images)
         each = F.cross_entropy(logits.float(), labels, label_smoothing=recipe.label_smoothing, reduction="none")
         loss = each.mean()
+        if auxiliary is not None:
+            second = F.cross_entropy(auxiliary.float(), labels, label_smoothing=recipe.label_smoothing)
+            loss = loss + recipe.auxiliary * second
         self.optimiser.zero_grad()
         torch.autograd.backward(loss)
         nn.utils.clip_grad_norm_(self.net.parameters(), recipe.clip_norm)
@@ -204,5 +211,5 @@ class _Run:
 
     def _outcome(self, ended: str) -> Fitted:
         state = self.state
-        best = {name: tensor.detach().cpu() for name, tensor in state.best.items()}
+        best = {name: tensor.detach().cpu() for name, tensor in without(state.best).items()}
         return Fitted(best, max(state.best_accuracy, 0.0), state.best_epoch, state.history, self.clock.seconds(), ended)

@@ -1,0 +1,53 @@
+"""The paper of all drawings: one unit of the y axis is a line of text, x runs in inches; equal content, equal bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from nas_pipeline.core.files import atomic_path
+from nas_pipeline.core.genotype import Genotype
+from nas_pipeline.errors import ConfigError
+
+INK, GREY, LINE = "#1f2933", "#66727f", "#b8c2cc"
+ROW_IN, WIDTH_IN = 0.42, 9.6
+_PNG_DPI = 150
+_METADATA: dict[str, dict[str, Any]] = {".svg": {"Date": None, "Creator": None}, ".png": {"Software": None}}
+
+
+def canvas(width: float, above: float, below: float) -> tuple[Figure, Axes]:
+    """A figure `width` inches wide whose y axis runs from -`above` down to `below`, in lines."""
+    figure = Figure(figsize=(width, (above + below) * ROW_IN))
+    FigureCanvasAgg(figure)
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set(xlim=(0, width), ylim=(below, -above))
+    axes.axis("off")
+    return figure, axes
+
+
+@contextmanager
+def saved(genotype: Genotype, path: Path) -> Iterator[Callable[[Figure], None]]:
+    """The settings in which a figure is drawn, and what writes it to `path`: SVG or PNG, by its suffix.
+
+    Raises:
+        ConfigError: Another suffix.
+    """
+    suffix = path.suffix.lower()
+    if suffix not in _METADATA:
+        raise ConfigError(f"cannot draw {path.name}: the suffix must be {' or '.join(_METADATA)}")
+
+    def keep(figure: Figure) -> None:
+        with atomic_path(path) as temporary:
+            figure.savefig(temporary, format=suffix[1:], dpi=_PNG_DPI, facecolor="white", metadata=_METADATA[suffix])
+
+    with mpl.rc_context({
+        "svg.hashsalt": genotype.id, "svg.fonttype": "none", "font.family": "DejaVu Sans", "text.parse_math": False,
+    }):
+        yield keep
