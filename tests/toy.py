@@ -77,12 +77,13 @@ class ToyDeriving:
     """SIGKILL the worker's parent, and with it the worker, in the first derivation with this seed."""
     fail_on: int = -1
     refuse: bool = False
+    seeds: int = 3
 
     def sampler(self, seed: int) -> BaseSampler:
         return RandomSampler(seed=seed)
 
-    def key(self) -> dict[str, object]:
-        return {"strategy": "toy"}
+    def check(self, space: Any) -> None:
+        return None
 
     def derive(self, seed: int, folder: Path) -> Derived:
         folder.mkdir(parents=True, exist_ok=True)
@@ -98,4 +99,4 @@ class ToyDeriving:
             raise RuntimeError("this supernet cannot be trained")
         if self.refuse:
             raise SearchRefusal("no genotype keeps the bound")
-        return Derived(Genotype("toy", 1, tuple((f"d{i}", seed % 4) for i in range(DECISIONS))), 7.0, [{"epoch": 0}])
+        return Derived(Genotype("toy", 1, tuple((f"d{i}", seed % 4) for i in range(DECISIONS))), 7.0, ({"epoch": 0},))

@@ -23,7 +23,7 @@ from nas_pipeline.core.protocols import SearchSpace
 from nas_pipeline.errors import SearchError
 from nas_pipeline.search.aims import Aim
 from nas_pipeline.search.ledger import Row, derivations_of, describe, row_of, rows_of
-from nas_pipeline.search.protocols import Deriving, Evaluator, Strategy
+from nas_pipeline.search.protocols import Evaluator, Strategy
 from nas_pipeline.search.strategies.random import Random
 from nas_pipeline.search.study import exclusive, open_study, orphans, study_name
 from nas_pipeline.search.worker import Job, spend, work
@@ -59,7 +59,7 @@ class Search:
         """Everything that a trial's outcome or proposal depends on, but not the budget: a larger one goes on."""
         return {
             "space": [self.space.name, self.space.version, vars(self.space)],
-            "strategy": [self.strategy_name, _key_of(self.strategy)],
+            "strategy": [self.strategy_name, vars(self.strategy)],
             "evaluator": self.evaluator.key(),
             "aim": self.aim.to_json(),
             "constraints": [[c.metric, c.at_most, c.at_least] for c in self.constraints],
@@ -119,11 +119,6 @@ def score_all(search: Search, genotypes: Sequence[Genotype], progress: Progress 
 def derivations(search: Search) -> list[Row]:
     """What the searches inside the trials of a finished `search` noted; empty for strategies that only propose."""
     return derivations_of(open_study(search.url, search.name, search.aim.directions))
-
-
-def _key_of(strategy: Strategy) -> dict[str, object]:
-    """Its options; one that derives knows itself which of its attributes matter."""
-    return strategy.key() if isinstance(strategy, Deriving) else vars(strategy)
 
 
 def _drive(

@@ -42,7 +42,7 @@ def derivations_of(study: optuna.Study) -> list[Row]:
     return [
         {"number": trial.number, "genotype_id": trial.user_attrs.get("genotype_id", ""),
          "genotype": trial.user_attrs.get("genotype"), "device_s": trial.user_attrs["derive_device_s"],
-         "rows": trial.user_attrs["derivation"]}
+         **trial.user_attrs["derivation"]}
         for trial in study.get_trials(deepcopy=False) if "derivation" in trial.user_attrs
     ]
 

@@ -10,6 +10,7 @@ from typing import Any, Protocol, runtime_checkable
 from optuna.samplers import BaseSampler
 
 from nas_pipeline.core.genotype import Genotype
+from nas_pipeline.core.protocols import SearchSpace
 
 Metrics = dict[str, float]
 """val_accuracy, latency_ms (this host), size_bytes, params, macs, ..."""
@@ -38,32 +39,38 @@ class Strategy(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Derived:
-    """What a search inside a trial came to."""
+    """What one search inside a trial found, and what it cost."""
 
     genotype: Genotype
     device_s: float
     """Its whole cost: of a search that was resumed, that of all its parts."""
-    rows: list[dict[str, Any]]
-    """What it noted on its way, one row an epoch."""
+    rows: tuple[dict[str, Any], ...]
+    """One an epoch: losses, measures of the guards, alphas."""
+    decisions: tuple[dict[str, Any], ...] = ()
+    """epoch, guard, action and why, for everything a guard did."""
 
 
 @runtime_checkable
 class Deriving(Protocol):
-    """A strategy that makes its candidate by a search of its own: DARTS and its kin. One trial is one such search.
+    """A strategy that makes its candidates by searches of its own: DARTS and its kin. One trial is one such search."""
 
-    Its `sampler` is asked only for what the derived genotype leaves open, which is nothing.
-    """
+    seeds: int
+    """How many searches; their genotypes are scored as other trials are."""
 
     def sampler(self, seed: int) -> BaseSampler:
         """As every strategy's."""
         ...
 
-    def key(self) -> dict[str, object]:
-        """What the outcome depends on, but for the seed. Part of the study's name."""
+    def check(self, space: SearchSpace) -> None:
+        """See that what is derived are members of `space`.
+
+        Raises:
+            ConfigError: They are not; the message names the options to change.
+        """
         ...
 
     def derive(self, seed: int, folder: Path) -> Derived:
-        """Search once. `folder` keeps the working state: the same call goes on where a killed one stopped.
+        """One search, or the rest of one that was cut off; its working state is in `folder`.
 
         Raises:
             SearchRefusal: No genotype keeps the bounds.

@@ -118,7 +118,7 @@ def _derive(job: Job, trial: optuna.trial.Trial) -> float:
     derived = job.strategy.derive(job.seed + trial.number, job.lock.parent / f"trial-{trial.number}")
     genes = derived.genotype.as_dict()
     _decide(job, trial, lambda name: GivenSampler(genes))
-    trial.set_user_attr("derivation", derived.rows)
+    trial.set_user_attr("derivation", {"rows": derived.rows, "decisions": derived.decisions})
     trial.set_user_attr("derive_device_s", derived.device_s)
     return derived.device_s
 

@@ -79,6 +79,14 @@ class CellSpace:
         self._nodes = opened("nodes", (nodes,), Whole(1, 16))
         self._ops = opened("ops", ops, OPERATION)
 
+    def offers(self, option: str) -> tuple[Gene, ...]:
+        """What the option of that name leaves to choose from: widths, cells, nodes or ops."""
+        offered: dict[str, tuple[Gene, ...]] = {
+            "widths": tuple(self._widths), "cells": tuple(self._cells), "nodes": tuple(self._nodes),
+            "ops": tuple(self._ops),
+        }
+        return offered[option]
+
     def decide(self, choose: Chooser) -> CellPlan:
         """Ask the sizes, then the normal and the reduction cell, node by node."""
         width = choose.one_of("width", self._widths)

@@ -11,6 +11,7 @@ from nas_pipeline.errors import ConfigError
 from nas_pipeline.latency import PROBES
 from nas_pipeline.params import Params, ParetoAim
 from nas_pipeline.search import EVALUATORS, STRATEGIES
+from nas_pipeline.search.protocols import Deriving
 from nas_pipeline.sections import PlugIn
 from nas_pipeline.space import SPACES
 from nas_pipeline.space.baselines import BASELINES
@@ -30,6 +31,7 @@ def _wrong(params: Params) -> Iterator[str]:
     search = params.search
     yield from _unmade("search.space", SPACES, search.space)
     yield from _unmade("search.strategy", STRATEGIES, search.strategy)
+    yield from _apart(search.space, search.strategy)
     yield from _unknown("search.evaluator", "evaluator", search.evaluator.name, EVALUATORS)
     # An evaluator of somebody else's need not say what it measures.
     metrics = getattr(EVALUATORS[name], "metrics", ()) if (name := search.evaluator.name) in EVALUATORS else ()
@@ -53,3 +55,16 @@ def _unmade(key: str, catalogue: Catalog[Any], plug_in: PlugIn) -> Iterator[str]
         catalogue.make(plug_in.name, plug_in.options)
     except (ConfigError, TypeError, ValueError) as error:
         yield f"{key}: {error}"
+
+
+def _apart(space: PlugIn, strategy: PlugIn) -> Iterator[str]:
+    """A strategy that derives its candidates derives them for one space."""
+    try:
+        derives, members = STRATEGIES.make(strategy.name, strategy.options), SPACES.make(space.name, space.options)
+    except (ConfigError, TypeError, ValueError):
+        return  # said elsewhere
+    if isinstance(derives, Deriving):
+        try:
+            derives.check(members)
+        except ConfigError as error:
+            yield f"search.strategy: {error}"

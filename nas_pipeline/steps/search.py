@@ -10,13 +10,14 @@ from nas_pipeline.core.files import write_json
 from nas_pipeline.core.genotype import Genotype
 from nas_pipeline.core.measures import Budget, Constraint, Objective
 from nas_pipeline.core.records import Precision
+from nas_pipeline.latency.deploy import OnnxDeploy
 from nas_pipeline.params import Params, ParetoAim
 from nas_pipeline.search import EVALUATORS, STRATEGIES
 from nas_pipeline.search.aims import Aim, Pareto, WeightedCost
 from nas_pipeline.search.driver import Search, derivations, run_search, score_all
 from nas_pipeline.search.early_stopping import EARLY_STOPPING
 from nas_pipeline.search.ledger import Row
-from nas_pipeline.search.protocols import Deriving, Evaluator
+from nas_pipeline.search.protocols import Deriving, Evaluator, Strategy
 from nas_pipeline.search.selection import choose_winner, feasible, pareto_front
 from nas_pipeline.search.strategies.random import Random
 from nas_pipeline.space import SPACES
@@ -83,14 +84,17 @@ def _search(context: Context) -> Search:
     params = context.params.search
     bounds = constraints(context.params)
     stopping = params.aim.early_stopping if not isinstance(params.aim, ParetoAim) else "none"
+    strategy, budget = _strategy(context), Budget(**params.budget.model_dump())
+    if isinstance(strategy, Deriving):
+        budget = dataclasses.replace(budget, trials=min(strategy.seeds, budget.trials or strategy.seeds))
     return Search(
         space=SPACES.make(params.space.name, params.space.options),
-        strategy=STRATEGIES.make(params.strategy.name, params.strategy.options),
+        strategy=strategy,
         strategy_name=params.strategy.name,
         evaluator=_evaluator(context, {}),
         aim=_aim(context.params, bounds),
         constraints=bounds,
-        budget=Budget(**params.budget.model_dump()),
+        budget=budget,
         seed=params.seed,
         workers=params.workers,
         folder=context.work / "search",
@@ -99,17 +103,28 @@ def _search(context: Context) -> Search:
     )
 
 
-def _evaluator(context: Context, changed: dict[str, Any]) -> Evaluator:
-    from nas_pipeline.latency.deploy import OnnxDeploy
+def _strategy(context: Context) -> Strategy:
+    chosen = context.params.search.strategy
+    return STRATEGIES.make(
+        chosen.name, chosen.options, data=context.artefacts("ingest"), device=context.params.train.device,
+        recipe=context.recipe, deploy=_deploy(context),
+    )
 
+
+def _evaluator(context: Context, changed: dict[str, Any]) -> Evaluator:
     params = context.params
-    target = next(iter(params.targets.values()))
     return EVALUATORS.make(
         params.search.evaluator.name, {**params.search.evaluator.options, **changed},
         data=context.artefacts("ingest"), recipe=context.recipe, device=params.train.device,
-        deploy=OnnxDeploy(_precisions(params), target.opset, target.threads, params.search.latency_runs),
+        deploy=_deploy(context),
         precision_cache=context.work / "precision.json",
     )
+
+
+def _deploy(context: Context) -> OnnxDeploy:
+    params = context.params
+    target = next(iter(params.targets.values()))
+    return OnnxDeploy(_precisions(params), target.opset, target.threads, params.search.latency_runs)
 
 
 def _precisions(params: Params) -> tuple[Precision, ...]:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from nas_pipeline.core.records import InputSpec
 from nas_pipeline.search.differentiable.derive import INPUTS_PER_NODE, NONE
 from nas_pipeline.search.differentiable.mixing import INPUTS, KINDS, KindMixing, edges
+from nas_pipeline.space.cell_network import reductions
 from nas_pipeline.space.ops import OPS
 
 Price = Callable[[nn.Module, tuple[int, int, int]], float]
@@ -30,10 +31,10 @@ class CellShape:
 
 
 def cell_shapes(width: int, cells: int, spec: InputSpec) -> Iterator[CellShape]:
-    """The cells in order: cells // 3 and 2 * cells // 3 halve the map, rounded up, and double the channels."""
+    """The cells in order: a reduction halves the map, rounded up, and doubles the channels."""
     channels, rows, columns = width, spec.height, spec.width
     for cell in range(cells):
-        reduce = cell in (cells // 3, 2 * cells // 3)
+        reduce = cell in reductions(cells)
         channels = 2 * channels if reduce else channels
         yield CellShape("reduce" if reduce else "normal", channels, rows, columns)
         if reduce:

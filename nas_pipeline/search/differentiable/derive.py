@@ -1,4 +1,4 @@
-"""From strengths of operations to a cell: two input edges a node, one operation each, the strongest that the bounds let.
+"""From strengths of operations to a cell: two edges a node, one operation each, the strongest that the bounds let.
 
 With bounds it is an integer program, solved exactly: never a loop that draws until something fits.
 """
@@ -153,7 +153,7 @@ class _Program:
         raise SearchError(f"{_MAX_CUTS} cells lie on the bound to within rounding; move the bound a little")
 
     def _limits(self, slack: float) -> list[LinearConstraint]:
-        """cost / at_most <= 1, or <= 1 + the last variable when `slack` is 1."""
+        """Cost / at_most <= 1, or <= 1 + the last variable when `slack` is 1."""
         limits = []
         for bound in self.bounds:
             scale = max(abs(bound.at_most), 1e-12)

@@ -37,7 +37,7 @@ class Guards:
     stop_skips: int | None = 2
     """Stop once so many skips stand in the normal cell. Source: Liang et al., DARTS+, arXiv:1909.06035, criterion 1."""
     stop_stable: int | None = 10
-    """Stop once the strongest operation with weights has been the same on every edge for so many epochs (criterion 2)."""
+    """Stop once each edge has had the same strongest operation with weights for so many epochs (criterion 2)."""
     stop_from: float = 0.5
     """Share of the epochs before which neither criterion stops: the first rankings are noise."""
     eigenvalue_every: int = 1

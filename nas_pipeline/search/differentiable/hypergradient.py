@@ -34,7 +34,7 @@ def hypergradient(
     weight_decay: float = 0.0,
     eps: float = 0.01,
 ) -> list[Tensor]:
-    """d L_val(w', alpha) / d alpha, with w' = w - xi (momentum x buffer + dL_train/dw + decay x w).
+    """D L_val(w', alpha) / d alpha, with w' = w - xi (momentum x buffer + dL_train/dw + decay x w).
 
     First order takes w' = w. Second order adds what alpha changes in w': - xi d2 L_train / (d alpha d w) v, where
     v = dL_val / dw' at w'. The weight step's clipping of gradients is no part of w', as in the paper's code.

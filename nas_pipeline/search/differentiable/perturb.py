@@ -51,8 +51,8 @@ def perturbation_picks(
     chosen: dict[tuple[str, int], int] = {}
     for edge in torch.randperm(len(rows), generator=stream).tolist():
         for kind in kinds:
-            column = min(usable, key=lambda op, kind=kind, edge=edge: evaluate(_without(masks, kind, edge, op)))
-            chosen[kind, edge] = column
+            left = {op: evaluate(_without(masks, kind, edge, op)) for op in usable}
+            chosen[kind, edge] = column = min(usable, key=left.__getitem__)
             masks[kind][edge] = 0.0
             masks[kind][edge, column] = 1.0
         tune(masks)
@@ -60,7 +60,8 @@ def perturbation_picks(
     for node in torch.randperm(nodes, generator=stream).tolist():
         inputs = [edge for edge, (_, target) in enumerate(rows) if target == node]
         for kind in kinds:
-            by_worth = sorted(inputs, key=lambda edge, kind=kind: evaluate(_without(masks, kind, edge)))
+            left = {edge: evaluate(_without(masks, kind, edge)) for edge in inputs}
+            by_worth = sorted(inputs, key=left.__getitem__)
             kept[kind] += by_worth[:INPUTS_PER_NODE]
             for edge in by_worth[INPUTS_PER_NODE:]:
                 masks[kind][edge] = 0.0

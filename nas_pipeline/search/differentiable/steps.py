@@ -1,4 +1,4 @@
-"""The two alternating steps: the weights on one half of train, the alphas on the other; neither moves what the other owns.
+"""The two alternating steps: weights on one half of train, alphas on the other; neither moves what the other owns.
 
 The alpha step computes no gradient for a weight that it does not need, the weight step none for an alpha.
 """
@@ -85,7 +85,7 @@ class Bilevel:
         return value
 
     def alpha_step(
-        self, batch: Batch, train_batch: Batch, mix: Mix, extra: Callable[[Mixing], Tensor | float] = lambda mixing: 0.0
+        self, batch: Batch, train_batch: Batch, mix: Mix, extra: Callable[[], Tensor | float] = lambda: 0.0
     ) -> float:
         """One step of the alphas on a batch of their half.
 
@@ -101,10 +101,9 @@ class Bilevel:
         seen: list[float] = []
 
         def val_loss() -> Tensor:
-            mixing = mix()
-            loss = self._loss(batch, mixing)
+            loss = self._loss(batch, mix())
             seen.append(float(loss.detach()))
-            return loss + extra(mixing)
+            return loss + extra()
 
         slopes = hypergradient(
             lambda: self._loss(train_batch, mix()), val_loss, self.weights, self.alphas, order=self._order,

@@ -1,0 +1,121 @@
+"""One epoch of a search: alternating steps, then the measures of the guards, as one row."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from nas_pipeline.search.differentiable.curvature import dominant_eigenvalue
+from nas_pipeline.search.differentiable.derive import SKIP, skips, strongest
+from nas_pipeline.search.differentiable.discrete import genotype_from, strengths
+from nas_pipeline.search.differentiable.guards import beta_decay, entropy, stable_epochs, top_learnable
+from nas_pipeline.search.differentiable.halves import Halves
+from nas_pipeline.search.differentiable.hypergradient import frozen
+from nas_pipeline.search.differentiable.mixing import KINDS, KindMixing
+from nas_pipeline.search.differentiable.prices import CostModel
+from nas_pipeline.search.differentiable.settings import Settings
+from nas_pipeline.search.differentiable.steps import Bilevel
+from nas_pipeline.search.differentiable.variants import Variant, soft_mixing, without_some_skips
+from nas_pipeline.train.randomness import generator, seed_of
+
+Row = dict[str, Any]
+
+
+class Epoch:
+    """Runs the epochs of a search. Its only state is that of `bilevel`."""
+
+    def __init__(
+        self, bilevel: Bilevel, halves: Halves, settings: Settings, variant: Variant, models: Sequence[CostModel],
+        seed: int,
+    ) -> None:
+        """`models` are the costs that are penalised or bounded."""
+        self.bilevel, self.halves, self.settings, self.variant = bilevel, halves, settings, variant
+        self._models, self._seed = models, seed
+        self._device = halves.weights.images.device
+
+    def run(self, number: int, attempt: int, rows: Sequence[Row]) -> Row | None:
+        """The row of epoch `number`, counted from 0; None when a loss was not finite.
+
+        `attempt` counts the epochs that failed so far; `rows` are those of the epochs before.
+        """
+        settings, bilevel = self.settings, self.bilevel
+        progress = number / settings.epochs
+        bilevel.learning_rate = settings.rates.at(progress)
+        learns = number >= settings.warmup * settings.epochs
+        losses: tuple[list[float], list[float]] = ([], [])
+        for step, (batch, held_out) in enumerate(self.halves.epoch(number, attempt)):
+            name = f"{self._seed}/{number}/{attempt}/{step}"
+            if learns:
+                losses[1].append(bilevel.alpha_step(
+                    held_out, batch, lambda name=name: self._mix(progress, f"{name}/alphas"),  # type: ignore[misc]
+                    lambda: self._extra(progress),
+                ))
+                if not math.isfinite(losses[1][-1]):
+                    return None
+            losses[0].append(bilevel.weight_step(
+                batch, lambda name=name: self._thinned(progress, f"{name}/weights")  # type: ignore[misc]
+            ))
+            if not math.isfinite(losses[0][-1]):
+                return None
+        row = self._measured(number, rows)
+        if not all(math.isfinite(value) for value in row.values() if isinstance(value, float)):
+            return None
+        return {"epoch": number, "loss": _mean(losses[0]), "alpha_loss": _mean(losses[1]) if losses[1] else None, **row}
+
+    def _measured(self, number: int, rows: Sequence[Row]) -> Row:
+        net, settings = self.bilevel.net, self.settings
+        alphas, betas = dict(net.alphas.items()), dict(net.betas.items())
+        picks = strongest(strengths(alphas, betas), settings.ops, settings.nodes)
+        row: Row = {
+            "learning_rate": self.bilevel.learning_rate,
+            **{f"entropy_{kind}": entropy(alphas[kind]) for kind in KINDS},
+            **{f"skips_{kind}": skips(picks, kind) for kind in KINDS},
+            "skip_share": sum(op == SKIP for kept in picks.values() for _, op in kept) / (4 * settings.nodes),
+            "genotype_id": genotype_from(picks, settings).id,
+            "top_learnable": top_learnable(alphas, settings.ops),
+            "beta_decay": settings.beta_decay_at(number / settings.epochs),
+            "skip_dropout": settings.skip_dropout_at(number / settings.epochs),
+            **({"temperature": self.variant.temperature(number / settings.epochs)}
+               if self.variant.name == "gdas" else {}),
+            **{model.name: model.of(picks, settings) for model in self._models},
+            "alphas": {kind: table.tolist() for kind, table in alphas.items()},
+            "betas": {kind: table.tolist() for kind, table in betas.items()},
+        }
+        every = settings.eigenvalue_every
+        row["eigenvalue"] = self._eigenvalue(number) if every and (number + 1) % every == 0 else None
+        row["stable_epochs"] = stable_epochs([*rows, row])
+        return row
+
+    def _eigenvalue(self, number: int) -> float:
+        images, labels = self.halves.held_out(self.settings.eigenvalue_images)
+        with frozen(self.bilevel.weights):
+            loss = F.cross_entropy(self.bilevel.net(images, soft_mixing(self.bilevel.net)), labels)
+            return dominant_eigenvalue(loss, self.bilevel.alphas, generator(f"{self._seed}/{number}/eigenvalue"))
+
+    def _mix(self, progress: float, name: str) -> dict[str, KindMixing]:
+        stream = torch.Generator(self._device).manual_seed(seed_of(name))
+        return self.variant.mix(self.bilevel.net, progress, stream)
+
+    def _thinned(self, progress: float, name: str) -> Any:
+        return without_some_skips(self._mix(progress, name), tuple(self.settings.ops),
+                                  self.settings.skip_dropout_at(progress), generator(f"{name}/skips"))
+
+    def _extra(self, progress: float) -> Tensor | float:
+        settings, net = self.settings, self.bilevel.net
+        total: Tensor | float = 0.0
+        if weight := settings.beta_decay_at(progress):
+            total = total + weight * beta_decay(list(net.alphas.values()))
+        penalties = settings.penalties or {}
+        for model in self._models:
+            if weight := penalties.get(model.name, 0.0):
+                total = total + weight * model.expected(soft_mixing(net), settings)
+        return total
+
+
+def _mean(values: list[float]) -> float:
+    return math.fsum(values) / max(1, len(values))

@@ -1,0 +1,43 @@
+"""Small images for searches that take seconds: noise with a mean, and bars that only a wide enough window can pair."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from nas_pipeline.core.records import DatasetManifest, InputSpec
+from nas_pipeline.data.loaders import SearchData, Split
+
+SIDE = 16
+NEAR, FAR = 5, 8
+"""Distances of two bars in pixels: a window of 5 never sees both, one of 6 sees a near pair, none of 8 a far one."""
+
+
+def _data(images: np.ndarray, labels: np.ndarray, name: str) -> SearchData:
+    height, width = images.shape[1:3]
+    spec = InputSpec(channels=1, height=height, width=width, classes=int(labels.max()) + 1)
+    counts = {"train": len(labels), "val": 2, "calib": 0, "test": 0}
+    manifest = DatasetManifest(name, f"{name}-{len(labels)}", spec, counts, tuple(map(str, range(spec.classes))),
+                               (float(images.mean()) / 255,), (float(images.std()) / 255,))
+    # Validation images that would break any batch: a search never touches them.
+    untouchable = Split(np.zeros((2, 1, 1, 7), dtype=np.uint8), np.full(2, 99))
+    return SearchData(manifest, Split(images, labels), untouchable)
+
+
+def bars(count: int, seed: int) -> SearchData:
+    """Two bright bars side by side: `NEAR` apart is class 1, `FAR` apart class 0. Every bar is anywhere, wrapped."""
+    rng = np.random.default_rng(seed)
+    labels = rng.permutation(np.arange(count) % 2)
+    first = rng.integers(0, SIDE, count)
+    second = (first + np.where(labels == 1, NEAR, FAR)) % SIDE
+    images = rng.integers(0, 30, (count, SIDE, SIDE, 1))
+    for place in (first, second):
+        images[np.arange(count), :, place] += 200
+    return _data(images.astype(np.uint8), labels.astype(np.int64), "bars")
+
+
+def shades(count: int, seed: int, side: int = 8) -> SearchData:
+    """Noise, brighter in class 1 than in class 0: anything can learn it."""
+    rng = np.random.default_rng(seed)
+    labels = rng.permutation(np.arange(count) % 2)
+    images = rng.integers(0, 160, (count, side, side, 1)) + 60 * labels[:, None, None, None]
+    return _data(images.astype(np.uint8), labels.astype(np.int64), "shades")
