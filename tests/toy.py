@@ -69,12 +69,11 @@ class ToyEvaluator:
 
 @dataclass(frozen=True)
 class ToyDeriving:
-    """A strategy that searches inside the trial: its seed is the answer to every decision."""
+    """A strategy that searches inside the trial: its seed is the answer to every decision.
 
-    tally: Path | None = None
-    """A file that gets one line per derivation that was begun."""
-    kill_on: int = -1
-    """SIGKILL the worker's parent, and with it the worker, in the first derivation with this seed."""
+    A file `kill-SEED` in the folder of the search SIGKILLs the worker's parent, and with it the worker, once.
+    """
+
     fail_on: int = -1
     refuse: bool = False
     seeds: int = 3
@@ -86,13 +85,11 @@ class ToyDeriving:
         return None
 
     def derive(self, seed: int, folder: Path) -> Derived:
-        folder.mkdir(parents=True, exist_ok=True)
-        again = (folder / "begun").exists()
-        (folder / "begun").touch()
-        if self.tally is not None:
-            with self.tally.open("a") as stream:
-                stream.write(f"{seed}\n")
-        if seed == self.kill_on and not again:
+        home = folder.parents[1]
+        with (home / "tally").open("a") as stream:
+            stream.write(f"{seed}\n")
+        if (kill := home / f"kill-{seed}").exists():
+            kill.unlink()
             os.kill(os.getppid(), signal.SIGKILL)
             time.sleep(60)
         if seed == self.fail_on:

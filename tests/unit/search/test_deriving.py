@@ -41,15 +41,16 @@ def test_sigkill_in_a_derivation_then_the_same_search_ends_as_an_undisturbed_one
         "from nas_pipeline.search.driver import run_search\n"
         "if __name__ == '__main__':\n"
         "    folder = Path(sys.argv[1])\n"
-        "    run_search(deriving(folder, ToyDeriving(tally=folder / 'tally', kill_on=1)))\n"
+        "    run_search(deriving(folder, ToyDeriving()))\n"
     )
     killed, script = tmp_path / "killed", tmp_path / "script.py"
     killed.mkdir()
+    (killed / "kill-1").touch()
     script.write_text(code)
     done = subprocess.run([sys.executable, str(script), str(killed)], check=False, cwd=REPO,
                           env={**os.environ, "PYTHONPATH": str(REPO)})
     assert done.returncode == -signal.SIGKILL
-    resumed = run_search(deriving(killed, ToyDeriving(tally=killed / "tally", kill_on=1)))
+    resumed = run_search(deriving(killed, ToyDeriving()))
     assert essence(resumed) == essence(run_search(deriving(tmp_path / "whole", ToyDeriving())))
     assert (killed / "tally").read_text().split() == ["0", "1", "1", "2"]
 
