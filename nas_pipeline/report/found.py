@@ -39,6 +39,8 @@ class Found:
     dataset: DatasetManifest | None = None
     validation: dict[str, Any] | None = None
     trials: list[dict[str, Any]] = field(default_factory=list)
+    derivations: list[dict[str, Any]] = field(default_factory=list)
+    """What the searches inside the trials noted; empty where the strategy only proposes."""
     winner: dict[str, Any] | None = None
     search: dict[str, float] | None = None
     result: TrainResult | None = None
@@ -80,6 +82,7 @@ def find(root: Path) -> Found:
     found.dataset = found.read("artifacts/ingest/dataset.json", DatasetManifest.from_json, None)
     found.validation = found.read("artifacts/validate/report.json", dict, None)
     found.trials = found.read("artifacts/search/trials.json", list, [])
+    found.derivations = found.read("artifacts/search/derivations.json", list, [], needed=False)
     found.winner = found.read("artifacts/search/winner.json", dict, None)
     found.search = found.read("artifacts/search/metrics.json", dict, None)
     found.result = found.read("artifacts/retrain/result.json", TrainResult.from_json, None)

@@ -10,7 +10,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from nas_pipeline.core.files import write_text
-from nas_pipeline.report import charts, provenance, view, worth
+from nas_pipeline.report import charts, derivation, provenance, view, worth
 from nas_pipeline.report.drawings import cells_of
 from nas_pipeline.report.found import Found, find
 
@@ -64,6 +64,7 @@ def render(found: Found, around: Surroundings) -> str:
         style=(_TEMPLATES / "style.css").read_text(encoding="utf-8"),
         script=(_TEMPLATES / "page.js").read_text(encoding="utf-8"),
         verdicts=verdicts, worth=worth.answers(found, around.strategy, around.rivals),
+        derivations=derivation.derivations(found.derivations), guard_legend=derivation.GUARD_LEGEND,
         race={"picture": picture, "legend": charts.legend(list(race))} if picture else None, search=search,
         networks=view.networks(found), cells=cells_of(found.result.genotype) if found.result else "",
         learning=charts.learning_chart(found.history), latencies=view.latencies(found),

@@ -83,6 +83,7 @@ class Epoch:
             **({"temperature": self.variant.temperature(number / settings.epochs)}
                if self.variant.name == "gdas" else {}),
             **{model.name: model.of(picks, settings) for model in self._models},
+            "ops": list(settings.ops),
             "alphas": {kind: table.tolist() for kind, table in alphas.items()},
             "betas": {kind: table.tolist() for kind, table in betas.items()},
         }

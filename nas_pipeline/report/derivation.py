@@ -1,0 +1,88 @@
+"""What the searches inside the trials noted: how the alphas moved, what the guards measured and what they did."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from nas_pipeline.core.genotype import Genotype
+from nas_pipeline.errors import NasError
+from nas_pipeline.report.drawings import cells_of
+from nas_pipeline.report.plot import Plot
+
+_MOST_COLUMNS = 25
+"""Epochs that a table of alphas has room for; of more, evenly spread ones are shown."""
+
+_GUARDS = (("entropy_normal", "c1", "entropy of the alphas, normal cell"),
+           ("entropy_reduce", "c2", "entropy of the alphas, reduction cell"),
+           ("skip_share", "c3", "share of skip connections in the derived cells"))
+
+GUARD_LEGEND = [(kind, words) for _, kind, words in _GUARDS]
+
+
+def derivations(entries: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """A block of the page for each search."""
+    return [_block(entry) for entry in entries]
+
+
+def _block(entry: dict[str, Any]) -> dict[str, Any]:
+    rows = entry.get("rows", [])
+    return {
+        "number": entry["number"], "id": entry["genotype_id"], "device_s": f"{entry['device_s']:,.0f}",
+        "epochs": len(rows), "decisions": entry.get("decisions", []), "cells": _cells(entry.get("genotype")),
+        "guards": _guards(rows), "eigenvalue": _eigenvalue(rows),
+        "alphas": [_history(rows, kind) for kind in ("normal", "reduce") if rows and kind in rows[-1].get("alphas", {})],
+    }
+
+
+def _cells(genotype: Any) -> str:
+    try:
+        return cells_of(Genotype.from_json(genotype)) if genotype else ""
+    except NasError:
+        return ""
+
+
+def _guards(rows: Sequence[dict[str, Any]]) -> str | None:
+    if not rows:
+        return None
+    plot = Plot("Measures of the guards over epochs", [row["epoch"] for row in rows], [0.0, 1.0],
+                x_label="epoch", y_label="share")
+    for name, kind, words in _GUARDS:
+        plot.line([(row["epoch"], row[name]) for row in rows if row.get(name) is not None], kind, title=words)
+    return plot.svg()
+
+
+def _eigenvalue(rows: Sequence[dict[str, Any]]) -> str | None:
+    pairs = [(row["epoch"], row["eigenvalue"]) for row in rows if row.get("eigenvalue") is not None]
+    if len(pairs) < 2:
+        return None
+    plot = Plot("Dominant eigenvalue of the Hessian over epochs", [x for x, _ in pairs], [0.0, *(y for _, y in pairs)],
+                x_label="epoch", y_label="dominant eigenvalue")
+    plot.line(pairs, "c1", title="of the validation loss with respect to the alphas")
+    return plot.svg()
+
+
+def _history(rows: Sequence[dict[str, Any]], kind: str) -> dict[str, Any]:
+    """Mean over the edges of each operation's share after the softmax, epoch by epoch."""
+    step = max(1, math.ceil(len(rows) / _MOST_COLUMNS))
+    shown = [*rows[:-1:step], rows[-1]]
+    shares = [_shares(row["alphas"][kind]) for row in shown]
+    names = rows[-1].get("ops") or [f"operation {column}" for column in range(len(shares[0]))]
+    top = max(max(column) for column in shares)
+    return {
+        "kind": "normal cell" if kind == "normal" else "reduction cell", "epochs": [row["epoch"] for row in shown],
+        "ops": [{"name": name, "shares": [{"share": f"{100 * column[place]:.1f}",
+                                           "strength": f"{column[place] / top:.2f}"} for column in shares]}
+                for place, name in enumerate(names)],
+    }
+
+
+def _shares(table: Sequence[Sequence[float]]) -> list[float]:
+    total = [0.0] * len(table[0])
+    for edge in table:
+        largest = max(edge)
+        powers = [math.exp(value - largest) for value in edge]
+        for place, power in enumerate(powers):
+            total[place] += power / sum(powers) / len(table)
+    return total
