@@ -28,11 +28,12 @@ def derivations(entries: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def _block(entry: dict[str, Any]) -> dict[str, Any]:
     rows = entry.get("rows", [])
+    tables = rows[-1].get("alphas", {}) if rows else {}
     return {
         "number": entry["number"], "id": entry["genotype_id"], "device_s": f"{entry['device_s']:,.0f}",
         "epochs": len(rows), "decisions": entry.get("decisions", []), "cells": _cells(entry.get("genotype")),
         "guards": _guards(rows), "eigenvalue": _eigenvalue(rows),
-        "alphas": [_history(rows, kind) for kind in ("normal", "reduce") if rows and kind in rows[-1].get("alphas", {})],
+        "alphas": [_history(rows, kind) for kind in ("normal", "reduce") if kind in tables],
     }
 
 
