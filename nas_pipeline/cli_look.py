@@ -12,6 +12,7 @@ from nas_pipeline.errors import ConfigError
 
 if TYPE_CHECKING:
     from nas_pipeline.core.genotype import Genotype
+    from nas_pipeline.core.records import InputSpec
 
 commands = typer.Typer()
 
@@ -61,9 +62,13 @@ def catalog(as_json: AsJson = False) -> None:
 def space(
     name: Annotated[str, typer.Argument(help="One of the spaces in `nas catalog`.")],
     samples: Annotated[int, typer.Option(min=1, help="Random members to cost.")] = 100,
-    seed: int = 0, channels: Channels = 1, size: Size = 28, classes: Classes = 10, as_json: AsJson = False,
+    seed: int = 0, channels: Channels = 1, size: Size = 28, classes: Classes = 10,
+    supernet: Annotated[bool, typer.Option("--supernet", help="The search network instead.")] = False,
+    width: Annotated[int, typer.Option(min=1, help="With --supernet: channels of its first cells.")] = 16,
+    cells: Annotated[int, typer.Option(min=1, help="With --supernet: its depth.")] = 8,
+    as_json: AsJson = False,
 ) -> None:
-    """Size of a space, and what its members cost."""
+    """Size of a space, and what its members cost; or the size of its search network."""
     from nas_pipeline.core.records import InputSpec
     from nas_pipeline.space import SPACES
     from nas_pipeline.space.cost import sample_costs
@@ -71,6 +76,9 @@ def space(
 
     member = SPACES.make(name)
     spec = InputSpec(channels, size, size, classes)
+    if supernet:
+        _show_search_network(name, spec, width, cells, as_json)
+        return
     found: dict[str, Any] = {"name": name, "version": member.version, "size": size_of(member), "input": _plain(spec),
              "samples": samples, **sample_costs(member, spec, samples, seed)}
     if as_json:
@@ -80,6 +88,22 @@ def space(
     for metric in ("macs", "params"):
         low, middle, high = (found[metric][key] for key in ("min", "median", "max"))
         typer.echo(f"  {metric:7} {low:,.0f} / {middle:,.0f} / {high:,.0f}")
+
+
+def _show_search_network(space: str, spec: InputSpec, width: int, cells: int, as_json: bool) -> None:
+    from nas_pipeline.search.differentiable.search_network import SearchNetwork
+
+    if space != "cell":
+        raise ConfigError(f"space {space} has no search network; leave --supernet out, or take the space cell")
+    net = SearchNetwork(spec, width=width, cells=cells)
+    weights = sum(weight.numel() for weight in net.weights())
+    alphas = {kind: list(parameter.shape) for kind, parameter in net.alphas.items()}
+    if as_json:
+        print_json({"name": space, "input": _plain(spec), "width": width, "cells": cells, "ops": net.ops,
+                    "weights": weights, "alphas": alphas})
+        return
+    shapes = ", ".join(f"{kind} {rows} edges x {columns} operations" for kind, (rows, columns) in alphas.items())
+    typer.echo(f"search network of {space}: {weights:,} weights; architecture parameters: {shapes}")
 
 
 def _genotype(name: str) -> Genotype:

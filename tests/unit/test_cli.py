@@ -118,6 +118,15 @@ def test_a_space_for_people(nas: Callable[..., Answer]) -> None:
     assert nas("space", "residual", "--samples", 2, "--size", 16)[1] == out, "the seed decides"
 
 
+def test_the_search_network_of_the_paper_has_its_size(nas: Callable[..., Answer]) -> None:
+    asked = ("space", "cell", "--supernet", "--width", 16, "--cells", 8, "--channels", 3, "--classes", 10)
+    code, out, _ = nas(*asked, "--json")
+    assert code == 0
+    assert json.loads(out)["weights"] == 1930618
+    assert json.loads(out)["alphas"] == {"normal": [14, 8], "reduce": [14, 8]}
+    assert "1,930,618 weights" in nas(*asked)[1]
+
+
 @pytest.mark.parametrize("name", BASELINES)
 def test_a_hand_designed_network_is_shown(nas: Callable[..., Answer], name: str) -> None:
     code, out, _ = nas("show", name, "--json")
@@ -149,6 +158,7 @@ def test_the_winner_of_a_search_is_shown_from_its_file(nas: Callable[..., Answer
     [
         (("show", "moon"), 2, "moon is neither a file nor a hand-designed network; those are: depthwise_separable"),
         (("space", "residul"), 2, "unknown space 'residul' (did you mean 'residual'?)"),
+        (("space", "residual", "--supernet"), 2, "space residual has no search network"),
         (("run", "serach"), 2, "unknown stage 'serach'; there are: ingest"),
         (("run", "ingest", "--root", "{empty}"), 2, "params.yaml does not exist"),
         (("run", "search", "--root", "{project}"), 3, "stage search reads artifacts/ingest/dataset.json"),

@@ -75,7 +75,7 @@ class FoldedGradient:
 
 
 def fold_gradient(folded: Folded, products: Tensor, sums: Tensor) -> FoldedGradient:
-    """The gradient from `products` [K, C_out, C_in], the sum of y_grad d^T over pixels, and `sums` of y_grad [K, C_out].
+    """The gradient, from sums over pixels: `products` of y_grad d^T [K, C_out, C_in] and `sums` of y_grad [K, C_out].
 
     With v the gradient of the variance and m the mean: that of d is weight^T y_grad + 2/n W^T diag(v) W (d - m), less
     the part of the mean.
@@ -115,7 +115,7 @@ def outer(left: Tensor, right: Tensor) -> Tensor:
 
 
 def pixel_sum(x: Tensor) -> Tensor:
-    """x [N, C, H, W], channels last -> [C]."""
+    """X [N, C, H, W], channels last -> [C]."""
     return _rows(x).sum(0)
 
 
