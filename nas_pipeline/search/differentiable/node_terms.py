@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Callable
 
 import torch
@@ -11,9 +10,8 @@ from torch import Tensor, nn
 
 from nas_pipeline.search.differentiable.candidates import Nothing, Role, Shared
 from nas_pipeline.search.differentiable.chains import Chain, Unit
-from nas_pipeline.search.differentiable.fused_node import NodePlan, fused_node, plain_node
-
-_MEASURED_CPU = torch.backends.mkldnn.is_available() and platform.machine() in {"x86_64", "AMD64"}  # type: ignore[no-untyped-call]
+from nas_pipeline.search.differentiable.fused_node import NodePlan, fused_node, measured_here, plain_node
+from nas_pipeline.search.differentiable.shared_maps import shared_map
 
 
 class State:
@@ -58,7 +56,7 @@ class NodeTerms:
             case Nothing():
                 return
             case Shared(key):
-                self._terms.append((state.once(key, lambda: candidate(state.seen)), cell))
+                self._terms.append((state.once(key, lambda: shared_map(candidate, state.seen)), cell))
             case Chain(units, layers):
                 first, step = units[0], 1
                 if first.stride > 1 and first.dilation % first.stride == 0:
@@ -86,17 +84,5 @@ class NodeTerms:
         tensors = [rectified for _, rectified in self._sources.values()] + [term for term, _ in self._terms]
         for _, _, weights, _ in self._chains:
             tensors += weights
-        compute = fused_node if _applies(tensors) else plain_node
+        compute = fused_node if measured_here(tensors) else plain_node
         return compute(plan, op_weights[list(rows), list(columns)], tensors)
-
-
-def _applies(tensors: list[Tensor]) -> bool:
-    """Whether this node is one for which the hand-written gradients were made and measured."""
-    first = tensors[0]
-    return (
-        _MEASURED_CPU
-        and all(tensor.device.type == "cpu" and tensor.dtype == first.dtype for tensor in tensors)
-        and first.dtype in (torch.float32, torch.float64)
-        and not torch.is_autocast_enabled("cpu")
-        and not torch.compiler.is_compiling()
-    )
