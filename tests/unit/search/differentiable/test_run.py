@@ -163,7 +163,7 @@ def test_a_bound_is_kept_and_an_impossible_one_refused_before_the_first_epoch(tm
     held = run(tmp_path / "held", epochs=1, bounds={"params": bound}, skip_cap=None)
     net = build_network(held.genotype, InputSpec(1, 8, 8, 2))
     assert sum(p.numel() for p in net.parameters()) <= bound
-    with pytest.raises(SearchRefusal, match="params .* where 100 is allowed"):
+    with pytest.raises(SearchRefusal, match=r"params .* where 100 is allowed"):
         run(tmp_path / "refused", bounds={"params": 100})
     assert not list((tmp_path / "refused").rglob("epoch-0001.pt"))
 

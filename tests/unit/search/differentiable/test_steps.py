@@ -50,7 +50,8 @@ def leaves(state: Any) -> list[Tensor]:
 
 
 def same(a: Any, b: Any) -> bool:
-    return len(leaves(a)) == len(leaves(b)) and all(torch.equal(x, y) for x, y in zip(leaves(a), leaves(b), strict=True))
+    ones, others = leaves(a), leaves(b)
+    return len(ones) == len(others) and all(torch.equal(x, y) for x, y in zip(ones, others, strict=True))
 
 
 @pytest.mark.parametrize("order", ["first", "second"])
