@@ -2,43 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nas_pipeline.search.differentiable.candidates import Nothing, Role, Shared
+from nas_pipeline.search.differentiable.candidates import Halving, Nothing, Role, Shared
 from nas_pipeline.search.differentiable.chains import Chain, Unit
 from nas_pipeline.search.differentiable.fused_node import NodePlan, fused_node, measured_here, plain_node
 from nas_pipeline.search.differentiable.shared_maps import shared_map
-
-
-class State:
-    """One state of a cell, [N, C, H, W], and what several edges need of it, made once."""
-
-    def __init__(self, whole: Tensor, partial: int) -> None:
-        """The first 1 / `partial` of the channels pass through the candidates."""
-        self.whole = whole
-        channels = whole.shape[1] // partial
-        self.seen = whole if partial == 1 else whole[:, :channels].contiguous(memory_format=torch.channels_last)
-        self.rest = whole[:, channels:]
-        self._made: dict[str, Tensor] = {}
-
-    def once(self, key: str, make: Callable[[], Tensor]) -> Tensor:
-        """The map `key` of this state."""
-        if key not in self._made:
-            self._made[key] = make()
-        return self._made[key]
-
-    def rectified(self, step: int) -> Tensor:
-        """Every `step`-th row and column of the positive part."""
-        positive = self.once("positive", lambda: F.relu(self.seen))
-        if step == 1:
-            return positive
-        return self.once(f"positive {step}", lambda: positive[:, :, ::step, ::step].contiguous(
-            memory_format=torch.channels_last
-        ))
+from nas_pipeline.search.differentiable.states import State, halved
 
 
 class NodeTerms:
@@ -57,6 +27,8 @@ class NodeTerms:
                 return
             case Shared(key):
                 self._terms.append((state.once(key, lambda: shared_map(candidate, state.seen)), cell))
+            case Halving(layer):
+                self._terms.append((halved(layer, state.rectified(2), state.rectified(2, first=1)), cell))
             case Chain(units, layers):
                 first, step = units[0], 1
                 if first.stride > 1 and first.dilation % first.stride == 0:
