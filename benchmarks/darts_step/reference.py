@@ -17,16 +17,21 @@ OPS = ("none", "skip_connect", "sep_conv_3x3", "sep_conv_5x5", "dil_conv_3x3", "
        "max_pool_3x3")
 
 
-class None_(nn.Module):
+class Nothing(nn.Module):
+    """Zeros."""
+
     def __init__(self, stride: int) -> None:
         super().__init__()
         self.stride = stride
 
     def forward(self, x: Tensor) -> Tensor:
+        """x: [N, C, H, W] -> [N, C, H / stride, W / stride]."""
         return x[:, :, :: self.stride, :: self.stride] * 0
 
 
 class Reduce(nn.Module):
+    """Halves the map: two 1x1 convolutions of stride 2, one pixel apart."""
+
     def __init__(self, c_in: int, c_out: int) -> None:
         super().__init__()
         self.a = nn.Conv2d(c_in, c_out // 2, 1, stride=2, bias=False)
@@ -34,16 +39,19 @@ class Reduce(nn.Module):
         self.norm = nn.BatchNorm2d(c_out, affine=False)
 
     def forward(self, x: Tensor) -> Tensor:
+        """x: [N, C_in, H, W] -> [N, C_out, H / 2, W / 2]."""
         x = torch.relu(x)
         shifted = F.pad(x, (0, x.shape[3] % 2, 0, x.shape[2] % 2))[:, :, 1:, 1:]
         return self.norm(torch.cat([self.a(x), self.b(shifted)], dim=1))
 
 
 def relu_conv_bn(c_in: int, c_out: int) -> nn.Sequential:
+    """What makes the inputs of a cell as wide as its states."""
     return nn.Sequential(nn.ReLU(), nn.Conv2d(c_in, c_out, 1, bias=False), nn.BatchNorm2d(c_out, affine=False))
 
 
 def filters(c: int, kernel: int, stride: int, dilation: int) -> list[nn.Module]:
+    """One depthwise separable convolution."""
     pad = dilation * (kernel // 2)
     return [
         nn.ReLU(), nn.Conv2d(c, c, kernel, stride, pad, dilation, groups=c, bias=False), nn.Conv2d(c, c, 1, bias=False),
@@ -52,10 +60,11 @@ def filters(c: int, kernel: int, stride: int, dilation: int) -> list[nn.Module]:
 
 
 def operation(name: str, c: int, stride: int) -> nn.Module:
+    """The candidate `name`."""
     norm = nn.BatchNorm2d(c, affine=False)
     match name:
         case "none":
-            return None_(stride)
+            return Nothing(stride)
         case "skip_connect":
             return nn.Identity() if stride == 1 else Reduce(c, c)
         case "avg_pool_3x3":
@@ -69,6 +78,8 @@ def operation(name: str, c: int, stride: int) -> nn.Module:
 
 
 class MixedOp(nn.Module):
+    """All candidates of one edge."""
+
     def __init__(self, c: int, stride: int, ops: tuple[str, ...], partial: int) -> None:
         super().__init__()
         self.partial = partial
@@ -76,6 +87,7 @@ class MixedOp(nn.Module):
         self.pool = nn.MaxPool2d(2, 2, ceil_mode=True) if stride == 2 else nn.Identity()
 
     def forward(self, x: Tensor, weights: Tensor, chosen: int | None) -> Tensor:
+        """The weighted sum, or one term of it; weights: [O]."""
         seen = x.shape[1] // self.partial
         y = x if self.partial == 1 else x[:, :seen]
         if chosen is None:
@@ -90,6 +102,8 @@ class MixedOp(nn.Module):
 
 
 class Cell(nn.Module):
+    """All edges of one cell."""
+
     def __init__(self, c_pp: int, c_p: int, c: int, nodes: int, ops: tuple[str, ...], partial: int, reduction: bool,
                  reduction_before: bool) -> None:
         super().__init__()
@@ -102,6 +116,7 @@ class Cell(nn.Module):
         )
 
     def forward(self, s0: Tensor, s1: Tensor, weights: Tensor, betas: Tensor | None, chosen: Tensor | None) -> Tensor:
+        """The nodes, side by side; weights: [E, O], betas and chosen: [E]."""
         states = [self.preprocess0(s0), self.preprocess1(s1)]
         edge = 0
         for _ in range(self.nodes):
@@ -133,6 +148,7 @@ class Reference(nn.Module):
 
     def forward(self, x: Tensor, weights: dict[str, Tensor], betas: dict[str, Tensor] | None = None,
                 chosen: dict[str, Tensor] | None = None) -> Tensor:
+        """x: [N, channels, H, W] -> [N, classes]."""
         s0 = s1 = self.stem(x)
         for cell in self.cells:
             kind = "reduce" if cell.reduction else "normal"

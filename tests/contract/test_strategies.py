@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import pickle
 from functools import partial
+from pathlib import Path
 
 import optuna
 import pytest
 from optuna.samplers import BaseSampler
 
+from nas_pipeline.core.files import canonical_json
 from nas_pipeline.core.genotype import Genotype
+from nas_pipeline.errors import ConfigError
 from nas_pipeline.search import STRATEGIES
+from nas_pipeline.search.protocols import Deriving
 from nas_pipeline.search.trial_chooser import TrialChooser
-from nas_pipeline.space.choosers import Recorder
+from nas_pipeline.space import SPACES
+from nas_pipeline.space.choosers import Recorder, replay
 from nas_pipeline.train.randomness import seed_of
 from tests.toy import DECISIONS, ToySpace
 
-LEARNS = {"random": False, "tpe": True, "nsga2": True}
+LEARNS = {"random": False, "tpe": True, "nsga2": True, "darts": False, "pc_darts": False, "gdas": False}
+"""By its sampler. Differentiable searches learn by themselves; what they are asked for beyond that is random."""
+
+DERIVING = [name for name in STRATEGIES if isinstance(STRATEGIES.make(name), Deriving)]
 
 
 def test_every_strategy_is_under_contract() -> None:
@@ -76,3 +85,50 @@ def test_a_trial_that_was_left_between_two_decisions_is_finished_as_an_undisturb
         TrialChooser(left, partial(sampler, strategy, 0, 0)).one_of(f"d{decision}", (0, 1, 2, 3))
     decided.append(ToySpace().decide(TrialChooser(left, partial(sampler, strategy, 0, 0))))
     assert decided[0] == decided[1]
+
+
+SMALL = {"width": 4, "cells": 3, "nodes": 1, "ops": ["none", "skip_connect", "nor_conv_3x3"], "epochs": 1,
+         "batch_size": 16, "images": 64, "eval_cells": 3, "eval_width": 4, "eigenvalue_every": 0, "skip_cap": None}
+
+
+def test_the_searches_that_derive_are_known() -> None:
+    assert DERIVING == ["darts", "pc_darts", "gdas"]
+
+
+@pytest.mark.parametrize("strategy", DERIVING)
+def test_a_deriving_strategy_is_its_options_in_a_study_and_whole_in_a_worker(strategy: str, ingested: Path) -> None:
+    made = STRATEGIES.make(strategy, {"seeds": 2}, data=ingested, device="cpu")
+    assert canonical_json(vars(made)) == canonical_json(vars(STRATEGIES.make(strategy, {"seeds": 2})))
+    assert pickle.loads(pickle.dumps(made)) == made
+    assert isinstance(made, Deriving)
+    assert made.seeds == 2
+
+
+@pytest.mark.parametrize("strategy", DERIVING)
+def test_equal_seeds_derive_equal_genotypes_in_another_process_too(
+    strategy: str, ingested: Path, tmp_path: Path
+) -> None:
+    made = STRATEGIES.make(strategy, SMALL, data=ingested, device="cpu")
+    assert isinstance(made, Deriving)
+    copied = pickle.loads(pickle.dumps(made))
+    first, again = made.derive(3, tmp_path / "a"), copied.derive(3, tmp_path / "b")
+    assert first.genotype == again.genotype
+    assert first.device_s > 0
+    assert [row["epoch"] for row in first.rows] == [0]
+    replay(SPACES.make("cell"), first.genotype)
+
+
+@pytest.mark.parametrize("strategy", DERIVING)
+def test_a_deriving_strategy_without_data_says_so(strategy: str, tmp_path: Path) -> None:
+    made = STRATEGIES.make(strategy)
+    assert isinstance(made, Deriving)
+    with pytest.raises(ConfigError, match="hand in `data`"):
+        made.derive(0, tmp_path)
+
+
+@pytest.mark.parametrize(("strategy", "options"), [
+    ("pc_darts", {"partial": 3}), ("gdas", {"last_temperature": 0.0}), ("darts", {"epoch": 3}), ("darts", {"nodes": 0}),
+])
+def test_options_out_of_range_are_refused_when_it_is_made(strategy: str, options: dict[str, object]) -> None:
+    with pytest.raises(ConfigError):
+        STRATEGIES.make(strategy, options)

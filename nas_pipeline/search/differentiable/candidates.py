@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from nas_pipeline.search.differentiable.chains import Chain, chain_of
-from nas_pipeline.space.cell_ops import CellPool, CellSkip, Zero
+from nas_pipeline.space.cell_ops import CellPool, CellSkip, FactorizedReduce, Zero
 from nas_pipeline.space.ops import OPS
 
 
@@ -41,7 +41,14 @@ class Shared:
     """Equal for equal operations."""
 
 
-Role = Nothing | Shared | Chain | None
+@dataclass(frozen=True, slots=True)
+class Halving:
+    """Looks at every second pixel of the positive part: the same for all edges from one state."""
+
+    layer: FactorizedReduce
+
+
+Role = Nothing | Shared | Halving | Chain | None
 """How a candidate is computed; None: as the module that it is."""
 
 
@@ -51,6 +58,8 @@ def role_of(candidate: nn.Module) -> Role:
         return Nothing()
     if isinstance(candidate, CellPool | CellSkip) and not list(candidate.parameters()):
         return Shared(repr(candidate))  # which states every setting of the layers
+    if isinstance(candidate, CellSkip) and len(candidate) == 1 and isinstance(candidate[0], FactorizedReduce):
+        return Halving(candidate[0])
     return chain_of(candidate)
 
 

@@ -11,7 +11,7 @@ _SMALL = 1e-12
 
 
 def dominant_eigenvalue(
-    loss: Tensor, alphas: Sequence[Tensor], stream: torch.Generator, *, iterations: int = 20, tolerance: float = 0.01
+    loss: Tensor, alphas: Sequence[Tensor], stream: torch.Generator, *, iterations: int = 10, tolerance: float = 0.02
 ) -> float:
     """The largest eigenvalue of the Hessian of `loss` with respect to all `alphas` together.
 

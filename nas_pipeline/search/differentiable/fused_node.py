@@ -8,6 +8,7 @@ second derivative goes through the plain formula, `plain_node`.
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -27,6 +28,8 @@ from nas_pipeline.search.differentiable.folded_norm import (
 )
 from nas_pipeline.space.depthwise import depthwise_conv2d, depthwise_gradients
 
+_MEASURED_CPU = torch.backends.mkldnn.is_available() and platform.machine() in {"x86_64", "AMD64"}  # type: ignore[no-untyped-call]
+
 _GROUP_BYTES = 16 << 20
 """Chains are taken together up to this size of their maps: large maps one by one while they are in the cache, small
 ones many at once, for there the small matrices are what costs."""
@@ -45,6 +48,18 @@ class NodePlan:
     """For each chain the number of its source."""
     chains: tuple[tuple[Unit, ...], ...]
     terms: int
+
+
+def measured_here(tensors: Sequence[Tensor]) -> bool:
+    """Whether these are tensors for which the hand-written forms were made and measured; others take PyTorch's."""
+    first = tensors[0]
+    return (
+        _MEASURED_CPU
+        and all(tensor.device.type == "cpu" and tensor.dtype == first.dtype for tensor in tensors)
+        and first.dtype in (torch.float32, torch.float64)
+        and not torch.is_autocast_enabled("cpu")
+        and not torch.compiler.is_compiling()
+    )
 
 
 def fused_node(plan: NodePlan, sum_weights: Tensor, tensors: Sequence[Tensor]) -> Tensor:
@@ -189,7 +204,7 @@ def _filter(
 
 
 def _depthwise(x: Tensor, weight: Tensor, unit: Unit) -> Tensor:
-    if unit.stride == 1:
+    if unit.stride == 1 and measured_here([x, weight]):
         return depthwise_conv2d(x, weight, 1, unit.dilation)
     padding = unit.dilation * (unit.kernel // 2)
     return F.conv2d(x, weight, None, unit.stride, padding, unit.dilation, groups=x.shape[1])

@@ -11,12 +11,15 @@ from torch import Tensor, nn
 
 from nas_pipeline.search.differentiable.candidates import candidates, role_of
 from nas_pipeline.search.differentiable.mixing import INPUTS, KindMixing, edges
-from nas_pipeline.search.differentiable.node_terms import NodeTerms, State
+from nas_pipeline.search.differentiable.node_terms import NodeTerms
+from nas_pipeline.search.differentiable.states import State, preprocessed
 from nas_pipeline.space.cell_ops import FactorizedReduce, ReluConvBn
 
 
 class MixedCell(nn.Module):
-    """[N, C_before_last, H', W'], [N, C_last, H, W] -> [N, nodes * channels, H / stride, W / stride].
+    """[N, C_before_last, H', W'], [N, C_last, H, W] -> nodes, each [N, channels, H / stride, W / stride].
+
+    The inputs are rectified outputs of the two cells before (`states.rectified_output`).
 
     With `partial` above 1 the candidates see the first 1 / partial of the channels of each state; the others pass by,
     and a shuffle spreads both over the state. Source: Xu et al., PC-DARTS, arXiv:1907.05737, section 3.2.
@@ -44,9 +47,12 @@ class MixedCell(nn.Module):
             [(candidate, role_of(candidate)) for candidate in cast(nn.ModuleList, edge)] for edge in self.edges
         ]
 
-    def forward(self, before_last: Tensor, last: Tensor, mixing: KindMixing) -> Tensor:
-        """The nodes, side by side."""
-        states = [State(self.preprocess0(before_last), self.partial), State(self.preprocess1(last), self.partial)]
+    def forward(self, before_last: Tensor, last: Tensor, mixing: KindMixing) -> list[State]:
+        """The nodes."""
+        states = [
+            State(preprocessed(self.preprocess0, before_last), self.partial),
+            State(preprocessed(self.preprocess1, last), self.partial),
+        ]
         weights = mixing.op_weights
         if mixing.edge_weights is not None:
             weights = weights * mixing.edge_weights[:, None]
@@ -68,7 +74,7 @@ class MixedCell(nn.Module):
             if rests is not None:
                 total = shuffle(torch.cat((total, rests), dim=1), self.partial)
             states.append(State(total, self.partial))
-        return torch.cat([state.whole for state in states[INPUTS:]], dim=1)
+        return states[INPUTS:]
 
     def _passed_by(self, state: State, source: int) -> Tensor:
         """The channels that no candidate sees, at the size of a node."""

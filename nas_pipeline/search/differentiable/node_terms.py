@@ -2,45 +2,13 @@
 
 from __future__ import annotations
 
-import platform
-from collections.abc import Callable
-
-import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nas_pipeline.search.differentiable.candidates import Nothing, Role, Shared
+from nas_pipeline.search.differentiable.candidates import Halving, Nothing, Role, Shared
 from nas_pipeline.search.differentiable.chains import Chain, Unit
-from nas_pipeline.search.differentiable.fused_node import NodePlan, fused_node, plain_node
-
-_MEASURED_CPU = torch.backends.mkldnn.is_available() and platform.machine() in {"x86_64", "AMD64"}  # type: ignore[no-untyped-call]
-
-
-class State:
-    """One state of a cell, [N, C, H, W], and what several edges need of it, made once."""
-
-    def __init__(self, whole: Tensor, partial: int) -> None:
-        """The first 1 / `partial` of the channels pass through the candidates."""
-        self.whole = whole
-        channels = whole.shape[1] // partial
-        self.seen = whole if partial == 1 else whole[:, :channels].contiguous(memory_format=torch.channels_last)
-        self.rest = whole[:, channels:]
-        self._made: dict[str, Tensor] = {}
-
-    def once(self, key: str, make: Callable[[], Tensor]) -> Tensor:
-        """The map `key` of this state."""
-        if key not in self._made:
-            self._made[key] = make()
-        return self._made[key]
-
-    def rectified(self, step: int) -> Tensor:
-        """Every `step`-th row and column of the positive part."""
-        positive = self.once("positive", lambda: F.relu(self.seen))
-        if step == 1:
-            return positive
-        return self.once(f"positive {step}", lambda: positive[:, :, ::step, ::step].contiguous(
-            memory_format=torch.channels_last
-        ))
+from nas_pipeline.search.differentiable.fused_node import NodePlan, fused_node, measured_here, plain_node
+from nas_pipeline.search.differentiable.shared_maps import shared_map
+from nas_pipeline.search.differentiable.states import State, halved
 
 
 class NodeTerms:
@@ -58,7 +26,9 @@ class NodeTerms:
             case Nothing():
                 return
             case Shared(key):
-                self._terms.append((state.once(key, lambda: candidate(state.seen)), cell))
+                self._terms.append((state.once(key, lambda: shared_map(candidate, state.seen)), cell))
+            case Halving(layer):
+                self._terms.append((halved(layer, state.rectified(2), state.rectified(2, first=1)), cell))
             case Chain(units, layers):
                 first, step = units[0], 1
                 if first.stride > 1 and first.dilation % first.stride == 0:
@@ -86,17 +56,5 @@ class NodeTerms:
         tensors = [rectified for _, rectified in self._sources.values()] + [term for term, _ in self._terms]
         for _, _, weights, _ in self._chains:
             tensors += weights
-        compute = fused_node if _applies(tensors) else plain_node
+        compute = fused_node if measured_here(tensors) else plain_node
         return compute(plan, op_weights[list(rows), list(columns)], tensors)
-
-
-def _applies(tensors: list[Tensor]) -> bool:
-    """Whether this node is one for which the hand-written gradients were made and measured."""
-    first = tensors[0]
-    return (
-        _MEASURED_CPU
-        and all(tensor.device.type == "cpu" and tensor.dtype == first.dtype for tensor in tensors)
-        and first.dtype in (torch.float32, torch.float64)
-        and not torch.is_autocast_enabled("cpu")
-        and not torch.compiler.is_compiling()
-    )

@@ -13,6 +13,7 @@ from nas_pipeline.errors import ConfigError
 from nas_pipeline.search.differentiable.candidates import without_running_statistics
 from nas_pipeline.search.differentiable.mixed_cell import MixedCell
 from nas_pipeline.search.differentiable.mixing import KINDS, Mixing, edges
+from nas_pipeline.search.differentiable.states import State, rectified_output
 from nas_pipeline.space.primitives import PRIMITIVES
 
 _START = 1e-3
@@ -72,10 +73,13 @@ class SearchNetwork(nn.Module):
 
     def forward(self, x: Tensor, mixing: Mixing) -> Tensor:
         """x: [N, channels, H, W] -> [N, classes]."""
-        before_last = last = self.stem(x.contiguous(memory_format=torch.channels_last))
-        for cell in cast(Iterable[MixedCell], self.cells):
-            before_last, last = last, cell(before_last, last, mixing[cell.kind])
-        scores: Tensor = self.classifier(last.mean((2, 3)))
+        nodes = [State(self.stem(x.contiguous(memory_format=torch.channels_last)))]
+        before_last = last = rectified_output(nodes)
+        for number, cell in enumerate(cast(Iterable[MixedCell], self.cells), start=1):
+            nodes = cell(before_last, last, mixing[cell.kind])
+            if number < len(self.cells):
+                before_last, last = last, rectified_output(nodes)
+        scores: Tensor = self.classifier(torch.cat([node.whole.mean((2, 3)) for node in nodes], dim=1))
         return scores
 
     def architecture(self) -> list[nn.Parameter]:

@@ -52,6 +52,7 @@ class DifferentiableStrategy(_Given, Settings):
     ) -> None:
         super().__post_init__()
         object.__setattr__(self, "_given", (data, device, recipe, deploy))
+        self.variant()  # its own options are refused here, not when the search starts
 
     def variant(self) -> Variant:
         """What the subclass is."""

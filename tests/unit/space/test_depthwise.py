@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.autograd import gradcheck, gradgradcheck
 
 from nas_pipeline.space import depthwise
-from nas_pipeline.space.depthwise import DepthwiseConv2d, depthwise_conv2d, native_is_fast
+from nas_pipeline.space.depthwise import DepthwiseConv2d, depthwise_conv2d, depthwise_gradients, native_is_fast
 
 # kernel, stride, dilation
 OWN = [(5, 1, 1), (7, 1, 1), (3, 1, 2), (5, 1, 2), (3, 1, 3), (3, 2, 2), (5, 2, 2), (5, 2, 4)]
@@ -61,6 +61,22 @@ def test_same_output_and_gradients_as_pytorch(
         for mine, theirs in zip(gradients(own, x), gradients(native, x), strict=True):
             assert mine.shape == theirs.shape
             assert relative_error(mine, theirs) < 1e-5
+
+
+@pytest.mark.parametrize(("kernel", "stride", "dilation"), OWN + LEFT_TO_PYTORCH)
+def test_gradients_for_a_backward_pass_written_by_hand(kernel: int, stride: int, dilation: int) -> None:
+    _, native = twins(5, kernel, stride, dilation)
+    x = torch.randn(3, 5, 9, 7).to(memory_format=torch.channels_last).requires_grad_()
+    y = native(x)
+    y_grad = torch.randn_like(y)
+    theirs = torch.autograd.grad(y, (x, native.weight), y_grad)
+    with torch.no_grad():
+        mine = depthwise_gradients(x, native.weight, y_grad, stride, dilation)
+        neither = depthwise_gradients(x, native.weight, y_grad, stride, dilation, need_x=False, need_weight=False)
+    for a, b in zip(mine, theirs, strict=True):
+        assert a is not None
+        assert relative_error(a, b) < 1e-5
+    assert neither == (None, None)
 
 
 def test_chunks_of_a_batch_add_up(monkeypatch: pytest.MonkeyPatch) -> None:

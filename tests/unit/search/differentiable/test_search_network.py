@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from benchmarks.darts_step.reference import Reference, copy_weights
 from nas_pipeline.core.records import InputSpec
 from nas_pipeline.errors import ConfigError
+from nas_pipeline.search.differentiable import fused_node
 from nas_pipeline.search.differentiable.mixing import (
     KINDS,
     KindMixing,
@@ -169,6 +170,28 @@ def test_second_derivatives_in_single_precision() -> None:
     )
     squares = sum(slope.square().sum() for slope in slopes if slope is not None)
     assert all(grad.isfinite().all() for grad in torch.autograd.grad(squares, ours.architecture()))
+
+
+def test_where_nothing_was_measured_the_plain_form_gives_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    ours, _ = twins(cells=3)
+    x, y = batch()
+    mixing = softmax_mixing(ours)
+
+    def gradients() -> tuple[Tensor, ...]:
+        return torch.autograd.grad(F.cross_entropy(ours(x, mixing), y), ours.weights(), retain_graph=True)
+
+    by_hand = gradients()
+    monkeypatch.setattr(fused_node, "_MEASURED_CPU", False)
+    assert worst(list(gradients()), list(by_hand)) < 1e-10
+
+
+def test_half_precision_is_left_to_pytorch() -> None:
+    ours, _ = twins(cells=3, dtype=torch.float32)
+    x, y = batch(torch.float32)
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = F.cross_entropy(ours(x, softmax_mixing(ours)), y)
+    loss.backward()
+    assert all(parameter.grad is not None and parameter.grad.isfinite().all() for parameter in ours.architecture())
 
 
 def test_weights_can_be_replaced_for_one_call() -> None:

@@ -7,7 +7,7 @@ import numpy as np
 from nas_pipeline.core.records import DatasetManifest, InputSpec
 from nas_pipeline.data.loaders import SearchData, Split
 
-SIDE = 16
+HEIGHT, WIDTH = 6, 16
 NEAR, FAR = 5, 8
 """Distances of two bars in pixels: a window of 5 never sees both, one of 6 sees a near pair, none of 8 a far one."""
 
@@ -27,9 +27,9 @@ def bars(count: int, seed: int) -> SearchData:
     """Two bright bars side by side: `NEAR` apart is class 1, `FAR` apart class 0. Every bar is anywhere, wrapped."""
     rng = np.random.default_rng(seed)
     labels = rng.permutation(np.arange(count) % 2)
-    first = rng.integers(0, SIDE, count)
-    second = (first + np.where(labels == 1, NEAR, FAR)) % SIDE
-    images = rng.integers(0, 30, (count, SIDE, SIDE, 1))
+    first = rng.integers(0, WIDTH, count)
+    second = (first + np.where(labels == 1, NEAR, FAR)) % WIDTH
+    images = rng.integers(0, 30, (count, HEIGHT, WIDTH, 1))
     for place in (first, second):
         images[np.arange(count), :, place] += 200
     return _data(images.astype(np.uint8), labels.astype(np.int64), "bars")
