@@ -77,8 +77,9 @@ def top1(logits: npt.NDArray[np.float32]) -> tuple[Ints, npt.NDArray[np.float32]
 
 def write_predictions(path: Path, files: Mapping[str, Predictions]) -> None:
     """Write the answers of several files, by sha256 of the file, about the same images. Equal values, equal bytes."""
-    first = next(iter(files.values()))
-    arrays: dict[str, Any] = {name: getattr(first, name) for name in _SHARED}
+    # Of the files only those that may ship saw corrupted copies, all of them the same; which come first, nobody says.
+    fullest = max(files.values(), key=lambda item: len(item.subset))
+    arrays: dict[str, Any] = {name: getattr(fullest, name) for name in _SHARED}
     for sha256, item in files.items():
         arrays[f"{sha256}/predicted"] = item.predicted
         arrays[f"{sha256}/confidence"] = item.confidence

@@ -16,12 +16,13 @@ def some(seed: int, corrupted: bool) -> Predictions:
     subset = np.array([0, 3, 7]) if corrupted else np.arange(0)
     return Predictions(
         np.arange(8, dtype=np.uint64), np.arange(8) % 3, rng.integers(0, 3, 8), rng.random(8).astype(np.float32),
-        np.array([0, 3, 7]), {"blur": rng.integers(0, 3, len(subset))} if corrupted else {},
+        subset, {"blur": rng.integers(0, 3, len(subset))} if corrupted else {},
     )
 
 
-def test_round_trip(tmp_path: Path) -> None:
-    files = {"a" * 64: some(1, True), "b" * 64: some(2, False)}
+@pytest.mark.parametrize("ships_first", [True, False])
+def test_round_trip(tmp_path: Path, ships_first: bool) -> None:
+    files = {"a" * 64: some(1, ships_first), "b" * 64: some(2, not ships_first)}
     write_predictions(tmp_path / "p.npz", files)
     read = read_predictions(tmp_path / "p.npz")
     assert set(read) == set(files)
@@ -32,6 +33,8 @@ def test_round_trip(tmp_path: Path) -> None:
         assert {name: list(said) for name, said in read[sha256].corrupted.items()} == {
             name: list(said) for name, said in item.corrupted.items()
         }
+        if item.corrupted:
+            assert read[sha256].kept_accuracy() == item.kept_accuracy()
     write_predictions(tmp_path / "again.npz", read)
     assert sha256_file(tmp_path / "again.npz") == sha256_file(tmp_path / "p.npz")
 
