@@ -88,7 +88,7 @@ def judge(rows: Sequence[Row], guards: Guards, epochs: int) -> Verdict:
     """Decide whether the search ends after the last of `rows`, and at which epoch it was still sound.
 
     Args:
-        rows: One an epoch: epoch, skips_normal, top_learnable, eigenvalue (None where it was not measured).
+        rows: One an epoch: epoch, skips_normal, top_learnable; eigenvalue and alpha_loss, None where there is none.
         guards: Settings.
         epochs: How many the search would have.
     """
@@ -113,10 +113,10 @@ def judge(rows: Sequence[Row], guards: Guards, epochs: int) -> Verdict:
 
 
 def stable_epochs(rows: Sequence[Row]) -> int:
-    """How many epochs before the last one had its ranking, without a break."""
+    """How many epochs before the last one had its ranking, without a break; in the warm-up (no alpha_loss) none has."""
     count = 0
     for row in reversed(rows[:-1]):
-        if row["top_learnable"] != rows[-1]["top_learnable"]:
+        if row["top_learnable"] != rows[-1]["top_learnable"] or row["alpha_loss"] is None:
             break
         count += 1
     return count

@@ -45,8 +45,8 @@ class Settings(Guards):
     clip_norm: float = 5.0
     alpha_learning_rate: float = 3e-4
     alpha_weight_decay: float = 1e-3
-    eigenvalue_images: int = 64
-    """From the alphas' half, for the Hessian."""
+    eigenvalue_images: int = 16
+    """From the alphas' half, for the Hessian. The default network needs 0.25 GB for each image of 32x32."""
     eval_width: int = 16
     """Of the derived network."""
     eval_cells: int = 8
