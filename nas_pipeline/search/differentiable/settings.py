@@ -38,6 +38,7 @@ class Settings(Guards):
     """Share of the epochs, at the start, in which the alphas rest."""
     order: Order = "first"
     form: Form = "exact"
+    """Of second order: `exact` keeps a graph through the gradient; `finite_difference` takes the memory of a step."""
     learning_rate: float = 0.025
     least_learning_rate: float = 0.001
     momentum: float = 0.9
