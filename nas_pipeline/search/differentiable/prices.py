@@ -88,7 +88,6 @@ def _priced(name: str, settings: Settings, spec: InputSpec, deploy: Deploy | Non
 
 def latency_price(deploy: Deploy) -> Price:
     """Milliseconds of an operation on this host, less those of a ReLU of the same shape: what any run costs."""
-
     nothing: dict[tuple[int, int, int], float] = {}
 
     def price(operation: nn.Module, shape: tuple[int, int, int]) -> float:
