@@ -27,7 +27,7 @@ class Guards:
     beta_decay: float = 0.0
     """Final weight of mean(logsumexp(alpha)) in the alphas' loss, growing linearly from 0 (the paper ends at 50).
 
-    Source: Ye et al., arXiv:2203.01665, equations 11 and 12."""
+    Source: Ye et al., arXiv:2203.01665."""
     skip_cap: int | None = 2
     """Most skip connections in the derived normal cell. Source: Chen et al., P-DARTS, arXiv:1904.12760, 3.3."""
     skip_dropout: float = 0.0
@@ -139,7 +139,7 @@ def top_learnable(alphas: Mapping[str, Tensor], ops: Sequence[str]) -> list[int]
 def beta_decay(alphas: Sequence[Tensor]) -> Tensor:
     """Mean over all edges of logsumexp(alpha): its gradient pulls the largest alphas of an edge down the most.
 
-    Source: Ye et al., arXiv:2203.01665, equation 11.
+    Source: Ye et al., arXiv:2203.01665.
     """
     return torch.cat([table.logsumexp(dim=1) for table in alphas]).mean()
 
