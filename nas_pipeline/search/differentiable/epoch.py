@@ -46,7 +46,7 @@ class Epoch:
         settings, bilevel = self.settings, self.bilevel
         progress = number / settings.epochs
         bilevel.learning_rate = settings.rates.at(progress)
-        learns = number >= settings.warmup * settings.epochs
+        learns = self._learns(number)
         losses: tuple[list[float], list[float]] = ([], [])
         for step, (batch, held_out) in enumerate(self.halves.epoch(number, attempt)):
             name = f"{self._seed}/{number}/{attempt}/{step}"
@@ -62,10 +62,17 @@ class Epoch:
             ))
             if not math.isfinite(losses[0][-1]):
                 return None
-        row = self._measured(number, rows)
+        measured = self._measured(number, rows)
+        row: Row = {"epoch": number, "loss": _mean(losses[0]), "alpha_loss": _mean(losses[1]) if learns else None,
+                    **measured}
+        row["stable_epochs"] = stable_epochs([*rows, row])
         if not all(math.isfinite(value) for value in row.values() if isinstance(value, float)):
             return None
-        return {"epoch": number, "loss": _mean(losses[0]), "alpha_loss": _mean(losses[1]) if losses[1] else None, **row}
+        return row
+
+    def _learns(self, number: int) -> bool:
+        """Whether the alphas do: in the warm-up they rest, and what they say then is no sign of anything."""
+        return number >= self.settings.warmup * self.settings.epochs
 
     def _measured(self, number: int, rows: Sequence[Row]) -> Row:
         net, settings = self.bilevel.net, self.settings
@@ -88,8 +95,8 @@ class Epoch:
             "betas": {kind: table.tolist() for kind, table in betas.items()},
         }
         every = settings.eigenvalue_every
-        row["eigenvalue"] = self._eigenvalue(number) if every and (number + 1) % every == 0 else None
-        row["stable_epochs"] = stable_epochs([*rows, row])
+        due = every and (number + 1) % every == 0 and self._learns(number)
+        row["eigenvalue"] = self._eigenvalue(number) if due else None
         return row
 
     def _eigenvalue(self, number: int) -> float:

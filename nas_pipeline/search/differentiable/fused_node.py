@@ -1,9 +1,9 @@
 """A node of a mixed cell as one step of autograd: the weighted sum of all operations on all edges that enter it.
 
-Exact, and cheaper than its parts: each 1x1 convolution, its batch norm and the weight of its operation are one
-convolution (folded_norm.py); the outputs of operations are never made, so the gradient of a weight comes from small
-matrices; what a depthwise convolution gives is made again in the backward pass, which costs less than to keep it. A
-second derivative goes through the plain formula, `plain_node`.
+Exact, and cheaper than its parts. The weight of an operation is the scale of its batch norm, so its gradient falls out
+of that of the batch norm, and no weighted output is kept. Of each convolution pair only what the 1x1 convolution gives
+is kept; what the depthwise one gives is made again, and only for the gradient of a weight. Depthwise gradients are
+those of space/depthwise.py. A second derivative goes through the plain formula, `plain_node`.
 """
 
 from __future__ import annotations
@@ -18,22 +18,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from nas_pipeline.search.differentiable.chains import Unit
-from nas_pipeline.search.differentiable.folded_norm import (
-    Folded,
-    apply,
-    fold,
-    fold_gradient,
-    outer,
-    pixel_sum,
-)
 from nas_pipeline.space.depthwise import depthwise_conv2d, depthwise_gradients
 
 _MEASURED_CPU = torch.backends.mkldnn.is_available() and platform.machine() in {"x86_64", "AMD64"}  # type: ignore[no-untyped-call]
-
-_GROUP_BYTES = 16 << 20
-"""Chains are taken together up to this size of their maps: large maps one by one while they are in the cache, small
-ones many at once, for there the small matrices are what costs."""
-
 
 @dataclass(frozen=True, slots=True)
 class NodePlan:
@@ -92,40 +79,23 @@ class _Node(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, plan: NodePlan, sum_weights: Tensor, *tensors: Tensor) -> Tensor:
         sources, terms, weights = _split(plan, tensors)
-        groups = _groups(plan, sources, _split(plan, ctx.needs_input_grad[2:]))
+        factors = sum_weights.tolist()
         total: Tensor | None = None
         kept: list[Tensor] = []
-        folds: list[list[Folded]] = []
-        bias: Tensor | None = None
-        for group in groups:
-            maps = [sources[plan.chain_sources[chain]] for chain in group]
-            units = plan.chains[group[0]]
-            folds.append([])
-            for step, unit in enumerate(units):
-                last = step == len(units) - 1
-                filtered = _filter(plan, weights, group, step, maps)
-                pointwise = [weights[chain][2 * step + 1] for chain in group]
-                folded = fold(filtered, pointwise, sum_weights[group] if last else None, unit.eps)
-                folds[-1].append(folded)
-                if not last:
-                    maps = [
-                        apply(d, weight, bias).relu_()
-                        for d, weight, bias in zip(filtered, folded.weight, folded.bias, strict=True)
-                    ]
-                    kept += maps
-                    continue
-                shift = folded.bias.sum(0)
-                bias = shift if bias is None else bias + shift
-                for d, weight in zip(filtered, folded.weight, strict=True):
-                    y = apply(d, weight)
-                    total = y if total is None else total.add_(y)
-        for plain, factor in zip(terms, sum_weights[len(plan.chains):].tolist(), strict=True):
+        for number, chain in enumerate(plan.chains):
+            x = sources[plan.chain_sources[number]]
+            for step, unit in enumerate(chain):
+                depthwise, pointwise = weights[number][2 * step:2 * step + 2]
+                y = F.conv2d(_depthwise(x, depthwise, unit), pointwise)
+                normal, mean, inverse = torch.native_batch_norm(y, None, None, None, None, True, 0.0, unit.eps)
+                kept += [x, y, mean, inverse]
+                x = normal if step == len(chain) - 1 else normal.relu_()
+            total = x.mul_(factors[number]) if total is None else total.add_(x, alpha=factors[number])
+        for plain, factor in zip(terms, factors[len(plan.chains):], strict=True):
             total = plain * factor if total is None else total.add_(plain, alpha=factor)
         assert total is not None
-        if bias is not None:
-            total.add_(bias[:, None, None])
         ctx.save_for_backward(sum_weights, *tensors, *kept)
-        ctx.plan, ctx.groups, ctx.folds = plan, groups, folds
+        ctx.plan = plan
         return total
 
     @staticmethod
@@ -135,72 +105,77 @@ class _Node(torch.autograd.Function):
         sum_weights, *tensors = ctx.saved_tensors[:inputs]
         if torch.is_grad_enabled():
             return None, *_plain_gradients(plan, sum_weights, tensors, grads[0], ctx.needs_input_grad[1:])
-        needs = _split(plan, ctx.needs_input_grad[2:])
-        sources, terms, weights = _split(plan, tensors)
-        kept = list(ctx.saved_tensors[inputs:])
+        need_sources, need_terms, need_weights = _split(plan, ctx.needs_input_grad[2:])
+        _, terms, weights = _split(plan, tensors)
+        kept = ctx.saved_tensors[inputs:]
         y_grad = grads[0].contiguous(memory_format=torch.channels_last)
-        pixels = pixel_sum(y_grad)
-        source_grads: list[Tensor | None] = [None] * len(sources)
-        weight_grads: list[list[Tensor | None]] = [[None] * len(own) for own in weights]
-        factor_grads = sum_weights.new_zeros(len(sum_weights))
-        for group, folds in zip(ctx.groups, ctx.folds, strict=True):
-            inner, kept = _take(kept, (len(folds) - 1) * len(group))
-            y_grads = [y_grad] * len(group)
-            for step in range(len(folds) - 1, -1, -1):
-                last = step == len(folds) - 1
-                maps = (
-                    inner[(step - 1) * len(group):step * len(group)] if step
-                    else [sources[plan.chain_sources[chain]] for chain in group]
-                )
-                filtered = _filter(plan, weights, group, step, maps)
-                products = torch.stack([outer(g, d) for g, d in zip(y_grads, filtered, strict=True)])
-                sums = pixels.expand(len(group), -1) if last else torch.stack([pixel_sum(g) for g in y_grads])
-                found = fold_gradient(folds[step], products, sums)
-                if last:
-                    factor_grads[group] = found.scale
-                below = []
-                for position, chain in enumerate(group):
-                    need_depthwise, need_pointwise = needs[2][chain][2 * step:2 * step + 2]
-                    need_source = needs[0][plan.chain_sources[chain]]
-                    need_map = need_source or (step > 0 and any(needs[2][chain][:2 * step]))
-                    if need_pointwise:
-                        weight_grads[chain][2 * step + 1] = found.pointwise[position][:, :, None, None]
-                    if not (need_map or need_depthwise):
-                        continue
-                    d_grad = apply(filtered[position], found.slope[position], found.offset[position])
-                    d_grad.add_(apply(y_grads[position], found.back[position]))
-                    unit = plan.chains[chain][step]
-                    map_grad, weight_grads[chain][2 * step] = depthwise_gradients(
-                        maps[position], weights[chain][2 * step], d_grad, unit.stride, unit.dilation,
-                        need_x=need_map, need_weight=need_depthwise,
-                    )
-                    if map_grad is None:
-                        continue
-                    if step:
-                        below.append(torch.ops.aten.threshold_backward(map_grad, maps[position], 0))
-                    else:
-                        source = plan.chain_sources[chain]
-                        before = source_grads[source]
-                        source_grads[source] = map_grad if before is None else before.add_(map_grad)
-                if not below:
-                    break
-                y_grads = below
+        source_grads: list[Tensor | None] = [None] * plan.sources
+        weight_grads: list[Tensor | None] = []
+        factor_grads: list[Tensor] = []
+        for number, chain in enumerate(plan.chains):
+            own, kept = kept[:4 * len(chain)], kept[4 * len(chain):]
+            source = plan.chain_sources[number]
+            below = _chain_gradients(
+                chain, sum_weights[number], weights[number], own, y_grad, need_sources[source], need_weights[number]
+            )
+            factor_grads.append(below.factor)
+            weight_grads += below.weights
+            if below.source is not None:
+                before = source_grads[source]
+                source_grads[source] = below.source if before is None else before.add_(below.source)
         factors = sum_weights.tolist()[len(plan.chains):]
-        term_grads = [y_grad * factor if need else None for factor, need in zip(factors, needs[1], strict=True)]
+        term_grads = [y_grad * factor if need else None for factor, need in zip(factors, need_terms, strict=True)]
         if ctx.needs_input_grad[1]:
-            for number, plain in enumerate(terms, start=len(plan.chains)):
-                factor_grads[number] = _dot(y_grad, plain)
-        flat = [grad for own in weight_grads for grad in own]
-        return None, factor_grads, *source_grads, *term_grads, *flat
+            factor_grads += [_dot(y_grad, plain) for plain in terms]
+        total = torch.stack(factor_grads) if ctx.needs_input_grad[1] else None
+        return None, total, *source_grads, *term_grads, *weight_grads
 
 
-def _filter(
-    plan: NodePlan, weights: Sequence[Sequence[Tensor]], group: list[int], step: int, maps: list[Tensor]
-) -> list[Tensor]:
-    """The depthwise convolutions of a group."""
-    return [
-        _depthwise(x, weights[chain][2 * step], plan.chains[chain][step]) for chain, x in zip(group, maps, strict=True)
-    ]
+@dataclass(frozen=True, slots=True)
+class _ChainGradients:
+    """Gradients of one chain; None where not wanted."""
+
+    factor: Tensor
+    source: Tensor | None
+    weights: list[Tensor | None]
+
+
+def _chain_gradients(
+    chain: tuple[Unit, ...], factor: Tensor, weights: list[Tensor], kept: Sequence[Tensor], y_grad: Tensor,
+    need_source: bool, needs: list[bool],
+) -> _ChainGradients:
+    """`kept` holds for each unit its input, what its 1x1 convolution gave, and the statistics of that."""
+    found: list[Tensor | None] = [None] * len(weights)
+    factor_grad, map_grad = y_grad.new_zeros(()), None
+    for step in range(len(chain) - 1, -1, -1):
+        unit, (x, y, mean, inverse) = chain[step], kept[4 * step:4 * step + 4]
+        depthwise, pointwise = weights[2 * step:2 * step + 2]
+        need_depthwise, need_pointwise = needs[2 * step:2 * step + 2]
+        need_x = need_source or any(needs[:2 * step])
+        last = step == len(chain) - 1
+        # Materialised: with an expanded weight, torch 2.13 returns a wrong gradient and does not say so.
+        scale = factor.expand(y.shape[1]).contiguous() if last else None
+        slope, scale_grad, _ = torch.ops.aten.native_batch_norm_backward(
+            y_grad, y, scale, None, None, mean, inverse, True, unit.eps,
+            [need_x or need_depthwise or need_pointwise, last, False],
+        )
+        if last:
+            factor_grad = scale_grad.sum()
+        filtered = _depthwise(x, depthwise, unit) if need_pointwise else y  # only its shape is read where it is y
+        filtered_grad, found[2 * step + 1], _ = torch.ops.aten.convolution_backward(
+            slope, filtered, pointwise, None, [1, 1], [0, 0], [1, 1], False, [0, 0], 1,
+            [need_x or need_depthwise, need_pointwise, False],
+        ) if slope is not None else (None, None, None)
+        if filtered_grad is None:
+            break
+        map_grad, found[2 * step] = depthwise_gradients(
+            x, depthwise, filtered_grad, unit.stride, unit.dilation, need_x=need_x, need_weight=need_depthwise
+        )
+        if map_grad is None:
+            break
+        if step:
+            y_grad = torch.ops.aten.threshold_backward(map_grad, x, 0)
+    return _ChainGradients(factor_grad, map_grad if need_source else None, found)
 
 
 def _depthwise(x: Tensor, weight: Tensor, unit: Unit) -> Tensor:
@@ -238,22 +213,6 @@ def _split(plan: NodePlan, values: Sequence[Any]) -> tuple[list[Any], list[Any],
 
 def _take(values: list[Any], count: int) -> tuple[list[Any], list[Any]]:
     return values[:count], values[count:]
-
-
-def _groups(
-    plan: NodePlan, sources: Sequence[Tensor], needs: tuple[list[Any], list[Any], list[Any]]
-) -> list[list[int]]:
-    """Chains of one shape that need the same gradients, as many at once as fit."""
-    alike: dict[tuple[Any, ...], list[int]] = {}
-    for number, (chain, source) in enumerate(zip(plan.chains, plan.chain_sources, strict=True)):
-        key = (tuple(unit.eps for unit in chain), needs[0][source], tuple(needs[2][number]))
-        alike.setdefault(key, []).append(number)
-    groups = []
-    for numbers in alike.values():
-        largest, stride = sources[plan.chain_sources[numbers[0]]], plan.chains[numbers[0]][0].stride
-        size = max(1, _GROUP_BYTES * stride ** 2 // (largest.numel() * largest.element_size()))
-        groups += [numbers[first:first + size] for first in range(0, len(numbers), size)]
-    return groups
 
 
 def _dot(left: Tensor, right: Tensor) -> Tensor:

@@ -27,7 +27,7 @@ class Guards:
     beta_decay: float = 0.0
     """Final weight of mean(logsumexp(alpha)) in the alphas' loss, growing linearly from 0 (the paper ends at 50).
 
-    Source: Ye et al., arXiv:2203.01665, equations 11 and 12."""
+    Source: Ye et al., arXiv:2203.01665."""
     skip_cap: int | None = 2
     """Most skip connections in the derived normal cell. Source: Chen et al., P-DARTS, arXiv:1904.12760, 3.3."""
     skip_dropout: float = 0.0
@@ -88,7 +88,7 @@ def judge(rows: Sequence[Row], guards: Guards, epochs: int) -> Verdict:
     """Decide whether the search ends after the last of `rows`, and at which epoch it was still sound.
 
     Args:
-        rows: One an epoch: epoch, skips_normal, top_learnable, eigenvalue (None where it was not measured).
+        rows: One an epoch: epoch, skips_normal, top_learnable; eigenvalue and alpha_loss, None where there is none.
         guards: Settings.
         epochs: How many the search would have.
     """
@@ -113,10 +113,10 @@ def judge(rows: Sequence[Row], guards: Guards, epochs: int) -> Verdict:
 
 
 def stable_epochs(rows: Sequence[Row]) -> int:
-    """How many epochs before the last one had its ranking, without a break."""
+    """How many epochs before the last one had its ranking, without a break; in the warm-up (no alpha_loss) none has."""
     count = 0
     for row in reversed(rows[:-1]):
-        if row["top_learnable"] != rows[-1]["top_learnable"]:
+        if row["top_learnable"] != rows[-1]["top_learnable"] or row["alpha_loss"] is None:
             break
         count += 1
     return count
@@ -139,7 +139,7 @@ def top_learnable(alphas: Mapping[str, Tensor], ops: Sequence[str]) -> list[int]
 def beta_decay(alphas: Sequence[Tensor]) -> Tensor:
     """Mean over all edges of logsumexp(alpha): its gradient pulls the largest alphas of an edge down the most.
 
-    Source: Ye et al., arXiv:2203.01665, equation 11.
+    Source: Ye et al., arXiv:2203.01665.
     """
     return torch.cat([table.logsumexp(dim=1) for table in alphas]).mean()
 

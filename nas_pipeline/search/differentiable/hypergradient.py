@@ -74,7 +74,7 @@ def hypergradient(
         -learning_rate * (slope + weight_decay * weight.detach() + (0 if buffer is None else momentum * buffer))
         for weight, slope, buffer in zip(weights, gradient, buffers, strict=True)
     ]
-    with _moved(weights, step):
+    with moved(weights, step):
         both = _gradient(val_loss(), [*alphas, *weights])
     direct, direction = both[: len(alphas)], both[len(alphas) :]
     if form == "exact":
@@ -101,9 +101,9 @@ def _finite_difference(
     if norm == 0.0:
         return [torch.zeros_like(alpha) for alpha in alphas]
     eps = length / norm
-    with _moved(weights, [eps * d for d in direction]):
+    with moved(weights, [eps * d for d in direction]):
         above = _alpha_gradient(train_loss, weights, alphas)
-    with _moved(weights, [-eps * d for d in direction]):
+    with moved(weights, [-eps * d for d in direction]):
         below = _alpha_gradient(train_loss, weights, alphas)
     return [(a - b) / (2 * eps) for a, b in zip(above, below, strict=True)]
 
@@ -134,13 +134,13 @@ def frozen(tensors: Sequence[Tensor]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _moved(tensors: list[Tensor], step: list[Tensor]) -> Iterator[None]:
+def moved(tensors: Sequence[Tensor], step: Sequence[Tensor]) -> Iterator[None]:
     """`tensors` plus `step` inside the block; the very bits of before after it, whatever happens inside."""
     before = [tensor.detach().clone() for tensor in tensors]
     try:
         with torch.no_grad():
-            torch._foreach_add_(tensors, step)
+            torch._foreach_add_(list(tensors), list(step))
         yield
     finally:
         with torch.no_grad():
-            torch._foreach_copy_(tensors, before)
+            torch._foreach_copy_(list(tensors), before)

@@ -88,12 +88,15 @@ def _priced(name: str, settings: Settings, spec: InputSpec, deploy: Deploy | Non
 
 def latency_price(deploy: Deploy) -> Price:
     """Milliseconds of an operation on this host, less those of a ReLU of the same shape: what any run costs."""
+    nothing: dict[tuple[int, int, int], float] = {}
 
     def price(operation: nn.Module, shape: tuple[int, int, int]) -> float:
         if not list(operation.modules())[1:]:  # the identity: there is nothing to export
             return 0.0
         spec = InputSpec(*shape, classes=shape[0])
-        return max(0.0, float(deploy(operation, spec)["latency_ms"]) - float(deploy(nn.ReLU(), spec)["latency_ms"]))
+        if shape not in nothing:
+            nothing[shape] = float(deploy(nn.ReLU(), spec)["latency_ms"])
+        return max(0.0, float(deploy(operation, spec)["latency_ms"]) - nothing[shape])
 
     return price
 

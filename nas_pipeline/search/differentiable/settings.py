@@ -38,6 +38,7 @@ class Settings(Guards):
     """Share of the epochs, at the start, in which the alphas rest."""
     order: Order = "first"
     form: Form = "exact"
+    """Of second order: `exact` keeps a graph through the gradient; `finite_difference` takes the memory of a step."""
     learning_rate: float = 0.025
     least_learning_rate: float = 0.001
     momentum: float = 0.9
@@ -45,8 +46,8 @@ class Settings(Guards):
     clip_norm: float = 5.0
     alpha_learning_rate: float = 3e-4
     alpha_weight_decay: float = 1e-3
-    eigenvalue_images: int = 64
-    """From the alphas' half, for the Hessian."""
+    eigenvalue_images: int = 16
+    """From the alphas' half, for the Hessian. The default network needs 0.25 GB for each image of 32x32."""
     eval_width: int = 16
     """Of the derived network."""
     eval_cells: int = 8

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
+import torch.nn.functional as F
 
+from nas_pipeline.core.records import InputSpec
 from nas_pipeline.search.differentiable.curvature import dominant_eigenvalue
-from nas_pipeline.train.randomness import generator
+from nas_pipeline.search.differentiable.mixing import softmax_mixing
+from nas_pipeline.search.differentiable.search_network import SearchNetwork
+from nas_pipeline.train.randomness import generator, isolated
 
 
 def found(values: list[float], **options: float) -> float:
@@ -28,3 +32,17 @@ def test_it_is_the_largest_one(values: list[float]) -> None:
 def test_a_loss_that_is_linear_in_the_alphas_has_none() -> None:
     alpha, unused = torch.ones(3, requires_grad=True), torch.ones(2, requires_grad=True)
     assert dominant_eigenvalue(alpha.sum() * 2, [alpha, unused], generator("start")) == 0.0
+
+
+def test_on_a_search_network_it_is_that_of_the_dense_hessian() -> None:
+    spec = InputSpec(channels=1, height=6, width=6, classes=3)
+    with isolated("curvature"):
+        net = SearchNetwork(spec, width=4, cells=3, nodes=1, ops=("none", "skip_connect", "sep_conv_3x3"))
+        images, labels = torch.randn(8, 1, 6, 6), torch.randint(0, 3, (8,))
+    alphas = net.architecture()
+    loss = F.cross_entropy(net(images, softmax_mixing(net)), labels)
+    slopes = torch.cat([s.flatten() for s in torch.autograd.grad(loss, alphas, create_graph=True)])
+    rows = [torch.cat([g.flatten() for g in torch.autograd.grad(slope, alphas, retain_graph=True)]) for slope in slopes]
+    dense = float(torch.linalg.eigvalsh(torch.stack(rows).double()).max())
+    found = dominant_eigenvalue(loss, alphas, generator("start"), iterations=100, tolerance=1e-5)
+    assert found == pytest.approx(dense, rel=0.01)

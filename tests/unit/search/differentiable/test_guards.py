@@ -25,7 +25,7 @@ def rows(skips: list[int] | None = None, eigenvalues: list[float | None] | None 
          tops: list[int] | None = None) -> list[Row]:
     count = len(skips or eigenvalues or tops or [])
     return [
-        {"epoch": epoch, "skips_normal": skips[epoch] if skips else 0,
+        {"epoch": epoch, "skips_normal": skips[epoch] if skips else 0, "alpha_loss": 0.5,
          "eigenvalue": eigenvalues[epoch] if eigenvalues else None, "top_learnable": [tops[epoch] if tops else epoch]}
         for epoch in range(count)
     ]
@@ -50,6 +50,8 @@ def test_a_stable_ranking_stops_it() -> None:
     assert not judge(rows(tops=[0, 1, 1, 1]), guards, 10).stop
     assert judge(rows(tops=[0, 1, 1, 1, 1]), guards, 10).stop
     assert stable_epochs(rows(tops=[1, 0, 1])) == 0
+    resting = [{**row, "alpha_loss": None if row["epoch"] < 2 else 0.5} for row in rows(tops=[1, 1, 1, 1])]
+    assert stable_epochs(resting) == 1
 
 
 def test_a_growing_eigenvalue_rolls_back_to_the_epoch_before_it_grew() -> None:

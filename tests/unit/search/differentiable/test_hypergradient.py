@@ -119,7 +119,7 @@ MISTAKES = {
     "no Hessian term": ("slope - learning_rate * through", "slope", ("exact", "finite_difference")),
     "wrong sign": ("slope - learning_rate * through", "slope + learning_rate * through",
                    ("exact", "finite_difference")),
-    "no virtual step": ("with _moved(weights, step):", "with _moved(weights, [0 * s for s in step]):",
+    "no virtual step": ("with moved(weights, step):", "with moved(weights, [0 * s for s in step]):",
                         ("exact", "finite_difference")),
     "no momentum": ("momentum * buffer)", "0 * buffer)", ("exact", "finite_difference")),
 }

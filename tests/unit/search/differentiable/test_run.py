@@ -64,6 +64,7 @@ def test_rows_say_what_the_guards_saw(undisturbed: Derived) -> None:
     rows = undisturbed.rows
     assert [row["epoch"] for row in rows] == [0, 1, 2, 3]
     assert [row["eigenvalue"] is None for row in rows] == [True, False, True, False]
+    assert [row["stable_epochs"] <= row["epoch"] for row in rows] == [True] * 4
     assert [row["alpha_loss"] is None for row in rows] == [True, False, False, False]
     assert rows[0]["entropy_normal"] == pytest.approx(1.0, abs=1e-5)
     assert rows[-1]["entropy_normal"] < rows[0]["entropy_normal"]
