@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from nas_pipeline.search.differentiable.batch_statistics import normalise, normalise_gradient
 from nas_pipeline.search.differentiable.chains import Unit
 from nas_pipeline.space.depthwise import depthwise_conv2d, depthwise_gradients
 
@@ -87,7 +88,7 @@ class _Node(torch.autograd.Function):
             for step, unit in enumerate(chain):
                 depthwise, pointwise = weights[number][2 * step:2 * step + 2]
                 y = F.conv2d(_depthwise(x, depthwise, unit), pointwise)
-                normal, mean, inverse = torch.native_batch_norm(y, None, None, None, None, True, 0.0, unit.eps)
+                normal, mean, inverse = normalise(y, unit.eps)
                 kept += [x, y, mean, inverse]
                 x = normal if step == len(chain) - 1 else normal.relu_()
             total = x.mul_(factors[number]) if total is None else total.add_(x, alpha=factors[number])
@@ -153,19 +154,19 @@ def _chain_gradients(
         need_depthwise, need_pointwise = needs[2 * step:2 * step + 2]
         need_x = need_source or any(needs[:2 * step])
         last = step == len(chain) - 1
-        # Materialised: with an expanded weight, torch 2.13 returns a wrong gradient and does not say so.
-        scale = factor.expand(y.shape[1]).contiguous() if last else None
-        slope, scale_grad, _ = torch.ops.aten.native_batch_norm_backward(
-            y_grad, y, scale, None, None, mean, inverse, True, unit.eps,
-            [need_x or need_depthwise or need_pointwise, last, False],
+        slope, scale_grad = normalise_gradient(
+            y_grad, y, factor if last else None, mean, inverse, unit.eps,
+            need_input=need_x or need_depthwise or need_pointwise,
         )
         if last:
-            factor_grad = scale_grad.sum()
+            factor_grad = scale_grad
+        if slope is None:
+            break
         filtered = _depthwise(x, depthwise, unit) if need_pointwise else y  # only its shape is read where it is y
         filtered_grad, found[2 * step + 1], _ = torch.ops.aten.convolution_backward(
             slope, filtered, pointwise, None, [1, 1], [0, 0], [1, 1], False, [0, 0], 1,
             [need_x or need_depthwise, need_pointwise, False],
-        ) if slope is not None else (None, None, None)
+        )
         if filtered_grad is None:
             break
         map_grad, found[2 * step] = depthwise_gradients(

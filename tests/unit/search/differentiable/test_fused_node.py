@@ -89,21 +89,3 @@ def test_chains_are_found_by_their_structure() -> None:
     for other in (SepConv(4, 4), SepConv(4, 8, affine=False), nn.Sequential(), nn.ReLU()):
         without_running_statistics(other)
         assert chain_of(other) is None
-
-
-@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
-def test_batch_norm_of_pytorch_is_right_with_a_weight_of_its_own_memory(layout: torch.memory_format) -> None:
-    """With an expanded weight, torch 2.13 in channels last returns a wrong input gradient and does not say so.
-
-    So a weight made by `expand` is materialised before; this is what must then hold.
-    """
-    x = torch.randn(4, 6, 5, 5, dtype=torch.float64)
-    y_grad, scale = torch.randn_like(x), torch.tensor(0.3, dtype=torch.float64)
-
-    def x_grad(weight: Tensor, layout: torch.memory_format) -> Tensor:
-        own = x.to(memory_format=layout).requires_grad_()
-        y = F.batch_norm(own, None, None, weight, None, training=True)
-        return torch.autograd.grad(y, own, y_grad.to(memory_format=layout))[0]
-
-    exact = 0.3 * x_grad(torch.ones(6, dtype=torch.float64), torch.contiguous_format)
-    torch.testing.assert_close(x_grad(scale.expand(6).contiguous(), layout), exact)
