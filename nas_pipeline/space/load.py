@@ -33,7 +33,8 @@ def genotype_from_file(path: Path) -> Genotype:
 def build_network(genotype: Genotype, spec: InputSpec, options: Mapping[str, Any] | None = None) -> nn.Module:
     """The network of `genotype`, its weights drawn from torch's random state (seed it before).
 
-    `options` are those of the space, needed only if the search had widened it.
+    `options` are those of the space. They matter only where one is no decision (`zero_init`): decisions are open to
+    every value that a search can have had.
 
     Raises:
         SpaceError: The space is unknown, or `genotype` is not one of its members.

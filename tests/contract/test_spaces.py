@@ -5,11 +5,12 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import pickle
 import random
 import subprocess
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -22,6 +23,8 @@ from nas_pipeline.space import SPACES
 from nas_pipeline.space.choosers import Recorder, ReplayChooser, crossover, mutate, replay, sample
 from nas_pipeline.space.cost import cost
 from nas_pipeline.space.enumeration import enumerate_all, size
+from nas_pipeline.space.ops import OPS
+from nas_pipeline.space.options import accepted
 
 SPECS = [InputSpec(1, 28, 28, 10), InputSpec(3, 32, 32, 5)]
 DRAWS = 20
@@ -71,6 +74,22 @@ class _CutChooser:
 
     def real(self, name: str, low: float, high: float, log: bool = False) -> float:
         return self._inner.real(name, low, high, log)
+
+
+class _Beyond:
+    """Answers open decisions with legal values that are not offered, closed ones at random."""
+
+    VALUES = (*range(1, 8), 12, 0.05, *OPS, "2", "2-3")
+
+    def __init__(self, rng: random.Random) -> None:
+        self._rng = rng
+
+    def one_of(self, name: str, options: Sequence[G]) -> G:
+        values = [value for value in self.VALUES if accepted(value, options) and not accepted(value, tuple(options))]
+        return cast(G, self._rng.choice(values)) if values else self._rng.choice(list(options))
+
+    def real(self, name: str, low: float, high: float, log: bool = False) -> float:
+        return self._rng.uniform(low, high)
 
 
 def cuts(space: SearchSpace) -> list[Cut]:
@@ -212,6 +231,37 @@ def test_children_have_their_parents_genes(space: SearchSpace) -> None:
             value in (a.as_dict().get(name), b.as_dict().get(name))
             for name, value in child.genes if name in a.as_dict() or name in b.as_dict()
         )
+
+
+def test_legal_values_beyond_the_options_are_members_and_can_be_built(space: SearchSpace) -> None:
+    beyond = _Beyond(random.Random(f"{space.name}/beyond"))
+    for spec in SPECS:
+        recorder = Recorder(beyond)
+        plan = space.decide(recorder)
+        again = pickle.loads(pickle.dumps(space))
+        assert replay(again, recorder.genotype(space)) == plan
+        with torch.no_grad():
+            assert space.build(plan, spec)(images(spec)).shape == (2, spec.classes)
+
+
+def test_mutation_and_crossover_keep_legal_values_beyond_the_options(space: SearchSpace) -> None:
+    recorder = Recorder(_Beyond(random.Random(f"{space.name}/beyond")))
+    space.decide(recorder)
+    genotype = recorder.genotype(space)
+    before, child = genotype.as_dict(), mutate(space, genotype, random.Random(0)).as_dict()
+    assert sum(before[name] != child[name] for name in before.keys() & child.keys()) == 1
+    assert crossover(space, genotype, genotype, random.Random(0)) == genotype
+
+
+@pytest.mark.parametrize("value", ["moon", -1, 0.5, True, 10**9, "1-1"], ids=str)
+def test_illegal_values_are_refused_and_named(space: SearchSpace, value: Any) -> None:
+    genotype = members(space, 1)[0]
+    for name, kept in genotype.genes:
+        if isinstance(value, type(kept)) and isinstance(kept, bool | float):
+            continue  # a legal value of this decision
+        wrong = Genotype(space.name, space.version, tuple((n, value if n == name else v) for n, v in genotype.genes))
+        with pytest.raises(SpaceError, match=rf"gene '{name}' holds .* does not take; it offers "):
+            replay(space, wrong)
 
 
 def test_foreign_genotypes_are_refused(space: SearchSpace) -> None:

@@ -26,6 +26,7 @@ from nas_pipeline.search.early_stopping import EARLY_STOPPING
 from nas_pipeline.space import SPACES
 from nas_pipeline.space.baselines import BASELINES
 from nas_pipeline.space.ops import OPS
+from nas_pipeline.space.published import PUBLISHED
 from nas_pipeline.stages import STAGES, Stage
 from nas_pipeline.steps.context import Context
 from nas_pipeline.train.optimiser import OPTIMISERS
@@ -89,6 +90,7 @@ def test_the_catalogue_is_that_of_the_rooms(nas: Callable[..., Answer]) -> None:
     assert code == 0
     assert json.loads(out) == {
         "source": list(SOURCES), "space": list(SPACES), "op": list(OPS), "baseline": list(BASELINES),
+        "published": list(PUBLISHED),
         "strategy": list(STRATEGIES), "evaluator": list(EVALUATORS), "early_stopping": list(EARLY_STOPPING),
         "optimiser": list(OPTIMISERS), "probe": list(PROBES),
     }
@@ -140,6 +142,15 @@ def test_a_hand_designed_network_is_shown(nas: Callable[..., Answer], name: str)
     assert f"{BASELINES[name].id}: {told['params']:,} parameters, {told['macs']:,} MACs" in text
 
 
+def test_a_published_network_is_shown_at_any_size(nas: Callable[..., Answer]) -> None:
+    words = ("show", "darts_v2", "--channels", 3, "--classes", 10, "--json")
+    code, out, _ = nas(*words, "--width", 36, "--cells", 20)
+    assert code == 0
+    assert json.loads(out)["params"] == 3_349_342
+    told = json.loads(nas(*words, "--width", 4, "--cells", 5)[1])
+    assert told["genes"][:2] == [["width", 4], ["cells", 5]]
+
+
 def test_the_winner_of_a_search_is_shown_from_its_file(nas: Callable[..., Answer], tmp_path: Path) -> None:
     genotype = BASELINES["dense_residual"]
     winner = {"genotype": genotype.to_json(), "genotype_id": genotype.id, "number": 3, "metrics": {}, "why": "best"}
@@ -156,7 +167,9 @@ def test_the_winner_of_a_search_is_shown_from_its_file(nas: Callable[..., Answer
 @pytest.mark.parametrize(
     ("words", "status", "message"),
     [
-        (("show", "moon"), 2, "moon is neither a file nor a hand-designed network; those are: depthwise_separable"),
+        (("show", "moon"), 2, "moon is neither a file nor a hand-designed or published network; those are: dep"),
+        (("show", "dense_residual", "--width", "8"), 1, "of space 'residual' has no gene width; leave that size out"),
+        (("show", "darts_v1", "--cells", "2"), 1, "gene 'cells' holds 2, which space 'cell' does not take"),
         (("space", "residul"), 2, "unknown space 'residul' (did you mean 'residual'?)"),
         (("space", "residual", "--supernet"), 2, "space residual has no search network"),
         (("run", "serach"), 2, "unknown stage 'serach'; there are: ingest"),

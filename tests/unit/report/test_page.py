@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 import shutil
@@ -14,6 +15,7 @@ from nas_pipeline.core.files import read_json, write_json
 from nas_pipeline.report.found import find
 from nas_pipeline.report.page import PAGE, Surroundings, render, write_page
 from nas_pipeline.report.worth import Rival
+from nas_pipeline.space.published import PUBLISHED
 from tests.unit.report.toy_run import CLASSES, member, trial, write_run
 
 MOST_BYTES = 5 * 1024 * 1024
@@ -122,6 +124,20 @@ def test_a_pointer_finds_decisions_and_drawing_of_every_candidate(root: Path) ->
     blocks = known["blocks"][member(0).id]
     assert blocks[-1][1].startswith("Linear")
     assert all(len(block) == 5 for block in blocks)
+
+
+def test_the_cells_of_a_winner_that_has_some_are_shown(root: Path) -> None:
+    assert "The winner's cells" not in text(root), "a residual network has none"
+    path = root / "artifacts" / "retrain" / "result.json"
+    write_json(path, {**read_json(path), "genotype": PUBLISHED["darts_v2"].to_json()})
+    page = text(root)
+    assert "The winner's cells" in page
+    (picture,) = re.findall(r'src="data:image/svg\+xml;base64,([^"]+)"', page)
+    assert b"reduction cell" in base64.b64decode(picture)
+    assert Tags(page).wrong == []
+    stranger = {"space": "cell", "version": 1, "genes": [["width", 16]]}
+    write_json(path, {**read_json(path), "genotype": stranger})
+    assert "The winner's cells" not in text(root), "what cannot be drawn is no crash"
 
 
 STAGES = ("ingest", "validate", "search", "retrain", "export", "verify")

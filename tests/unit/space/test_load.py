@@ -9,7 +9,8 @@ import torch
 from nas_pipeline.core.files import write_json
 from nas_pipeline.core.genotype import Genotype
 from nas_pipeline.core.records import InputSpec
-from nas_pipeline.errors import ConfigError, SpaceError
+from nas_pipeline.errors import SpaceError
+from nas_pipeline.space import SPACES
 from nas_pipeline.space.baselines import BASELINES
 from nas_pipeline.space.choosers import sample
 from nas_pipeline.space.cost import cost
@@ -36,18 +37,14 @@ def test_a_file_without_a_genotype_is_named(tmp_path: Path, text: str | None) ->
 
 
 def test_an_unknown_space_is_named() -> None:
-    with pytest.raises(SpaceError, match="unknown space 'moon'; known: mbconv, flexible_cnn, residual"):
+    with pytest.raises(SpaceError, match=f"unknown space 'moon'; known: {', '.join(SPACES)}"):
         build_network(Genotype("moon", 1, ()), SPEC)
 
 
-def test_a_widened_space_is_loaded_with_its_options() -> None:
-    options = {"operations": ["conv_bn_act"]}
+def test_a_member_of_a_widened_space_is_loaded_without_its_options() -> None:
+    options = {"operations": ["conv_bn_act"], "depths": [4], "head_widths": [12], "kernels": [9]}
     genotype = sample(MBConvSpace(**options), random.Random(0))  # type: ignore[arg-type]
-    assert build_network(genotype, SPEC, options)(torch.zeros(2, 1, 28, 28)).shape == (2, 10)
-    with pytest.raises(SpaceError, match=r"'stage1\.operation' holds 'conv_bn_act'"):
-        build_network(genotype, SPEC)
-    with pytest.raises(ConfigError, match="unknown operation 'moon'"):
-        sample(MBConvSpace(operations=["moon"]), random.Random(0))
+    assert build_network(genotype, SPEC)(torch.zeros(2, 1, 28, 28)).shape == (2, 10)
 
 
 def test_costs_of_the_baselines() -> None:

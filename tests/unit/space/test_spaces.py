@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -107,10 +108,15 @@ def test_members_of_a_narrowed_space_are_members_of_the_full_one(name: str) -> N
                    and gene != "head.width" and isinstance(value, int))
 
 
-def test_members_of_a_wider_space_are_not() -> None:
+def test_members_of_a_wider_space_are_built_and_values_that_no_options_can_have_are_not() -> None:
     wide = FlexibleCnnSpace(max_width=200, channels=[200])
-    with pytest.raises(SpaceError, match=r"'block1.channels' holds 200, .* offers 16, 24, 32, 48, 64, 96"):
-        replay(FlexibleCnnSpace(), sample(wide, random.Random(0)))
+    genotype = sample(wide, random.Random(0))
+    assert replay(FlexibleCnnSpace(), genotype) == replay(wide, genotype)
+    broken = replace(genotype, genes=tuple(
+        (name, 0 if name == "block1.channels" else value) for name, value in genotype.genes
+    ))
+    with pytest.raises(SpaceError, match=r"'block1.channels' holds 0, .* offers 16, .* 96, and takes whole numbers"):
+        replay(FlexibleCnnSpace(), broken)
 
 
 @pytest.mark.parametrize(
@@ -122,6 +128,11 @@ def test_members_of_a_wider_space_are_not() -> None:
         ("mbconv", {"kernels": 3}, r"'kernels' must be a list, got 3; write \[3\]"),
         ("mbconv", {"kernels": [3, 3]}, r"'kernels' lists a value twice"),
         ("mbconv", {"stages": []}, r"'stages' leaves nothing"),
+        ("mbconv", {"operations": ["invrted"]}, r"'operations' holds \['invrted'\]; give any operation"),
+        ("mbconv", {"stem_strides": [1, 4]}, r"'stem_strides' holds \[4\]; give some of 1, 2"),
+        ("mbconv", {"kernels": [4]}, r"'kernels' holds \[4\]; give odd numbers from 1 to 31"),
+        ("flexible_cnn", {"dropouts": [1]}, r"'dropouts' holds \[1.0\]; give numbers from 0.0 to below 1.0"),
+        ("residual", {"zero_init": True, "transitions": ["jump"]}, r"'transitions' holds \['jump'\]; give some of"),
         ("flexible_cnn", {"pools": "max"}, r"'pools' must be a list"),
         ("flexible_cnn", {"kernel": [3]}, r"no option 'kernel' \(did you mean 'kernels'\?\)"),
     ],
@@ -132,8 +143,10 @@ def test_wrong_options_are_named(name: str, options: dict[str, Any], message: st
 
 
 def test_ids_are_pinned() -> None:
-    """An id is the key of studies and files: if one of these changes, so must the version of its space."""
-    ids = {name: sample(SPACES.make(name), random.Random("pin")).id for name in ("mbconv", "flexible_cnn", "residual")}
+    """An id is the key of studies and files: if one changes for another reason than what is offered, so must the
+    version of its space."""
+    ids = {name: sample(SPACES.make(name), random.Random("pin")).id for name in SPACES}
     assert ids == {
         "mbconv": "738ebac6c65c", "flexible_cnn": "7fcbf720bd8f", "residual": "2cd42cc0cab1",
+        "cell": "3c8e052c252b", "nasbench201": "e7f92c3b919a",
     }
