@@ -46,7 +46,7 @@ def test_overrides_are_taken(page: str) -> None:
 
 @pytest.mark.parametrize("page", PAGES)
 def test_profiles_exist(page: str) -> None:
-    for profile in re.findall(r"PROFILE=([a-z]+)|--profile ([a-z]+)", CODE[page]):
+    for profile in re.findall(r"PROFILE=([a-z-]+)|--profile ([a-z-]+)", CODE[page]):
         assert (ROOT / "profiles" / f"{''.join(profile)}.yaml").is_file(), profile
 
 
