@@ -18,6 +18,7 @@ from nas_pipeline.search import STRATEGIES
 from nas_pipeline.search.aims import Pareto, WeightedCost
 from nas_pipeline.search.driver import Search, run_search, score_all
 from nas_pipeline.search.early_stopping import EARLY_STOPPING
+from nas_pipeline.search.protocols import Deriving
 from tests.toy import DECISIONS, ToyEvaluator, ToySpace
 
 REPO = Path(__file__).parents[3]
@@ -54,7 +55,11 @@ def test_a_larger_budget_goes_on_with_the_same_trials(tmp_path: Path) -> None:
     assert essence(run_search(toy_search(tmp_path / "anew", trials=5))) == essence(more)
 
 
-@pytest.mark.parametrize("strategy", STRATEGIES)
+PROPOSE = [name for name in STRATEGIES if not isinstance(STRATEGIES.make(name), Deriving)]
+"""The others search inside a trial: test_deriving.py."""
+
+
+@pytest.mark.parametrize("strategy", PROPOSE)
 def test_sigkill_then_the_same_search_ends_as_an_undisturbed_one(strategy: str, tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from dataclasses import replace\n"
