@@ -14,8 +14,7 @@ from nas_pipeline.stages import run_stage, stage_folder
 from nas_pipeline.steps.context import Context
 from nas_pipeline.steps.search import _search
 from tests.pipeline.conftest import Finished
-from tests.pipeline.small_project import write_project
-from tests.pipeline.test_kill_and_resume import trials
+from tests.pipeline.small_project import trials, write_project
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("pipeline")]  # one run of the project serves them all
 
