@@ -15,14 +15,14 @@ export DVC_NO_ANALYTICS := 1
 export DO_NOT_TRACK := true
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: help setup pipeline promote repro test check ui serve up down report check-report clean
+.PHONY: help setup pipeline promote repro test nightly check ui serve up down report check-report clean
 
 help:  ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: .venv/.done  ## virtual environment from the lock (TORCH=cuda for the GPU build of torch)
 
-.venv/.done: requirements.lock pyproject.toml docker/setup.sh
+.venv/.done: requirements.lock pyproject.toml edge_agent/pyproject.toml docker/setup.sh
 	@bash docker/setup.sh $(TORCH)
 
 pipeline: setup  ## data to registered networks (PROFILE=smoke|full, SET="key.path=value ...")
@@ -41,6 +41,9 @@ check: setup  ## ruff, mypy --strict, import layers
 
 test: setup  ## all tests
 	@$(PY) -m pytest -n 2 --dist loadgroup
+
+nightly: setup  ## the tests that take minutes: random kills, fuzzing, a large simulated fleet
+	@$(PY) -m pytest -n 2 --dist loadgroup -m nightly
 
 ui: setup  ## MLflow on port 5000 and Prefect on port 4200, this machine only; Ctrl-C ends both
 	@$(PY) -m flows.ports MLflow=5000 Prefect=4200

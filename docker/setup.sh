@@ -23,6 +23,6 @@ if ! has_torch; then
       || "$uv" pip install --quiet --torch-backend cpu "torch==$torch"
   fi
 fi
-"$uv" pip install --quiet --constraint requirements.lock --editable '.[dev,postgres]'
+"$uv" pip install --quiet --constraint requirements.lock --editable edge_agent --editable '.[dev,postgres]'
 has_torch || { echo "torch is not the $flavour build of $torch; remove .venv and run make setup again" >&2; exit 1; }
 touch .venv/.done
