@@ -9,11 +9,12 @@ COPY requirements.lock pyproject.toml README.md ./
 RUN python -m venv /opt/venv \
     && pip install --no-cache-dir "uv==$(sed -n 's/^uv==//p' requirements.lock)" \
     && uv pip install --torch-backend cpu "torch==$(sed -n 's/^torch==//p' requirements.lock)"
+COPY edge_agent edge_agent
 COPY nas_pipeline nas_pipeline
 COPY flows flows
-RUN uv pip install --constraint requirements.lock --torch-backend cpu '.[postgres]' \
+RUN uv pip install --constraint requirements.lock --torch-backend cpu ./edge_agent '.[postgres]' \
     && uv pip check \
-    && uv pip uninstall nas-pipeline \
+    && uv pip uninstall nas-pipeline nas-edge-agent \
     && printf '#!/opt/venv/bin/python\nfrom nas_pipeline.cli import main\nmain()\n' > /opt/venv/bin/nas \
     && chmod 755 /opt/venv/bin/nas
 

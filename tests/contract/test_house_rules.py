@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,10 +19,12 @@ DOORS = {
     "great_expectations": ["nas_pipeline/data/expectations.py"],
     "onnx": ["nas_pipeline/export/"],
     "onnxscript": ["nas_pipeline/export/"],
-    "onnxruntime": ["nas_pipeline/export/", "nas_pipeline/latency/"],
+    "onnxruntime": ["nas_pipeline/export/", "nas_pipeline/latency/", "edge_agent/"],
     "dvc": ["flows/"],
     "typer": ["nas_pipeline/cli.py", "nas_pipeline/cli_look.py"],
     "tuf": ["nas_pipeline/fleet/", "edge_agent/"],
+    "securesystemslib": ["nas_pipeline/fleet/", "edge_agent/"],
+    "boto3": ["nas_pipeline/fleet/"],
     "nas_pipeline.data.test_split": ["nas_pipeline/train/retrain.py", "nas_pipeline/steps/retrain.py"],
 }
 
@@ -64,6 +67,13 @@ def test_only_retraining_reads_the_test_split() -> None:
 def test_no_source_file_needs_more_than_300_lines() -> None:
     long = {str(path.relative_to(REPO)): len(path.read_text().splitlines()) for path in SOURCES}
     assert not {name: lines for name, lines in long.items() if lines > 300}
+
+
+def test_the_agent_leans_on_little() -> None:
+    """What a device has to install and to trust: five packages, and nothing of the pipeline."""
+    allowed = {"edge_agent", "numpy", "onnxruntime", "securesystemslib", "tuf", "urllib3"} | sys.stdlib_module_names
+    found = {module.split(".")[0] for path in (REPO / "edge_agent").glob("*.py") for module in imported_modules(path)}
+    assert found <= allowed
 
 
 def test_the_mlflow_folder_is_no_package() -> None:
