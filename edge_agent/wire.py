@@ -267,15 +267,25 @@ def sheets_from(content: bytes, family: str, model: str) -> tuple[Sheet, ...]:
     rows = value.get("releases")
     if not isinstance(rows, list) or len(rows) > 16:
         raise WireError(f"{RELEASE_FILE}: releases is not a list of at most 16")
-    sheets = tuple(_record(Sheet, row, f"releases[{index}]") for index, row in enumerate(rows))
+    sheets = tuple(sheet_from(row, f"releases[{index}]") for index, row in enumerate(rows))
     for sheet in sheets:
         if sheet.onnx != onnx_path(family, model, sheet.sha256):
             raise WireError(f"{RELEASE_FILE}: {sheet.onnx!r:.120} is not a file of {family}/{model}")
-        if len(sheet.mean) != sheet.channels or len(sheet.std) != sheet.channels or not all(x > 0 for x in sheet.std):
-            raise WireError(f"{RELEASE_FILE}: mean and std do not fit {sheet.channels} channels")
-        if min(sheet.channels, sheet.height, sheet.width, sheet.golden.images) < 1 or not sheet.class_names:
-            raise WireError(f"{RELEASE_FILE}: sizes have to be above 0")
     return sheets
+
+
+def sheet_from(value: Any, where: str = "sheet") -> Sheet:
+    """Read what is said of one release.
+
+    Raises:
+        WireError: A field is missing, of a wrong type or makes no sense.
+    """
+    sheet = _record(Sheet, value, where)
+    if len(sheet.mean) != sheet.channels or len(sheet.std) != sheet.channels or not all(x > 0 for x in sheet.std):
+        raise WireError(f"{where}: mean and std do not fit {sheet.channels} channels")
+    if min(sheet.channels, sheet.height, sheet.width, sheet.golden.images) < 1 or not sheet.class_names:
+        raise WireError(f"{where}: sizes have to be above 0")
+    return sheet
 
 
 def report_from(payload: bytes) -> Report:
