@@ -140,7 +140,8 @@ class Agent:
                 installer.install(offer, source, updates.url_of(offer.sheet.onnx, offer.sheet.sha256))
             case _:
                 state.refusal = ""
-                return Outcome("current", detail=f"release {state.counter} is in use" if state.sha256 else "no release yet")
+                now = f"release {state.counter} is in use" if state.sha256 else "no release yet"
+                return Outcome("current", detail=now)
         return Outcome("installed", detail=f"release {offer.release.counter} is in use")
 
     def _report(self, state: State, outcome: Outcome, *, noted: bool) -> None:
@@ -181,7 +182,8 @@ def _drift(folder: Path) -> dict[str, Any]:
         return {}
     from edge_agent.drift import Sketch  # here: it needs numpy, and what is idle does not
 
-    return Sketch(folder).take()
+    drift: dict[str, Any] = Sketch(folder).take()
+    return drift
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from securesystemslib.signer import CryptoSigner, Key, Signer
 from edge_agent import wire
 from edge_agent.errors import SetupError
 from edge_agent.fetch import Source, source_of
-from edge_agent.state import write_atomic
+from edge_agent.state import sync, write_atomic
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,12 +78,12 @@ def init(state: Path, root: Path, floor: Path | None, **told: Any) -> Config:
         trusted = root.read_bytes()
         if json.loads(trusted)["signed"]["_type"] != "root":
             raise ValueError(f"{root} is no root.json")
-        known = {"issued": str(lowest.get("issued", "")), "counter": int(lowest.get("counter", 0))}
+        told["issued"], told["counter"] = str(lowest.get("issued", "")), int(lowest.get("counter", 0))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise SetupError(f"nothing was set up: {error}") from error
     (state / "keys").mkdir(parents=True, exist_ok=True)
     told["url"], told["report"] = (_absolute(told[name]) for name in ("url", "report"))
-    config = Config(**told, **known, key=_key(state))
+    config = Config(**told, key=_key(state))
     write_atomic(state / "root.json", trusted)
     write_atomic(state / "config.json", json.dumps(asdict(config), indent=1).encode())
     return config
@@ -119,6 +119,7 @@ def _key(state: Path) -> dict[str, Any]:
         path.unlink(missing_ok=True)
         path.touch(mode=0o600)
         path.write_bytes(fresh.private_bytes)
+        sync(path)
         write_atomic(public, json.dumps({"keyid": fresh.public_key.keyid, "key": fresh.public_key.to_dict()}).encode())
     found: dict[str, Any] = json.loads(public.read_bytes())
     return found

@@ -212,7 +212,7 @@ def download(source: Source, url: str, part: Path, length: int) -> None:
         idle = idle + 1 if _size(part) <= have else 0
         if idle > TRIES:
             break
-    raise AgentError("unreachable", f"{url} broke off at {_size(part)} of {length} bytes: the next attempt goes on there")
+    raise AgentError("unreachable", f"{url} broke at {_size(part)} of {length} bytes; the next look goes on there")
 
 
 def _size(path: Path) -> int:

@@ -124,7 +124,7 @@ class Installer:
         self._enter("downloaded")
         if sha256_of(part) != sha256:
             part.unlink()
-            raise AgentError("tampered", f"the file that came is not {sha256[:12]}: the server or its mirror is not honest")
+            raise AgentError("tampered", f"what came is not {sha256[:12]}: the server or a mirror is not honest")
         self._check(part, offer)
         self._enter("verified")
         return self.slots.fill(part, offer.release, offer.sheet)

@@ -27,6 +27,10 @@ def write(folder: Path, told: config.Config, state: State, now: float, drift: di
     """Sign what happened, and put it into the outbox. A kill on the way writes the same numbers again.
 
     Args:
+        folder: The agent's state.
+        told: Its configuration.
+        state: Its memory; the events in it are told, and taken out.
+        now: Seconds since 1970.
         drift: Sums of what was served; they go with the last report.
 
     Raises:
@@ -36,6 +40,7 @@ def write(folder: Path, told: config.Config, state: State, now: float, drift: di
     outbox = folder / "outbox"
     outbox.mkdir(exist_ok=True)
     key = config.signer(folder, told)
+    state.save(folder)  # first: or after a full disk, the same number could stand for another event
     runtime = {"onnxruntime": config.runtime(), "python": platform.python_version(), "machine": platform.machine()}
     for number, event in enumerate(state.events, 1):
         report = wire.Report(
@@ -65,7 +70,7 @@ def send(folder: Path, told: config.Config) -> None:
                     _log.warning("reports wait: %s answers %d", told.report, status)
                     return
                 if status >= 400:
-                    _log.error("report %s is refused for good with status %d: is the device enrolled?", path.name, status)
+                    _log.error("report %s is refused for good, status %d: is the device enrolled?", path.name, status)
             else:
                 number = int(path.name.partition("-")[0])
                 write_atomic(Path(told.report) / f"{told.device}-{number}.json", content)

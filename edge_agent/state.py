@@ -45,7 +45,7 @@ class State:
         write_atomic(folder / "state.json", json.dumps(asdict(self)).encode())
 
 
-def load(folder: Path, now: float) -> State | None:
+def load(folder: Path) -> State | None:
     """What was remembered; None: nothing, or nothing that makes sense. Then the slots say what is in use."""
     try:
         value = json.loads((folder / "state.json").read_bytes())

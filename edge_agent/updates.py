@@ -72,11 +72,12 @@ class Updates:
         # nobody who steals the timestamp key can lock devices out either.
         self.issued = _issued(folder / "timestamp.json")
         if seconds(self.issued) > now + SLACK_S:
-            raise AgentError("clock_behind", f"the clock says {stamp(now)}; metadata was issued at {self.issued}: set it")
+            raise AgentError("clock_behind", f"the clock says {stamp(now)}; metadata is of {self.issued}: set it")
         if self.issued < floor:
             raise AgentError("replayed", f"metadata was issued at {self.issued}, before what was seen: {floor}")
-        for path in folder.iterdir():  # python-tuf renames without this: a power cut could leave empty files
-            sync(path)
+        if self.issued != floor:
+            for path in (*folder.rglob("*"), folder):  # python-tuf does not: a power cut could leave empty files
+                sync(path)
 
     def offers(self, family: str, model: str) -> tuple[Offer, ...]:
         """What is listed for a model; nothing was downloaded for it but, when it changed, release.json.

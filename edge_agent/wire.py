@@ -224,12 +224,19 @@ def release_path(family: str, model: str) -> str:
     return f"{check_name('family', family)}/{check_name('model', model)}/{RELEASE_FILE}"
 
 
+def custom_of(release: Release) -> dict[str, Any]:
+    """`custom` as TUF can sign it: its canonical JSON knows no fractions, so they are text."""
+    return {name: repr(value) if type(value) is float else value for name, value in asdict(release).items()}
+
+
 def release_from(value: Any) -> Release:
     """Read `custom`.
 
     Raises:
         WireError: A field is missing, of a wrong type or makes no sense.
     """
+    if isinstance(value, Mapping):
+        value = {**value, **{name: _fraction(value[name]) for name in ("memory_mb", "latency_ms") if name in value}}
     release = _record(Release, value, "custom")
     wave = release.wave
     growing = list(wave.shares) == sorted(set(wave.shares))
@@ -310,6 +317,11 @@ def _json(content: bytes, what: str) -> Any:
         return json.loads(content)
     except (ValueError, RecursionError) as error:
         raise WireError(f"{what} is not JSON: {error}") from error
+
+
+def _fraction(value: Any) -> Any:
+    number = isinstance(value, str) and re.fullmatch(r"\d{1,20}(\.\d{1,20})?(e-?\d{1,3})?", value)
+    return float(value) if number else value
 
 
 def _record(kind: type[_T], value: Any, where: str) -> _T:
