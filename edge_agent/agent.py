@@ -107,8 +107,8 @@ class Agent:
         state = load(self.folder)
         if state is None:
             current = Slots(self.folder).current()
-            # Reports have growing numbers. After a loss of memory, the time is above all that were used.
-            state = State(seq=int(self.clock()))
+            # Reports have growing numbers. After a loss of memory, the time (in ms) is above all that were used.
+            state = State(seq=int(self.clock() * 1000))
             if current is not None:
                 state.counter, state.sha256 = current.release.counter, current.sheet.sha256
         state.counter = max(state.counter, self.told.counter)
