@@ -1,0 +1,15 @@
+"""The one error of the agent: what stood in the way, as a report says it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+
+class AgentError(Exception):
+    """Something may not be used, or did not work. `code` is one of wire.CODES; `figures` are what was measured."""
+
+    def __init__(self, code: str, message: str, figures: Mapping[str, float] | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.figures = dict(figures or {})
