@@ -124,8 +124,8 @@ def test_a_thousand_flipped_bits(scene: Scene) -> None:
     sheets = next((folder / f"targets/{FAMILY}/{MODEL}").glob(f"{_listed(scene)}.release.json"))
     names = ["timestamp", f"{version}.snapshot", f"{version}.targets", f"{version}.{FAMILY}"]
     files = [sheets, *(scene.metadata / f"{name}.json" for name in names)]
-    accepted = 0
-    for number in range(700):
+    accepted, codes = 0, set()
+    for number in range(850):
         path = files[number % len(files)]
         content = path.read_bytes()
         path.write_bytes(flipped(content, stream))
@@ -136,11 +136,12 @@ def test_a_thousand_flipped_bits(scene: Scene) -> None:
             offers = Updates(place, "", time.time()).offers(FAMILY, MODEL)
             accepted += [asdict(offer.release) for offer in offers] != [asdict(NEW.release)]
         except AgentError as error:
-            assert error.code in ("bad_signature", "bad_metadata", "tampered", "unreachable", "mixed")
+            codes.add(error.code)
         path.write_bytes(content)
     assert accepted == 0
+    assert codes <= {"bad_signature", "bad_metadata", "tampered", "unreachable", "mixed", "endless_data"}
     good = onnx_file(scene).read_bytes()
-    for _ in range(300):
+    for _ in range(150):
         onnx_file(scene).write_bytes(flipped(good, stream))
         assert scene.once().code == "tampered"
     assert in_use(scene.state) == OLD.sha256
@@ -377,7 +378,7 @@ def test_a_release_that_is_refused(code: str, changes: dict[str, Any], scene: Sc
 
 @pytest.mark.parametrize("path", [
     "../../../../etc/passwd", "/etc/passwd", "toy/shapes--toy/../../x.onnx", "toy\\shapes--toy\\x.onnx", "C:\\x.onnx",
-    "toy/shapes--toy/\x00.onnx", "toy/shapes--toy/ｘ.onnx", "file:///etc/passwd", f"toy/shapes--toy/{'A' * 64}.onnx",
+    "toy/shapes--toy/\x00.onnx", "toy/shapes--toy/\uff58.onnx", "file:///etc/passwd", f"toy/shapes--toy/{'A' * 64}.onnx",
     f"toy/other--toy/{NEW.sha256}.onnx", f"other/shapes--toy/{NEW.sha256}.onnx", f"toy/shapes--toy/{NEW.sha256}.onnx/",
 ])
 def test_a_name_that_leads_elsewhere(path: str, scene: Scene) -> None:
@@ -408,12 +409,13 @@ def test_half_of_all_connections_break(scene: Scene) -> None:
 
     def moody(handler: Handler, content: bytes) -> None:
         if stream.random() < 0.5:
-            return handler.drop()
+            handler.drop()
+            return
         first = handler.start(content)
         rest = content[first:]
         if stream.random() < 0.5 or (first == 0 and handler.path.endswith(".onnx")):
-            handler.wfile.write(rest[: len(rest) // 2])
-            return handler.drop()
+            rest = rest[: len(rest) // 2]
+            handler.close_connection = True
         handler.wfile.write(rest)
 
     scene.repository.publish([NEW])

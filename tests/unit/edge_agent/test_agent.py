@@ -167,7 +167,7 @@ def test_the_outbox_is_bounded_and_heartbeats_go_first(state: Path, repository: 
         memory = agent.state()
         event = {"event": "current" if number else "failed", "code": "", "detail": "", "about": {}, "probation": {}}
         memory.events.append(event)
-        reports.write(state, agent.told, memory, 0, {})
+        reports.write(state, agent.told, memory, 0.0, {})
     kept = [path.stem.partition("-")[2] for path in sorted((state / "outbox").iterdir())]
     assert kept == ["installed", "failed", "current"]
 

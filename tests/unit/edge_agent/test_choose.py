@@ -60,8 +60,8 @@ def test_nobody_else_is_asked_when_the_newest_is_refused() -> None:
 
 @pytest.mark.parametrize(("runtime", "low", "high", "fits"), [
     ("1.20.0", "1.20", "2", True), ("1.20", "1.20.0", "2", True), ("1.32.0+cu12", "1.20", "2", True),
-    ("1.9.0", "1.20", "2", False), ("2.0.0", "1.20", "2", False), ("2.0.0", "1.20", "2.0.1", True), ("", "0", "9", False),
-    ("unknown", "0", "9", False),
+    ("1.9.0", "1.20", "2", False), ("2.0.0", "1.20", "2", False), ("2.0.0", "1.20", "2.0.1", True),
+    ("", "0", "9", False), ("unknown", "0", "9", False),
 ])
 def test_versions(runtime: str, low: str, high: str, fits: bool) -> None:
     decision = choose([offer(2, ort=(low, high))], replace(DEVICE, runtime=runtime))
