@@ -1,4 +1,4 @@
-"""The one error of the agent: what stood in the way, as a report says it."""
+"""What stands in the way of an update: a code that the fleet counts, and one line for the person at the device."""
 
 from __future__ import annotations
 
@@ -13,3 +13,7 @@ class AgentError(Exception):
         self.code = code
         self.message = message
         self.figures = dict(figures or {})
+
+
+class SetupError(Exception):
+    """The device is not set up, or another agent is at work: nothing was looked at."""
