@@ -116,6 +116,7 @@ def flipped(content: bytes, stream: random.Random) -> bytes:
 
 # Tampering
 
+@pytest.mark.slow
 def test_a_thousand_flipped_bits(scene: Scene) -> None:
     """In the model, in release.json and in each file of metadata: none is accepted as another truth."""
     stream = random.Random("bits")
