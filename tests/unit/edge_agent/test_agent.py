@@ -22,7 +22,8 @@ from edge_agent.slots import Slots
 from edge_agent.state import load
 from tests.security.device import in_use, set_up
 from tests.security.device import reports as said
-from tests.security.tuf_repository import FAMILY, MODEL, TufRepository, row, tiny_onnx
+from tests.security.tuf_repository import FAMILY, MODEL, Row, TufRepository, golden_of, row, tiny_onnx
+from tests.security.web import serving
 
 FIRST, SECOND = row(tiny_onnx(1), 1), row(tiny_onnx(2), 2)
 
@@ -211,3 +212,55 @@ def test_run_goes_on_until_it_is_ended(state: Path, manager: socket.socket) -> N
             assert manager.recv(100) == b"WATCHDOG=1"
         child.terminate()
     assert in_use(state) == FIRST.sha256
+
+
+def wrong_answers(counter: int, **changes: object) -> Row:
+    """Signed, and of another network than its golden answers."""
+    return row(tiny_onnx(9), counter, golden=golden_of(tiny_onnx(8)), **changes)
+
+
+def test_a_bad_model_gets_three_tries_and_never_comes_into_use(state: Path, repository: TufRepository) -> None:
+    Agent(state).once()
+    repository.publish([wrong_answers(2)])
+    events = []
+    for _ in range(4):
+        outcome = Agent(state).once()
+        assert outcome.status == 4
+        assert in_use(state) == FIRST.sha256
+        events.append((outcome.event, outcome.code))
+    assert events == [("failed", "wrong_answers")] * 2 + [("quarantined", "wrong_answers"), ("refused", "quarantined")]
+    third = said(state)[-2]
+    assert third["probation"]["tries"] == 3
+    assert third["probation"]["max_error"] > 0
+    assert third["quarantine"] == [wrong_answers(2).sha256]
+    repository.publish([row(tiny_onnx(9), 3, lift_quarantine=True)])
+    assert Agent(state).once().event == "installed"
+    assert said(state)[-1]["quarantine"] == []
+
+
+def test_what_the_inspection_refuses_is_not_tried(state: Path, repository: TufRepository) -> None:
+    Agent(state).once()
+    junk = row(b"\x80\x04no model at all", 2, golden=golden_of(FIRST.content))
+    repository.publish([junk])
+    assert [(Agent(state).once().event, Agent(state).once().event)] == [("quarantined", "refused")]
+    assert said(state)[-2]["code"] == "unsafe_model"
+    assert not list((state / "download").iterdir())
+    assert in_use(state) == FIRST.sha256
+
+
+def test_the_agent_stays_light_after_an_installation(state: Path) -> None:
+    code = (f"import sys; from edge_agent import cli; status = cli.main(['once', '--state', {str(state)!r}]); "
+            "sys.exit(status or any(name in sys.modules for name in ('numpy', 'onnxruntime')) * 9)")
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+    assert in_use(state) == FIRST.sha256
+
+
+@pytest.mark.parametrize(("answer", "kept"), [(204, 0), (400, 0), (403, 0), (408, 1), (429, 1), (500, 1), (302, 1)])
+def test_what_a_server_says_to_a_report(answer: int, kept: int, state: Path, tmp_path: Path) -> None:
+    with serving(tmp_path) as server:
+        server.answer = answer
+        path = state / "config.json"
+        path.write_text(json.dumps({**json.loads(path.read_bytes()), "report": f"{server.url}/reports"}))
+        Agent(state).once()
+        assert len(list((state / "outbox").iterdir())) == kept
+        assert len(server.posted) == 1
