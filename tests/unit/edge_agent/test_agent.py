@@ -85,6 +85,11 @@ def test_the_command_line(state: Path, repository: TufRepository, capsys: pytest
     assert json.loads(capsys.readouterr().out)["counter"] == 1
     assert cli.main(["once", "--state", str(state / "nowhere")]) == 2
     assert "nas-agent init" in capsys.readouterr().err
+    path = state / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_bytes()), "url": "http://127.0.0.1:9"}))
+    done = subprocess.run([sys.executable, "-m", "edge_agent.cli", "once", *where], capture_output=True, text=True)
+    assert (done.returncode, done.stderr.count("\n")) == (3, 1)
+    assert "unreachable" in done.stderr
 
 
 def test_rollback_needs_no_download(state: Path, repository: TufRepository) -> None:
