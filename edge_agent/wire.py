@@ -196,11 +196,7 @@ def check_name(kind: str, name: str) -> str:
 
 
 def check_sha256(digest: str) -> str:
-    """A hex sha256.
-
-    Raises:
-        WireError: It is not.
-    """
+    """A hex sha256, or else a WireError."""
     if not _HEX.fullmatch(digest):
         raise WireError(f"{digest!r:.80} is not a sha256")
     return digest
