@@ -105,6 +105,7 @@ def _first_files(repository: Repository, anchor: bytes) -> None:
     for name, content in writes.items():
         reach("init")
         store.write(name, content)
+        repository.writer().copies.write(name, content)
 
 
 def _more_families(repository: Repository, who: str) -> tuple[str, ...]:

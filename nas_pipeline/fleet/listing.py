@@ -11,8 +11,8 @@ from tuf.api.metadata import TargetFile, Targets
 from edge_agent import wire
 from nas_pipeline.core.files import canonical_json, sha256_text
 from nas_pipeline.errors import FleetError
-from nas_pipeline.fleet.releases import Rows
 from nas_pipeline.fleet.releases import Listed as Row
+from nas_pipeline.fleet.releases import Rows
 from nas_pipeline.fleet.roles import target_name
 from nas_pipeline.fleet.store import Store
 

@@ -115,8 +115,7 @@ class Repository:
         entry = replace(entry, family=family, model=model,
                         key=entry.key or listing.key_of(entry.kind, family, model, rows))
         with self.locked():
-            trusted = self.trusted()
-            self._settle(trusted)
+            trusted = self.settled()
             lines = self.journal.lines()
             if any(line.stage == "done" and line.entry.key == entry.key for line in lines):
                 return True
@@ -126,7 +125,7 @@ class Repository:
             old = self._family(trusted, family)
             now = listing.read_rows(self.store, family, model, old.signed)
             listing.see_that_it_follows(family, model, now, rows, self._highest(family, model, now, key=entry.key))
-            writer, signed = self._writer(), deepcopy(old.signed)
+            writer, signed = self.writer(), deepcopy(old.signed)
             written = listing.write_rows(
                 self.store, family, model, signed, rows, files or {}, issued=stamp(self.clock()), change=entry.key
             )
@@ -149,15 +148,14 @@ class Repository:
             FleetError: Nothing waits, the approver's key is not at hand, or what was published meanwhile differs.
         """
         with self.locked():
-            trusted = self.trusted()
-            self._settle(trusted)
+            trusted = self.settled()
             waits = pending.get(self.settings.folder, family)
             if waits is None:
                 raise FleetError(f"nothing waits for approval in {family}")
             if waits.base != self._family(trusted, family).signed.version:
                 raise FleetError(f"{family} was changed since this was proposed: delete "
                                  f"{self.settings.folder / 'pending' / family} and publish again")
-            writer, metadata = self._writer(), waits.metadata
+            writer, metadata = self.writer(), waits.metadata
             for signer in self.keys.signers(key.keyid for key in self.keys.of(family + APPROVER)):
                 metadata.sign(signer, append=True)
             writer.see_threshold(family, metadata, trusted.targets.signed)
@@ -189,7 +187,17 @@ class Repository:
 
     def writer(self) -> Writer:
         """Who signs now."""
-        return self._writer()
+        return Writer(self.store, self.keys, self.settings, self.clock())
+
+    def settled(self) -> Trusted:
+        """What is published now, after a look for what a crash left; inside `locked` only.
+
+        Raises:
+            FleetError: Something in the store is not to be trusted.
+        """
+        trusted = self.trusted()
+        self._settle(trusted)
+        return trusted
 
     def _publish(
         self, writer: Writer, trusted: Trusted, entry: Entry, metadata: Metadata[Targets], files: Mapping[str, bytes]
@@ -197,15 +205,14 @@ class Repository:
         writer.write(trusted, Change(families={entry.family: metadata}, files=files), self.journal.head())
         self.journal.append(replace(entry, keys=tuple(metadata.signatures)))
 
-    def _writer(self) -> Writer:
-        return Writer(self.store, self.keys, self.settings, self.clock())
-
     def _settle(self, trusted: Trusted) -> None:
         """Write down as done what was signed and published before a crash."""
         for entry in self.journal.unfinished():
-            if (family := trusted.families.get(entry.family)) is None:
+            if entry.kind in ("rotated", "revoked") and entry.keys[0] in _keys_in_use(trusted):
+                self.journal.append(entry)
+            elif (family := trusted.families.get(entry.family)) is None:
                 continue
-            if listing.change_of(entry.family, entry.model, family.signed) == entry.key:
+            elif listing.change_of(entry.family, entry.model, family.signed) == entry.key:
                 self.journal.append(replace(entry, keys=tuple(family.signatures)))
                 waits = pending.get(self.settings.folder, entry.family)
                 if waits is not None and waits.entry.key == entry.key:
@@ -223,3 +230,8 @@ class Repository:
             known = ", ".join(sorted(trusted.families)) or "none"
             raise FleetError(f"there is no device family {family!r:.120} (there are: {known}): `nas fleet init` adds one")
         return trusted.families[family]
+
+
+def _keys_in_use(trusted: Trusted) -> set[str]:
+    delegations = trusted.targets.signed.delegations
+    return {*trusted.root.signed.keys, *(delegations.keys if delegations else ())}

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from securesystemslib.signer import Key, Signer
 from tuf.api.exceptions import RepositoryError
@@ -18,7 +18,6 @@ from tuf.api.metadata import (
     Metadata,
     MetaFile,
     Root,
-    Signed,
     Snapshot,
     Targets,
     Timestamp,
@@ -37,7 +36,7 @@ JOURNAL = "journal"
 """Extra field of the snapshot: digest of the journal's last line when it was signed."""
 ISSUED = "issued"
 """Extra field of the timestamp: when it was signed. No device goes below it."""
-_T = TypeVar("_T", bound=Signed)
+_T = TypeVar("_T", Root, Timestamp, Snapshot, Targets)
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,12 +171,12 @@ def _read(
 
 def _parsed(content: bytes, name: str, kind: type[_T]) -> Metadata[_T]:
     try:
-        metadata: Metadata[_T] = Metadata.from_bytes(content)
+        metadata: Metadata[Any] = Metadata.from_bytes(content)
     except DeserializationError as error:
         raise FleetError(f"{name} is not TUF metadata: {error}") from error
     if not isinstance(metadata.signed, kind):
         raise FleetError(f"{name} holds {metadata.signed.type} metadata")
-    return metadata
+    return cast(Metadata[_T], metadata)
 
 
 def _see_signatures(by: Root | Targets, role: str, metadata: Metadata[Any], name: str) -> None:

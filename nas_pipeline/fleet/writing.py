@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from typing import TypeVar
 
 from securesystemslib.signer import Signer
-from tuf.api.metadata import Metadata, Role, Root, Signed, Targets, Timestamp
+from tuf.api.metadata import Metadata, Role, Root, Signed, Snapshot, Targets, Timestamp
 
 from nas_pipeline.core.failpoints import reach
 from nas_pipeline.errors import FleetError
@@ -30,11 +30,11 @@ from nas_pipeline.fleet.roles import (
     to_bytes,
 )
 from nas_pipeline.fleet.settings import FAMILY_ROLE, FleetSettings
-from nas_pipeline.fleet.store import Store
+from nas_pipeline.fleet.store import Folder, Store
 
 APPROVER = ".approver"
 """`FAMILY.approver` in the keyring: the second key of a family, used by `approve` alone."""
-_T = TypeVar("_T", bound=Signed)
+_T = TypeVar("_T", Timestamp, Snapshot, Targets)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +56,7 @@ class Writer:
 
     def __init__(self, store: Store, keys: Keyring, settings: FleetSettings, now: datetime) -> None:
         self.store, self.keys, self.settings, self.now = store, keys, settings, now
+        self.copies = Folder(settings.folder)
 
     def write(self, old: Trusted, change: Change, journal_head: str) -> None:
         """Sign and write.
@@ -96,12 +97,16 @@ class Writer:
             reach(point)
             if point != "target_files" or self.store.read(name) != content:
                 self.store.write(name, content)
+            if point != "target_files":
+                self.copies.write(name, content)
 
-    def family(self, family: str, signed: Targets, targets: Targets) -> Metadata[Targets]:
-        """Date and sign a family's list with its keys at hand, the approver's left out; the threshold is not asked."""
+    def family(
+        self, family: str, signed: Targets, targets: Targets, *, approver: bool = False
+    ) -> Metadata[Targets]:
+        """Date and sign a family's list with its keys at hand, the approver's only if asked; no threshold is."""
         self.date(signed, family)
         role = family_roles(targets)[family]
-        metadata = signed_by(signed, self._at_hand(role.keyids, approver=False))
+        metadata = signed_by(signed, self._at_hand(role.keyids, approver=approver))
         if not metadata.signatures:
             raise self._missing(family, role, 0)
         return metadata
@@ -154,7 +159,7 @@ class Writer:
 
     def _missing(self, role: str, wanted: Role, enough: int) -> FleetError:
         absent = [f"{keyid[:8]} ({self.keys.place(keyid)})" for keyid in wanted.keyids if not self.keys.signer(keyid)]
-        more = "; with --keys FOLDER, one on a stick is found" if absent else "; the approver signs with `nas fleet approve`"
+        more = "; `--keys FOLDER` finds one on a stick" if absent else "; the approver signs with `nas fleet approve`"
         return FleetError(
             f"{role} takes {wanted.threshold} signature(s), and {enough} can be given: not at hand are "
             f"{', '.join(absent) or 'none'}{more}. Nothing was changed"

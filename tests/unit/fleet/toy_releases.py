@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from tuf.ngclient import FetcherInterface, Updater
 from tuf.api.exceptions import DownloadHTTPError
+from tuf.ngclient import FetcherInterface, Updater
 
 from edge_agent import wire
 from nas_pipeline.fleet.founding import found
