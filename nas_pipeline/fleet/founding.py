@@ -61,8 +61,8 @@ def found(settings: FleetSettings, *, who: str, clock: Callable[[], datetime] = 
     with repository.locked():
         begun = store.exists(metadata_name("timestamp"))
         if begun and not anchor.is_file():
-            raise FleetError(f"{settings.store} holds a fleet's metadata, and {settings.folder} has no {ANCHOR}: copy the "
-                             "folder from who publishes, or give another store")
+            raise FleetError(f"{settings.store} holds a fleet's metadata, and {settings.folder} has no {ANCHOR}: copy "
+                             "the folder from who publishes, or give another store")
         if begun:
             return Founded(repository, False, _more_families(repository, who))
         if not anchor.is_file():
@@ -91,7 +91,8 @@ def _first_files(repository: Repository, anchor: bytes) -> None:
         families[family] = signed_by(list_of_none, keys.signers(key.keyid for key in _family_keys(repository, family)))
     top = signed_by(targets, keys.signers(root.roles["targets"].keyids))
     snapshot = Snapshot(version=1, expires=expires("snapshot"))
-    snapshot.meta = {f"{name}.json": entry_of(each, to_bytes(each)) for name, each in {"targets": top, **families}.items()}
+    below = {"targets": top, **families}
+    snapshot.meta = {f"{name}.json": entry_of(each, to_bytes(each)) for name, each in below.items()}
     snapshot.unrecognized_fields[JOURNAL] = repository.journal.head()
     signed = signed_by(snapshot, keys.signers(root.roles["snapshot"].keyids))
     timestamp = Timestamp(version=1, snapshot_meta=entry_of(signed, to_bytes(signed)))

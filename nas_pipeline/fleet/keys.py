@@ -171,4 +171,4 @@ def _signer(pem: bytes, public: Key) -> CryptoSigner:
         private = load_pem_private_key(pem, None)
     if not isinstance(public, SSlibKey):
         raise ValueError(f"a {type(public).__name__} is not signed for with a PEM file")
-    return CryptoSigner(private, public)  # type: ignore[arg-type]  # it checks the type of the private key itself
+    return CryptoSigner(private, public)

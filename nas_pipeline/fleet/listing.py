@@ -133,15 +133,15 @@ def see_that_it_follows(family: str, model: str, now: Rows, rows: Rows, highest:
         except wire.WireError as error:
             raise FleetError(f"release {release.counter} of {family}/{model:.120}: {error}") from error
         if not right:
-            raise FleetError(f"release {release.counter} is not of {family}/{model}, or its parts do not belong together")
+            raise FleetError(f"release {release.counter} is not of {family}/{model}, or its parts do not fit together")
         old = before.get(release.counter)
         if old is None and release.counter <= highest:
             raise FleetError(f"release {release.counter} of {model} is not above {highest}, which was taken meanwhile: "
                              "run the command again")
         if old is not None and (sheet != old.sheet or replace(release, wave=old.release.wave) != old.release
                                 or release.wave.share < old.release.wave.share):
-            raise FleetError(f"release {release.counter} of {model} is published: only its wave may grow; whatever else "
-                             "changes takes a new counter")
+            raise FleetError(f"release {release.counter} of {model} is published: only its wave may grow; whatever "
+                             "else changes takes a new counter")
 
 
 def key_of(kind: str, family: str, model: str, rows: Rows) -> str:

@@ -35,7 +35,8 @@ def put(folder: Path, waiting: Waiting) -> None:
         for index, content in enumerate(waiting.files.values()):
             (place / f"{index}.bin").write_bytes(content)
         (place / _SIGNED).write_bytes(to_bytes(waiting.metadata))
-        write_json(place / _CHANGE, {"entry": asdict(waiting.entry), "base": waiting.base, "files": list(waiting.files)})
+        told = {"entry": asdict(waiting.entry), "base": waiting.base, "files": list(waiting.files)}
+        write_json(place / _CHANGE, told)
 
 
 def get(folder: Path, family: str) -> Waiting | None:

@@ -1,7 +1,7 @@
 """The signed repository of a fleet: reads it with every check, and changes a model's list of releases as a whole.
 
-Every publish, widening, stop and rollback is `release`: write this list. Journal first (`intent`), then the files in the
-order of `writing.py`, then the journal again (`done`). One publisher at a time, by a lock in the fleet's folder.
+Every publish, widening, stop and rollback is `release`: write this list. Journal first (`intent`), then the files in
+the order of `writing.py`, then the journal again (`done`). One publisher at a time, by a lock in the fleet's folder.
 """
 
 from __future__ import annotations
@@ -228,7 +228,7 @@ class Repository:
     def _family(trusted: Trusted, family: str) -> Metadata[Targets]:
         if family not in trusted.families:
             known = ", ".join(sorted(trusted.families)) or "none"
-            raise FleetError(f"there is no device family {family!r:.120} (there are: {known}): `nas fleet init` adds one")
+            raise FleetError(f"there is no device family {family!r:.120} (there are: {known})")
         return trusted.families[family]
 
 

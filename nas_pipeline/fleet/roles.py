@@ -5,7 +5,7 @@ Nothing is believed that does not follow, signature by signature, from the root 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, TypeVar, cast
@@ -108,6 +108,15 @@ def family_roles(targets: Targets) -> dict[str, DelegatedRole]:
     return dict(targets.delegations.roles or {}) if targets.delegations else {}
 
 
+def family_versions(store: Store, family: str) -> Iterator[Targets]:
+    """Every version of a family's list in `store`, newest first, unchecked: for the copies in the fleet's folder."""
+    versions = [name.split("/")[-1].split(".") for name in store.list("metadata")]
+    for version in sorted((int(parts[0]) for parts in versions if parts[1:] == [family, "json"]), reverse=True):
+        name = metadata_name(family, version)
+        metadata: Metadata[Targets] = _parsed(store.read(name) or b"", name, Targets)
+        yield metadata.signed
+
+
 def first_root(keys: Mapping[str, list[Key]], expires: datetime) -> Root:
     """A root of which `ROOT_THRESHOLD` keys have to sign, and one key of each other top role."""
     root = Root(version=1, expires=expires, consistent_snapshot=True)
@@ -156,7 +165,8 @@ def _read(
     name = metadata_name(role, listed.version if listed else None)
     content = store.read(name)
     if content is None:
-        raise FleetError(f"{name} is missing in the store: restore it, or, if this is a new fleet, run `nas fleet init`")
+        raise FleetError(f"{name} is missing in the store: `nas fleet restore` puts it back; a new fleet starts with "
+                         "`nas fleet init`")
     metadata: Metadata[_T] = _parsed(content, name, kind)
     _see_signatures(by.signed, role, metadata, name)
     if listed is not None:

@@ -76,7 +76,8 @@ def resign(repository: Repository, *, who: str) -> list[str]:
         delegated, families, writer = family_roles(targets), {}, repository.writer()
         for family, metadata in trusted.families.items():
             at_hand = keys.signers(delegated[family].keyids)
-            if due(metadata.signed, FAMILY_ROLE) and len(at_hand) >= delegated[family].threshold and not settings.approval:
+            enough = len(at_hand) >= delegated[family].threshold and not settings.approval
+            if enough and due(metadata.signed, FAMILY_ROLE):
                 families[family] = writer.family(family, deepcopy(metadata.signed), targets)
         snapshot = bool(families) or top or due(trusted.snapshot.signed, "snapshot")  # type: ignore[arg-type]
         change = Change(families=families, targets=targets if top else None, snapshot=snapshot)
@@ -167,5 +168,5 @@ def _see_that_it_can_be_signed(repository: Repository, trusted: Trusted, role: s
         enough = enough and len(at_hand - {old}) + 1 >= above.threshold
     if not enough:
         absent = [f"{key[:8]} ({repository.keys.place(key)})" for key in above.keyids if key not in at_hand]
-        raise FleetError(f"{name} takes {above.threshold} signature(s), and {len(at_hand)} can be given: not at hand are "
-                         f"{', '.join(absent)}; `--keys FOLDER` finds one on a stick. Nothing was changed")
+        raise FleetError(f"{name} takes {above.threshold} signature(s), and {len(at_hand)} can be given: not at hand "
+                         f"are {', '.join(absent)}; `--keys FOLDER` finds one on a stick. Nothing was changed")

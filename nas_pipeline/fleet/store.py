@@ -120,7 +120,8 @@ class Bucket:
 
     def list(self, prefix: str) -> list[str]:
         """See `Store`."""
-        below, names, more = f"{self._prefix}{checked(prefix)}/", [], {}
+        below, names = f"{self._prefix}{checked(prefix)}/", []
+        more: dict[str, Any] = {}
         while True:
             page = self._ask("list_objects_v2", prefix, Prefix=below, **more)
             names += [each["Key"].removeprefix(self._prefix) for each in page.get("Contents", [])]

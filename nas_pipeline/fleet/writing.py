@@ -136,11 +136,12 @@ class Writer:
 
     def _top(self, signed: _T, role: str, root: Root, old: Trusted) -> Metadata[_T]:
         """Signed for the root to come, and for the one that devices have until then, as far as its keys are at hand."""
-        new, before = root.roles[role], old.root.signed.roles[role]
-        metadata = signed_by(signed, self._at_hand(dict.fromkeys([*new.keyids, *before.keyids])))
-        enough = sum(keyid in metadata.signatures for keyid in new.keyids)
-        if enough < new.threshold:
-            raise self._missing(role, new, enough)
+        new: list[str] = root.roles[role].keyids
+        before: list[str] = old.root.signed.roles[role].keyids
+        metadata = signed_by(signed, self._at_hand(dict.fromkeys([*new, *before])))
+        enough = sum(keyid in metadata.signatures for keyid in new)
+        if enough < root.roles[role].threshold:
+            raise self._missing(role, root.roles[role], enough)
         return metadata
 
     def _root(self, root: Root, old: Trusted) -> Metadata[Root]:

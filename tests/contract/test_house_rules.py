@@ -20,7 +20,7 @@ DOORS = {
     "onnxscript": ["nas_pipeline/export/"],
     "onnxruntime": ["nas_pipeline/export/", "nas_pipeline/latency/"],
     "dvc": ["flows/"],
-    "typer": ["nas_pipeline/cli.py", "nas_pipeline/cli_look.py"],
+    "typer": ["nas_pipeline/cli.py", "nas_pipeline/cli_look.py", "nas_pipeline/cli_fleet.py"],
     "tuf": ["nas_pipeline/fleet/", "edge_agent/"],
     "nas_pipeline.data.test_split": ["nas_pipeline/train/retrain.py", "nas_pipeline/steps/retrain.py"],
 }

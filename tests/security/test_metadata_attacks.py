@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 from copy import deepcopy
 from pathlib import Path
+from typing import Any
 
 import pytest
+from securesystemslib.signer import Signer
 from tuf.api.exceptions import DownloadError, RepositoryError
 from tuf.api.metadata import Metadata, TargetFile
 
 from edge_agent.wire import WireError
 from nas_pipeline.errors import FleetError
 from nas_pipeline.fleet.repository import Repository
+from nas_pipeline.fleet.roles import Trusted, metadata_name, read_trusted, signed_by, target_name, to_bytes
 from nas_pipeline.fleet.roles import entry_of as meta_of
-from nas_pipeline.fleet.roles import metadata_name, read_trusted, signed_by, target_name, to_bytes
 from nas_pipeline.fleet.rotation import resign, restore, revoke, rotate, signing
 from nas_pipeline.fleet.store import checked
 from tests.unit.fleet.toy_releases import FAMILY, MODEL, Client, client_of, entry_of, new_fleet, publish, row_of
@@ -36,9 +38,16 @@ def client(fleet: Repository, tmp_path: Path) -> Client:
     return seen
 
 
-def _signers(fleet: Repository, *roles: str) -> dict[str, list]:  # type: ignore[type-arg]
+def _signers(fleet: Repository, *roles: str) -> dict[str, list[Signer]]:
     held = signing(fleet.trusted())
     return {role: fleet.keys.signers(held[role]) for role in roles}
+
+
+def _published(trusted: Trusted, role: str) -> Any:
+    if role in trusted.families:
+        return trusted.families[role].signed
+    return {"timestamp": trusted.timestamp.signed, "snapshot": trusted.snapshot.signed,
+            "targets": trusted.targets.signed}[role]
 
 
 def _forge(fleet: Repository, *, family: bytes | None = None, version: int | None = None) -> None:
@@ -46,7 +55,7 @@ def _forge(fleet: Repository, *, family: bytes | None = None, version: int | Non
     trusted, keys = fleet.trusted(), _signers(fleet, "snapshot", "timestamp")
     snapshot, timestamp = deepcopy(trusted.snapshot.signed), deepcopy(trusted.timestamp.signed)
     if family is not None:
-        forged: Metadata = Metadata.from_bytes(family)
+        forged: Metadata[Any] = Metadata.from_bytes(family)
         snapshot.meta[f"{FAMILY}.json"] = meta_of(forged, family)
         fleet.store.write(metadata_name(FAMILY, forged.signed.version), family)
     snapshot.version = version or snapshot.version + 1
@@ -72,8 +81,7 @@ def _poisoned(fleet: Repository, signer_role: str) -> bytes:
 def test_an_edited_file_is_refused(fleet: Repository, client: Client, role: str) -> None:
     publish(fleet, b"two")
     trusted = fleet.trusted()
-    signed = {"timestamp": trusted.timestamp, "snapshot": trusted.snapshot, "targets": trusted.targets}
-    version = signed[role].signed.version if role in signed else trusted.families[role].signed.version
+    version = _published(trusted, role).version
     name = metadata_name(role, None if role == "timestamp" else version)
     value = json.loads(fleet.store.read(name) or b"")
     value["signed"]["expires"] = "2099-01-01T00:00:00Z"
@@ -81,7 +89,7 @@ def test_an_edited_file_is_refused(fleet: Repository, client: Client, role: str)
     if role != "targets":  # the client has that very version already, and does not fetch it again
         with pytest.raises(REFUSED):
             client.look()
-    with pytest.raises(FleetError, match="not to be trusted|not the file that is listed"):
+    with pytest.raises(FleetError, match=r"not to be trusted|not the file that is listed"):
         fleet.rows(FAMILY, MODEL)
 
 
@@ -102,7 +110,7 @@ def test_stolen_online_keys_install_nothing(fleet: Repository, client: Client, r
         client.look()
     with pytest.raises(FleetError, match="not to be trusted"):
         publish(fleet, b"two")
-    assert restore(fleet) >= 2
+    assert restore(fleet) >= 1
     for each in ("snapshot", "timestamp"):
         rotate(fleet, each, who="alice", why="stolen")
     publish(fleet, b"two")
@@ -156,12 +164,10 @@ def test_a_revoked_key_signs_nothing_any_more(fleet: Repository, client: Client,
     assert found == role
     assert client.look() == {1: b"one"}
     trusted = fleet.trusted()
-    signed = {"timestamp": trusted.timestamp, "snapshot": trusted.snapshot, "targets": trusted.targets,
-              **trusted.families}[role].signed
-    forged = deepcopy(signed)
+    forged = deepcopy(_published(trusted, role))
     forged.version += 1
     by = trusted.root.signed if role in trusted.root.signed.roles else trusted.targets.signed
-    metadata: Metadata = signed_by(forged, stolen)
+    metadata: Metadata[Any] = signed_by(forged, stolen)
     with pytest.raises(RepositoryError):
         by.verify_delegate(role, metadata.signed_bytes, metadata.signatures)
     if role == "timestamp":

@@ -44,7 +44,8 @@ def settings_of(folder: Path, **more: Any) -> FleetSettings:
 
 
 def new_fleet(folder: Path, **more: Any) -> Repository:
-    return found(settings_of(folder, **more), who="alice", clock=Clock(datetime.now(UTC).replace(microsecond=0))).repository
+    clock = Clock(datetime.now(UTC).replace(microsecond=0))
+    return found(settings_of(folder, **more), who="alice", clock=clock).repository
 
 
 def row_of(content: bytes, counter: int, *, family: str = FAMILY, model: str = MODEL, share: int = 10_000) -> Listed:
@@ -54,8 +55,8 @@ def row_of(content: bytes, counter: int, *, family: str = FAMILY, model: str = M
     shares = (10_000,) if share == 10_000 else (share, 10_000)
     release = wire.Release(
         schema=1, model=model, version=str(counter), bundle="ab" * 32, counter=counter, hardware=(family,),
-        ort=("1.20", "2"), opset=20, min_agent="0.1.0", memory_mb=64.5, latency_ms=1.25, threads=1, golden=golden.sha256,
-        wave=wire.Wave("00" * 8, shares, 0),
+        ort=("1.20", "2"), opset=20, min_agent="0.1.0", memory_mb=64.5, latency_ms=1.25, threads=1,
+        golden=golden.sha256, wave=wire.Wave("00" * 8, shares, 0),
     )
     sheet = wire.Sheet(
         counter=counter, onnx=f"{family}/{model}/{sha256}.onnx", channels=1, height=2, width=2, class_names=("a", "b"),
