@@ -196,15 +196,17 @@ def test_two_that_bring_the_same_report_at_once(intake: Intake, device: ToyDevic
 def serving(intake: Intake) -> Iterator[httpx.Client]:
     """A client of a receiver on loopback."""
     running = server(intake.take, "127.0.0.1", 0)
-    thread = threading.Thread(target=running.run)
+    thread = threading.Thread(target=running.run, daemon=True)
     thread.start()
     while not running.started:
         time.sleep(0.01)
     port = running.servers[0].sockets[0].getsockname()[1]
-    with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=10) as client:
-        yield client
-    running.should_exit = True
-    thread.join()
+    try:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=10, trust_env=False) as client:
+            yield client
+    finally:
+        running.should_exit = True
+        thread.join(10)
 
 
 def test_over_http_a_device_can_report_and_nothing_else(tmp_path: Path, intake: Intake, device: ToyDevice) -> None:
@@ -212,7 +214,7 @@ def test_over_http_a_device_can_report_and_nothing_else(tmp_path: Path, intake: 
         content = device.says()
         assert client.post("/reports", content=content).status_code == 202
         assert client.post("/reports", content=content).status_code == 202
-        assert client.post("/reports", content=device.says(seq=1)).status_code == 409
+        assert client.post("/reports", content=device.says(seq=1, detail="again")).status_code == 409
         assert client.post("/reports", content=b"x" * (MAX_BYTES + 1)).status_code == 413
         with contextlib.suppress(httpx.WriteError, httpx.RemoteProtocolError):  # it hangs up on who goes on
             assert client.post("/reports", content=(b"x" * 4096 for _ in range(40))).status_code == 413
