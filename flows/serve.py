@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib
 import logging
 import os
 import sys
+import threading
 import time
 import urllib.request
 from collections.abc import Iterator, Sequence
@@ -25,6 +27,7 @@ from nas_pipeline.errors import ConfigError, NasError
 from nas_pipeline.params import read_yaml
 
 if TYPE_CHECKING:
+    from prefect import Flow
     from prefect.deployments.runner import RunnerDeployment
 
 logger = logging.getLogger("flows.serve")  # also where this module is __main__
@@ -32,6 +35,7 @@ logger = logging.getLogger("flows.serve")  # also where this module is __main__
 FILE = "prefect.yaml"
 _STARTUP_TIMEOUT_S = 120
 _STOPPED = "stopped; schedules are paused until the next `make serve`"
+_AUTOMATION_TRIES = 30
 _AT_ONCE = 1
 """Two runs at once on one machine would spoil each other's latencies."""
 
@@ -78,12 +82,10 @@ def _deployment(file: Path, row: dict[str, Any]) -> RunnerDeployment:
     from prefect.schedules import Cron
     from prefect.types.entrypoint import EntrypointType
 
-    from flows.scheduled import scheduled
-
     try:
         limit, options = row["concurrency_limit"], row.get("parameters") or {}
         return RunnerDeployment.from_flow(
-            scheduled, name=row["name"], description=row.get("description"), parameters=options,
+            _flow(row["entrypoint"]), name=row["name"], description=row.get("description"), parameters=options,
             tags=row.get("tags") or [],
             schedules=[Cron(each["cron"], timezone=each.get("timezone", "UTC")) for each in row["schedules"]],
             concurrency_limit=ConcurrencyLimitConfig(**limit), entrypoint_type=EntrypointType.MODULE_PATH,
@@ -94,6 +96,24 @@ def _deployment(file: Path, row: dict[str, Any]) -> RunnerDeployment:
                           "docs/scheduling.md lists what it has") from error
 
 
+def _flow(entrypoint: str) -> Flow[..., Any]:
+    """The flow `flows.MODULE.NAME`: ours, and nobody else's code.
+
+    Raises:
+        ValueError: It is none.
+    """
+    from prefect import Flow
+
+    module, _, name = entrypoint.rpartition(".")
+    try:
+        found = getattr(importlib.import_module(module), name) if module.startswith("flows.") else None
+    except (ImportError, AttributeError) as error:
+        raise ValueError(f"entrypoint {entrypoint!r} is not there: {error}") from error
+    if not isinstance(found, Flow):
+        raise ValueError(f"entrypoint {entrypoint!r} is no flow; give flows.MODULE.NAME")
+    return found
+
+
 def _serve(root: Path) -> None:
     from prefect import serve
 
@@ -102,7 +122,20 @@ def _serve(root: Path) -> None:
         times = [getattr(each.schedule, "cron", "") for each in deployment.schedules or []]
         logger.info("%s: %s", deployment.name, ", ".join(times))
     logger.info("pages: %s; Ctrl-C ends", os.environ["PREFECT_API_URL"].removesuffix("/api"))
+    threading.Thread(target=_automate, daemon=True).start()
     serve(*found, limit=_AT_ONCE, print_starting_message=False)
+
+
+def _automate() -> None:
+    """Set up the automations as soon as the deployments are there: `serve` makes them, and does not return."""
+    from flows.automations import retrain_on_drift
+
+    for _ in range(_AUTOMATION_TRIES):
+        time.sleep(1)
+        with contextlib.suppress(ConfigError):  # not made yet
+            retrain_on_drift()
+            return
+    logger.warning("drift will start no retraining: `python -m flows.automations` tells why")
 
 
 @contextlib.contextmanager

@@ -18,9 +18,9 @@ DOORS = {
     "great_expectations": ["nas_pipeline/data/expectations.py"],
     "onnx": ["nas_pipeline/export/"],
     "onnxscript": ["nas_pipeline/export/"],
-    "onnxruntime": ["nas_pipeline/export/", "nas_pipeline/latency/"],
+    "onnxruntime": ["nas_pipeline/export/", "nas_pipeline/latency/", "edge_agent/"],
     "dvc": ["flows/"],
-    "typer": ["nas_pipeline/cli.py", "nas_pipeline/cli_look.py"],
+    "typer": ["nas_pipeline/cli.py", "nas_pipeline/cli_look.py", "nas_pipeline/cli_fleet.py"],
     "tuf": ["nas_pipeline/fleet/", "edge_agent/"],
     "nas_pipeline.data.test_split": ["nas_pipeline/train/retrain.py", "nas_pipeline/steps/retrain.py"],
 }
