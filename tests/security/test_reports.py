@@ -258,11 +258,13 @@ def test_a_drop_is_emptied_and_what_is_bad_is_put_aside(tmp_path: Path, intake: 
 
 
 def test_a_drop_that_was_read_before_a_crash_is_read_again(tmp_path: Path, intake: Intake, device: ToyDevice) -> None:
-    (tmp_path / "pi-1-1.json").write_bytes(content := device.says())
+    drop = tmp_path / "drop"
+    drop.mkdir()
+    (drop / "pi-1-1.json").write_bytes(content := device.says())
     intake.take(content)
-    done = collect(FolderDrop(tmp_path), intake.take)
+    done = collect(FolderDrop(drop), intake.take)
     assert (done.taken, done.aside) == (0, ())
-    assert not (tmp_path / "pi-1-1.json").exists()
+    assert list(drop.iterdir()) == []
 
 
 def test_a_drop_is_no_part_of_the_store(tmp_path: Path) -> None:
