@@ -224,8 +224,9 @@ def _told(found: Live, model: str, at: str) -> Iterator[str]:
         yield f"{model}: nothing was offered at {at}"
     for each in found.releases:
         approved = f", approved by {', '.join(each.approved_by)}" if each.approved_by else ""
+        reason = each.why or "no reason given"
         yield (f"{model} version {each.version} (release {each.counter}, file {each.sha256[:12]}), "
-               f"for {each.share / 100:g} % since {each.since}, by {each.who}{approved}: {each.why or 'no reason given'}")
+               f"for {each.share / 100:g} % since {each.since}, by {each.who}{approved}: {reason}")
         yield f"  on {len(each.devices)} devices that had said so: {', '.join(each.devices[:20]) or '-'}"
     if found.elsewhere:
         yield f"  {len(found.elsewhere)} devices ran something else: {', '.join(list(found.elsewhere)[:20])}"
