@@ -13,6 +13,7 @@ from uuid import UUID
 
 from prefect.client.orchestration import get_client
 from prefect.events import AutomationCore, EventTrigger, RunDeployment
+from prefect.events.schemas.automations import Posture
 from prefect.exceptions import ObjectNotFound
 
 from flows.drift import EVENT
@@ -49,8 +50,14 @@ async def _set_up(deployment: str, once_in: timedelta) -> UUID:
         wanted = AutomationCore(
             name=NAME, enabled=all(each.enabled for each in before),
             description="The devices see other images than the network was trained for: docs/drift.md",
-            trigger=EventTrigger(expect={EVENT}, threshold=1, within=once_in, for_each={"prefect.resource.id"}),
-            actions=[RunDeployment(source="selected", deployment_id=found.id, parameters=None, job_variables=None)],
+            # All in words, the types too: an update sends only what was set.
+            trigger=EventTrigger(
+                type="event", posture=Posture.Reactive, expect={EVENT}, threshold=1, within=once_in,
+                for_each={"prefect.resource.id"},
+            ),
+            actions=[RunDeployment(
+                type="run-deployment", source="selected", deployment_id=found.id, parameters=None, job_variables=None,
+            )],
         )
         if not before:
             return await client.create_automation(wanted)

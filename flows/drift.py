@@ -52,11 +52,12 @@ def drift(
         verdicts = watch(root, from_intake(reports), Bounds(psi, alpha, min_images))
     except NasError as error:
         return failed(error)
+    create_markdown_artifact(page(verdicts), key="drift")
     return Completed(message="; ".join(_told(each) for each in verdicts) or "no device has told anything yet")
 
 
 def watch(root: Path, load: Loader, bounds: Bounds) -> list[Verdict]:
-    """Compare every family of which there is an export; write reports/drift.json, an artifact and the events.
+    """Compare every family of which there is an export; write reports/drift.json and emit the events.
 
     Raises:
         NasError: Artefacts cannot be read, or are those of other data.
@@ -67,7 +68,6 @@ def watch(root: Path, load: Loader, bounds: Bounds) -> list[Verdict]:
             verdicts.append(compare(seen, expected(root, folder), bounds))
             tell(verdicts[-1])
     write_json(root / REPORT, [each.to_json() for each in verdicts])
-    create_markdown_artifact(_page(verdicts), key="drift")
     return verdicts
 
 
@@ -115,7 +115,8 @@ def _told(verdict: Verdict) -> str:
     return f"{verdict.family}/{verdict.model}: {answer}; PSI over {verdict.images} images: {figures}"
 
 
-def _page(verdicts: list[Verdict]) -> str:
+def page(verdicts: list[Verdict]) -> str:
+    """The figures and their bounds, as a table in Markdown."""
     lines = ["# Drift", "", "| family | model | release | images | what | PSI | bound | KS | chance | crossed |",
              "|---|---|---|---|---|---|---|---|---|---|"]
     for each in verdicts:

@@ -20,6 +20,7 @@ from nas_pipeline.errors import ConfigError
 from nas_pipeline.params import compose
 
 REPO = Path(__file__).resolve().parents[3]
+OURS = "entrypoint: flows.scheduled.scheduled"
 ROWS = yaml.safe_load((REPO / FILE).read_text())["deployments"]
 
 
@@ -56,9 +57,10 @@ def test_the_parameters_are_those_of_the_flow(row: dict[str, object]) -> None:
     [
         ("name: x\n", "has no deployments"),
         ("deployments:\n- {name: a, schedules: []}\n", r"deployment 'a' cannot be read: KeyError: 'concurrency_limit'"),
-        ("deployments:\n- {name: a, entrypoint: flows.scheduled.scheduled, schedules: [{cron: often}], concurrency_limit: {limit: 1}}\n", "deployment 'a'"),
-        ("deployments:\n- {name: a, entrypoint: flows.scheduled.scheduled, schedules: [], concurrency_limit: {limit: 1, collision_strategy: WAIT}}\n",
+        (f"deployments:\n- {{name: a, {OURS}, schedules: [{{cron: often}}], concurrency_limit: {{limit: 1}}}}\n",
          "deployment 'a'"),
+        (f"deployments:\n- {{name: a, {OURS}, schedules: [], "
+         "concurrency_limit: {limit: 1, collision_strategy: WAIT}}\n", "deployment 'a'"),
         ("deployments:\n- {name: a, schedules: [], concurrency_limit: {limit: 1}, entrypoint: flows.drift.nothing}\n",
          "'flows.drift.nothing' is not there"),
         ("deployments:\n- {name: a, schedules: [], concurrency_limit: {limit: 1}, entrypoint: flows.drift.watch}\n",
