@@ -59,8 +59,10 @@ def test_a_life_of_a_fleet(root: Path, tmp_path: Path) -> None:
     assert "0 files" in run(root, "restore")
     assert "files copied" in run(root, "mirror", str(tmp_path / "stick"))
     assert ", 0 files" not in run(root, "mirror", str(tmp_path / "stick"))
-    assert "'toy--local-cpu': 4" in run(root, "export-root", str(tmp_path / "image"))
-    assert {path.name for path in (tmp_path / "image").iterdir()} == {"root.json", "floor.json"}
+    _release(root, b"five", 5)
+    _release(root, b"six", 6, share=100)
+    assert "nothing below release 5" in run(root, "export-root", str(tmp_path / "image"))
+    assert {path.name for path in (tmp_path / "image").iterdir()} == {"root.json", "toy--local-cpu.floor.json"}
 
 
 def test_what_is_asked_wrongly_is_told(root: Path) -> None:
