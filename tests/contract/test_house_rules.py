@@ -20,7 +20,8 @@ DOORS = {
     "onnxscript": ["nas_pipeline/export/"],
     "onnxruntime": ["nas_pipeline/export/", "nas_pipeline/latency/", "edge_agent/"],
     "dvc": ["flows/"],
-    "typer": ["nas_pipeline/cli.py", "nas_pipeline/cli_look.py", "nas_pipeline/cli_fleet.py"],
+    "typer": ["nas_pipeline/cli.py", "nas_pipeline/cli_look.py", "nas_pipeline/cli_fleet.py",
+              "nas_pipeline/cli_fleet_devices.py"],
     "tuf": ["nas_pipeline/fleet/", "edge_agent/"],
     "nas_pipeline.data.test_split": ["nas_pipeline/train/retrain.py", "nas_pipeline/steps/retrain.py"],
 }
