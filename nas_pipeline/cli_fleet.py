@@ -126,7 +126,7 @@ def live(
 
 @fleet.command("export-root")
 def export_root(
-    folder: Annotated[Path, typer.Argument(help="Where root.json and floor.json go.")], root: Root = Path(),
+    folder: Annotated[Path, typer.Argument(help="Where root.json and MODEL.floor.json go.")], root: Root = Path(),
 ) -> None:
     """Write what a device's image is given."""
     from nas_pipeline.steps.fleet import export_root_lines
