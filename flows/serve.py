@@ -9,6 +9,7 @@ import argparse
 import contextlib
 import logging
 import os
+import re
 import sys
 import time
 import urllib.request
@@ -25,6 +26,7 @@ from nas_pipeline.errors import ConfigError, NasError
 from nas_pipeline.params import read_yaml
 
 if TYPE_CHECKING:
+    from prefect import Flow
     from prefect.deployments.runner import RunnerDeployment
 
 logger = logging.getLogger("flows.serve")  # also where this module is __main__
@@ -78,12 +80,10 @@ def _deployment(file: Path, row: dict[str, Any]) -> RunnerDeployment:
     from prefect.schedules import Cron
     from prefect.types.entrypoint import EntrypointType
 
-    from flows.scheduled import scheduled
-
     try:
-        limit, options = row["concurrency_limit"], row.get("parameters") or {}
+        flow, limit, options = _flow(row["entrypoint"]), row["concurrency_limit"], row.get("parameters") or {}
         return RunnerDeployment.from_flow(
-            scheduled, name=row["name"], description=row.get("description"), parameters=options,
+            flow, name=row["name"], description=row.get("description"), parameters=options,
             tags=row.get("tags") or [],
             schedules=[Cron(each["cron"], timezone=each.get("timezone", "UTC")) for each in row["schedules"]],
             concurrency_limit=ConcurrencyLimitConfig(**limit), entrypoint_type=EntrypointType.MODULE_PATH,
@@ -92,6 +92,23 @@ def _deployment(file: Path, row: dict[str, Any]) -> RunnerDeployment:
         name = row.get("name", "?") if isinstance(row, dict) else row
         raise ConfigError(f"{file}: deployment {name!r} cannot be read: {type(error).__name__}: {error}; "
                           "docs/scheduling.md lists what it has") from error
+
+
+def _flow(entrypoint: str) -> Flow[..., Any]:
+    """The flow that `PACKAGE.MODULE.FLOW` names.
+
+    Raises:
+        ValueError: It names none.
+    """
+    from prefect.exceptions import MissingFlowError
+    from prefect.flows import load_flow_from_entrypoint
+
+    if not re.fullmatch(r"[a-z_0-9]+(\.[a-z_0-9]+)+", str(entrypoint)):
+        raise ValueError(f"entrypoint {entrypoint!r} is not PACKAGE.MODULE.FLOW, as flows.scheduled.scheduled")
+    try:
+        return load_flow_from_entrypoint(entrypoint, use_placeholder_flow=False)
+    except (ImportError, MissingFlowError) as error:
+        raise ValueError(f"entrypoint {entrypoint!r} names no flow: {error}") from error
 
 
 def _serve(root: Path) -> None:
