@@ -224,12 +224,19 @@ def release_path(family: str, model: str) -> str:
     return f"{check_name('family', family)}/{check_name('model', model)}/{RELEASE_FILE}"
 
 
+def custom_of(release: Release) -> dict[str, Any]:
+    """`custom` as TUF can sign it: its canonical JSON knows no fractions, so they are text."""
+    return {name: repr(value) if type(value) is float else value for name, value in asdict(release).items()}
+
+
 def release_from(value: Any) -> Release:
     """Read `custom`.
 
     Raises:
         WireError: A field is missing, of a wrong type or makes no sense.
     """
+    if isinstance(value, Mapping):
+        value = {**value, **{name: _fraction(value[name]) for name in ("memory_mb", "latency_ms") if name in value}}
     release = _record(Release, value, "custom")
     wave = release.wave
     growing = list(wave.shares) == sorted(set(wave.shares))
@@ -267,15 +274,25 @@ def sheets_from(content: bytes, family: str, model: str) -> tuple[Sheet, ...]:
     rows = value.get("releases")
     if not isinstance(rows, list) or len(rows) > 16:
         raise WireError(f"{RELEASE_FILE}: releases is not a list of at most 16")
-    sheets = tuple(_record(Sheet, row, f"releases[{index}]") for index, row in enumerate(rows))
+    sheets = tuple(sheet_from(row, f"releases[{index}]") for index, row in enumerate(rows))
     for sheet in sheets:
         if sheet.onnx != onnx_path(family, model, sheet.sha256):
             raise WireError(f"{RELEASE_FILE}: {sheet.onnx!r:.120} is not a file of {family}/{model}")
-        if len(sheet.mean) != sheet.channels or len(sheet.std) != sheet.channels or not all(x > 0 for x in sheet.std):
-            raise WireError(f"{RELEASE_FILE}: mean and std do not fit {sheet.channels} channels")
-        if min(sheet.channels, sheet.height, sheet.width, sheet.golden.images) < 1 or not sheet.class_names:
-            raise WireError(f"{RELEASE_FILE}: sizes have to be above 0")
     return sheets
+
+
+def sheet_from(value: Any, where: str = "sheet") -> Sheet:
+    """Read what is said of one release.
+
+    Raises:
+        WireError: A field is missing, of a wrong type or makes no sense.
+    """
+    sheet = _record(Sheet, value, where)
+    if len(sheet.mean) != sheet.channels or len(sheet.std) != sheet.channels or not all(x > 0 for x in sheet.std):
+        raise WireError(f"{where}: mean and std do not fit {sheet.channels} channels")
+    if min(sheet.channels, sheet.height, sheet.width, sheet.golden.images) < 1 or not sheet.class_names:
+        raise WireError(f"{where}: sizes have to be above 0")
+    return sheet
 
 
 def report_from(payload: bytes) -> Report:
@@ -300,6 +317,11 @@ def _json(content: bytes, what: str) -> Any:
         return json.loads(content)
     except (ValueError, RecursionError) as error:
         raise WireError(f"{what} is not JSON: {error}") from error
+
+
+def _fraction(value: Any) -> Any:
+    number = isinstance(value, str) and re.fullmatch(r"\d{1,20}(\.\d{1,20})?(e-?\d{1,3})?", value)
+    return float(value) if number else value
 
 
 def _record(kind: type[_T], value: Any, where: str) -> _T:

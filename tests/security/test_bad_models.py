@@ -1,0 +1,123 @@
+"""Models that are signed and pass every static check, and are no good all the same: found out in a child process."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from edge_agent.errors import AgentError
+from edge_agent.inspect import check_content
+from edge_agent.probation import Limits, run_child, try_model
+from tests.security.model_files import CLASSES, array, content_of, golden, linear, release, sheet
+
+
+def judged(tmp_path: Path, model: onnx.ModelProto, *, latency_ms: float = 5.0) -> dict[str, float]:
+    content, path = content_of(model), tmp_path / "model.onnx"
+    check_content(content, max_bytes=1 << 26, max_opset=20)
+    path.write_bytes(content)
+    return try_model(path, sheet(content), release(latency_ms=latency_ms), limits=Limits())
+
+
+def large(elements: int, operator: str) -> onnx.ModelProto:
+    """A small file; what it computes has 4 x `elements` bytes."""
+    fill = (helper.make_node("ConstantOfShape", ["size"], ["huge"]) if operator == "ConstantOfShape"
+            else helper.make_node(operator, ["row", "size"], ["huge"]))
+    # The size hangs on the input, or the runtime would compute all of it when it opens the file.
+    more = [helper.make_node("ReduceMax", ["input"], ["top"], keepdims=0),
+            helper.make_node("Mul", ["top", "zero"], ["nothing"]),
+            helper.make_node("Cast", ["nothing"], ["none"], to=TensorProto.INT64),
+            helper.make_node("Add", ["sizes", "none"], ["size"]), fill,
+            helper.make_node("ReduceMean", ["huge"], ["mean"], keepdims=0),
+            helper.make_node("Mul", ["mean", "zero"], ["zeros"]), helper.make_node("Add", ["scores", "zeros"], ["end"])]
+    weights = [array("zero", np.float32(0)), array("sizes", np.array([elements], np.int64)),
+               array("row", np.ones(1, np.float32))]
+    return linear(more=more, last="end", weights=weights)
+
+
+def test_a_good_one_passes_with_its_figures(tmp_path):
+    figures = judged(tmp_path, linear())
+    assert set(figures) == {"p95_ms", "memory_mb", "max_error", "agreement", "runs"}
+    assert figures["agreement"] == 1.0
+    assert figures["max_error"] <= golden().tolerance
+    assert 0 < figures["p95_ms"] <= 6.0
+    assert 0 <= figures["memory_mb"] <= 64
+    assert figures["runs"] >= 100
+
+
+@pytest.mark.parametrize(("more", "weights"), [
+    ([helper.make_node("Log", ["scores"], ["end"])], []),
+    ([helper.make_node("Mul", ["scores", "nan"], ["end"])], [array("nan", np.float32("nan"))]),
+    ([helper.make_node("Mul", ["scores", "zero"], ["end"])], [array("zero", np.float32(0))]),
+    ([helper.make_node("Add", ["scores", "much"], ["end"])], [array("much", np.float32([0, 0, 0, 0, 1000]))]),
+    ([helper.make_node("Concat", ["scores", "scores"], ["end"], axis=1)], []),
+], ids=["log", "nan", "constant", "one class", "twice as many"])
+def test_wrong_answers(tmp_path, more, weights):
+    model = linear(more=more, last="end", weights=weights)
+    if more[0].op_type == "Log":
+        with pytest.raises(AgentError, match="operator 'Log'"):
+            judged(tmp_path, model)
+        return
+    with pytest.raises(AgentError) as caught:
+        judged(tmp_path, model)
+    assert caught.value.code in {"wrong_answers", "crashed"}  # crashed: the runtime itself sees the wrong shape
+
+
+def test_ten_times_too_slow(tmp_path):
+    more, last = [], "scores"
+    for index in range(12):  # each about a hundred megaflops, for which the budget has no time
+        more += [helper.make_node("MatMul", ["big", "big"], [f"m{index}"])] if index == 0 else [
+            helper.make_node("MatMul", [f"m{index - 1}", "big"], [f"m{index}"])]
+    more = [helper.make_node("ReduceMax", ["input"], ["top"], keepdims=0),
+            helper.make_node("Mul", ["top", "tiny"], ["t"]), helper.make_node("Add", ["square", "t"], ["big"]), *more,
+            helper.make_node("ReduceMean", ["m11"], ["mean"], keepdims=0),
+            helper.make_node("Mul", ["mean", "zero"], ["z"]),
+            helper.make_node("Add", [last, "z"], ["end"])]
+    weights = [array("zero", np.float32(0)), array("tiny", np.float32(1e-9)),
+               array("square", np.full((256, 256), 1e-3, np.float32))]
+    with pytest.raises(AgentError, match="p95") as caught:
+        judged(tmp_path, linear(more=more, last="end", weights=weights), latency_ms=0.2)
+    assert caught.value.code == "too_slow"
+    assert caught.value.figures["p95_ms"] > 0.24
+    assert caught.value.figures["agreement"] == 1.0
+
+
+@pytest.mark.parametrize("operator", ["ConstantOfShape", "Expand"])
+@pytest.mark.parametrize("elements", [40_000_000, 5_000_000_000], ids=["160 MB", "20 GB"])
+def test_a_small_file_that_eats_memory(tmp_path, operator, elements):
+    with pytest.raises(AgentError) as caught:
+        judged(tmp_path, large(elements, operator), latency_ms=500)
+    assert caught.value.code == "too_much_memory"
+
+
+def test_one_that_never_answers_is_ended(tmp_path):
+    path = tmp_path / "m.onnx"
+    path.write_bytes(content_of(linear()))
+    job = {"job": "bench", "paths": [str(path)] * 2, "threads": 1, "runs": 10**9, "warmup": 0, "wall_s": 2.0,
+           "memory_mb": 64.0, "spare_mb": 512.0}
+    with pytest.raises(AgentError, match="within 2 s") as caught:
+        run_child(job)
+    assert caught.value.code == "too_slow"
+
+
+@pytest.mark.parametrize("broken", [
+    linear(more=[helper.make_node("Add", ["scores", "nowhere"], ["end"])], last="end"),
+    linear(more=[helper.make_node("Relu", ["end"], ["end"])], last="end"),
+    linear(more=[helper.make_node("Conv", ["scores", "w"], ["end"])], last="end"),
+    linear(more=[helper.make_node("Reshape", ["scores", "sizes"], ["end"])], last="end",
+           weights=[array("sizes", np.array([7, CLASSES * 3], np.int64))]),
+], ids=["no such input", "a circle", "wrong rank", "fails when it runs"])
+def test_a_graph_that_makes_no_sense(tmp_path, broken):
+    with pytest.raises(AgentError) as caught:
+        judged(tmp_path, broken)
+    assert caught.value.code == "crashed"
+
+
+def test_a_child_that_dies_is_an_answer(tmp_path):
+    """The file is gone, and the reason is not lost."""
+    with pytest.raises(AgentError, match="absent") as caught:
+        try_model(tmp_path / "absent.onnx", sheet(b""), release(), limits=Limits())
+    assert caught.value.code == "crashed"
