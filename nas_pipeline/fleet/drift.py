@@ -1,0 +1,264 @@
+"""Whether devices still see what a release was judged on: their sums against its reference, with bounds. Pure.
+
+The bins are those of edge_agent/drift.py. A bound is never below what chance alone does to so many images.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import chdtri
+
+from edge_agent.drift import BINS, LEAST, binned
+from edge_agent.wire import Report
+from nas_pipeline.errors import ConfigError, FleetError
+from nas_pipeline.fleet.releases import Listed
+
+EVIDENCE: Final = "drift"
+"""Key of the reference in `Sheet.evidence`: it is signed with the release, and stays with it."""
+GREEN, RED, TOO_FEW, NO_REFERENCE = "green", "red", "too few images", "no reference"
+_COUNTED: Final = ("classes", *BINS)
+_BEFORE_THE_CHANGE: Final = frozenset({"installed", "reverted"})
+"""Events whose reports carry sums of the model before: they are about what was served until then."""
+_MOST = 10**9
+_EMPTY = 0.5
+_BATCH = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class DriftSums:
+    """`drift` of a report. All but `images` are counts that add up to it."""
+
+    images: int
+    classes: tuple[int, ...]
+    """By predicted class."""
+    confidence: tuple[int, ...]
+    """By softmax probability of the predicted class, 0 to 1."""
+    mean: tuple[int, ...]
+    """By an image's mean of pixel / 255, 0 to 1."""
+    std: tuple[int, ...]
+    """By an image's standard deviation of pixel / 255, 0 to 0.5."""
+
+    def to_json(self) -> dict[str, Any]:
+        """As a device writes it."""
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+
+
+@dataclass(frozen=True, slots=True)
+class DriftRules:
+    """When a difference counts."""
+
+    psi: float = 0.2
+    """Population stability index above which a histogram is red; 0.2 to 0.25 is the usual "has changed"."""
+    ks: float = 0.1
+    """Largest difference of two cumulative shares above which a histogram is red, where it is no chance either."""
+    alpha: float = 0.001
+    """Chance that a figure exceeds what chance does. With many images chance does little, and `psi` and `ks` decide."""
+    min_images: int = 500
+    """Images that devices have to have told of, before anything is red."""
+
+    def __post_init__(self) -> None:
+        if not (self.psi > 0 and self.ks > 0 and 0 < self.alpha < 0.5 and self.min_images >= 1):
+            raise ConfigError(f"drift: psi, ks and min_images have to be above 0, alpha between 0 and 0.5; got {self}")
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """A release, and what the devices that run it told of."""
+
+    family: str
+    model: str
+    version: str
+    counter: int
+    reference: DriftSums | None
+    seen: DriftSums | None
+    devices: int
+    largest_share: float
+    """Of the images, from the device that told of the most."""
+    unfit: int
+    """Reports whose sums make no sense for this model; they are not counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class DriftFigure:
+    """One comparison of one histogram."""
+
+    name: str
+    value: float
+    bound: float
+
+    @property
+    def red(self) -> bool:
+        """Whether the bound is crossed."""
+        return self.value > self.bound
+
+
+@dataclass(frozen=True, slots=True)
+class DriftVerdict:
+    """What became of a release."""
+
+    watched: Watched
+    state: str
+    """GREEN, RED, TOO_FEW or NO_REFERENCE."""
+    figures: tuple[DriftFigure, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """All of it as plain values."""
+        found = self.watched
+        return {
+            "family": found.family, "model": found.model, "version": found.version, "counter": found.counter,
+            "state": self.state, "images": found.seen.images if found.seen else 0, "devices": found.devices,
+            "largest_share": round(found.largest_share, 4), "unfit": found.unfit,
+            "seen": found.seen.to_json() if found.seen else None,
+            "reference": found.reference.to_json() if found.reference else None,
+            "figures": [{"name": each.name, "value": round(each.value, 6), "bound": round(each.bound, 6),
+                         "red": each.red} for each in self.figures],
+        }
+
+
+def reference(
+    predictions: npt.NDArray[np.integer[Any]], confidence: npt.NDArray[np.floating[Any]],
+    images: npt.NDArray[np.uint8], classes: int,
+) -> DriftSums:
+    """The sums of images that the release was judged on.
+
+    Args:
+        predictions: [N], predicted classes.
+        confidence: [N], softmax probability of the prediction.
+        images: uint8 [N, H, W, C] or [N, C, H, W].
+        classes: How many there are.
+    """
+    looks: dict[str, list[npt.NDArray[np.float64]]] = {"mean": [], "std": []}
+    for start in range(0, len(images), _BATCH):
+        flat = images[start : start + _BATCH].reshape(len(images[start : start + _BATCH]), -1) / 255
+        looks["mean"].append(flat.mean(axis=1))
+        looks["std"].append(flat.std(axis=1))
+    return DriftSums(
+        len(images), tuple(np.bincount(predictions, minlength=classes).tolist()),
+        tuple(binned("confidence", confidence)),
+        *(tuple(binned(name, np.concatenate(looks[name]) if looks[name] else np.zeros(0))) for name in ("mean", "std")),
+    )
+
+
+def sums_from(value: Mapping[str, Any], least: int = LEAST) -> DriftSums:
+    """Read what a device, or a release's evidence, says.
+
+    Raises:
+        FleetError: It makes no sense: a histogram is missing, has other bins, or does not add up to the images.
+    """
+    images = value.get("images")
+    if set(value) != {"images", *_COUNTED} or type(images) is not int or not least <= images <= _MOST:
+        raise FleetError(f"drift sums need {least} to {_MOST} images and {', '.join(_COUNTED)}: {value!r:.120}")
+    rows: dict[str, tuple[int, ...]] = {}
+    for name in _COUNTED:
+        row, bins = value[name], BINS[name][0] if name in BINS else None
+        if not isinstance(row, list | tuple) or not all(type(count) is int and count >= 0 for count in row):
+            raise FleetError(f"drift sums: {name} is not a list of counts: {row!r:.120}")
+        if sum(row) != images or len(row) != (bins or len(row)):
+            raise FleetError(f"drift sums: {name} has {len(row)} bins with {sum(row)} of {images} images: {row!r:.120}")
+        rows[name] = tuple(row)
+    return DriftSums(images, **rows)
+
+
+def total(rows: Iterable[DriftSums]) -> DriftSums | None:
+    """All together; None where there is nothing. All have to be of the same number of classes."""
+    found = list(rows)
+    if not found:
+        return None
+    added = {name: tuple(map(sum, zip(*(getattr(row, name) for row in found), strict=True))) for name in _COUNTED}
+    return DriftSums(sum(row.images for row in found), **added)
+
+
+def watch(family: str, listed: Listed, reports: Iterable[Report]) -> Watched:
+    """What the devices that run a release told of, of all `reports`.
+
+    Raises:
+        FleetError: The reference in the release's evidence makes no sense.
+    """
+    release, sheet = listed.release, listed.sheet
+    known = sheet.evidence.get(EVIDENCE)
+    by_device: dict[str, DriftSums] = {}
+    unfit = 0
+    for report in reports:
+        if (report.model, report.counter, report.sha256) != (release.model, release.counter, sheet.sha256):
+            continue
+        if not report.drift or report.event in _BEFORE_THE_CHANGE:
+            continue
+        try:
+            sums = sums_from(report.drift)
+        except FleetError:
+            unfit += 1
+            continue
+        if len(sums.classes) != len(sheet.class_names):
+            unfit += 1
+            continue
+        before = by_device.get(report.device)
+        both = total([before, sums] if before else [sums])
+        assert both is not None
+        by_device[report.device] = both
+    seen = total(by_device.values())
+    largest = max((row.images for row in by_device.values()), default=0)
+    return Watched(
+        family, release.model, release.version, release.counter, sums_from(known, least=1) if known else None, seen,
+        len(by_device), largest / seen.images if seen else 0.0, unfit,
+    )
+
+
+def judge(watched: Watched, rules: DriftRules) -> DriftVerdict:
+    """Compare what was seen with the reference. No state but RED says that anything has to be done."""
+    if watched.reference is None:
+        return DriftVerdict(watched, NO_REFERENCE, ())
+    if watched.seen is None or watched.seen.images < rules.min_images:
+        return DriftVerdict(watched, TOO_FEW, ())
+    figures = compare(watched.reference, watched.seen, rules)
+    return DriftVerdict(watched, RED if any(each.red for each in figures) else GREEN, figures)
+
+
+def compare(known: DriftSums, seen: DriftSums, rules: DriftRules) -> tuple[DriftFigure, ...]:
+    """PSI of each histogram; KS of those whose bins have an order."""
+    scale = 1 / known.images + 1 / seen.images
+    found = []
+    for name in _COUNTED:
+        one, other = getattr(known, name), getattr(seen, name)
+        used = sum(a + b > 0 for a, b in zip(one, other, strict=True))
+        chance = float(chdtri(used - 1, rules.alpha)) * scale if used > 1 else 0.0
+        found.append(DriftFigure(f"psi {name}", psi(one, other), max(rules.psi, chance)))
+    chance = math.sqrt(-math.log(rules.alpha / 2) / 2 * scale)
+    found += [
+        DriftFigure(f"ks {name}", ks(getattr(known, name), getattr(seen, name)), max(rules.ks, chance))
+        for name in BINS
+    ]
+    return tuple(found)
+
+
+def psi(one: Sequence[int], other: Sequence[int]) -> float:
+    """Population stability index of two histograms: the sum of (p - q) ln(p / q) over the bins that either uses.
+
+    Half an image is added to each such bin, on both sides, so that an empty one is no infinity. Without a difference,
+    PSI / (1/n + 1/m) is chi-squared distributed with bins - 1 degrees of freedom: so a chi-squared test of the classes
+    would be the same test again.
+
+    Source: Kullback and Leibler 1951 (J-divergence); Siddiqi, Credit Risk Scorecards, 2006 (PSI, its 0.1 and 0.25);
+    Krichevsky and Trofimov 1981 (the half); Yurdakul and Naranjo, J. Risk Model Validation 14(4), 2020 (distribution).
+    """
+    counts = np.array([one, other], dtype=np.float64)
+    counts = counts[:, counts.sum(axis=0) > 0] + _EMPTY
+    shares = counts / counts.sum(axis=1, keepdims=True)
+    return float(((shares[0] - shares[1]) * np.log(shares[0] / shares[1])).sum())
+
+
+def ks(one: Sequence[int], other: Sequence[int]) -> float:
+    """Two-sample Kolmogorov-Smirnov statistic of two histograms with the same bins in order.
+
+    Of values in bins it is at most that of the values themselves: with the critical value for these,
+    sqrt(-ln(alpha / 2) / 2) * sqrt(1/n + 1/m), it errs to the side of no alarm.
+
+    Source: Smirnov 1948; Knuth, The Art of Computer Programming 2, 3.3.1 (the asymptotic critical value).
+    """
+    shares = np.array([np.cumsum(one) / sum(one), np.cumsum(other) / sum(other)])
+    return float(np.abs(shares[0] - shares[1]).max())
