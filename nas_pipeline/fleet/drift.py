@@ -5,18 +5,17 @@ The bins are those of edge_agent/drift.py. A bound is never below what chance al
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import chdtri
 
 from edge_agent.drift import BINS, LEAST, binned
 from edge_agent.wire import Report
 from nas_pipeline.errors import ConfigError, FleetError
+from nas_pipeline.fleet.histograms import ks, ks_of_chance, psi, psi_of_chance
 from nas_pipeline.fleet.releases import Listed
 
 EVIDENCE: Final = "drift"
@@ -26,7 +25,6 @@ _COUNTED: Final = ("classes", *BINS)
 _BEFORE_THE_CHANGE: Final = frozenset({"installed", "reverted"})
 """Events whose reports carry sums of the model before: they are about what was served until then."""
 _MOST = 10**9
-_EMPTY = 0.5
 _BATCH = 1024
 
 
@@ -221,44 +219,11 @@ def judge(watched: Watched, rules: DriftRules) -> DriftVerdict:
 
 def compare(known: DriftSums, seen: DriftSums, rules: DriftRules) -> tuple[DriftFigure, ...]:
     """PSI of each histogram; KS of those whose bins have an order."""
-    scale = 1 / known.images + 1 / seen.images
     found = []
     for name in _COUNTED:
         one, other = getattr(known, name), getattr(seen, name)
-        used = sum(a + b > 0 for a, b in zip(one, other, strict=True))
-        chance = float(chdtri(used - 1, rules.alpha)) * scale if used > 1 else 0.0
-        found.append(DriftFigure(f"psi {name}", psi(one, other), max(rules.psi, chance)))
-    chance = math.sqrt(-math.log(rules.alpha / 2) / 2 * scale)
-    found += [
-        DriftFigure(f"ks {name}", ks(getattr(known, name), getattr(seen, name)), max(rules.ks, chance))
-        for name in BINS
-    ]
+        found.append(DriftFigure(f"psi {name}", psi(one, other), max(rules.psi, psi_of_chance(one, other, rules.alpha))))
+    for name in BINS:
+        one, other = getattr(known, name), getattr(seen, name)
+        found.append(DriftFigure(f"ks {name}", ks(one, other), max(rules.ks, ks_of_chance(one, other, rules.alpha))))
     return tuple(found)
-
-
-def psi(one: Sequence[int], other: Sequence[int]) -> float:
-    """Population stability index of two histograms: the sum of (p - q) ln(p / q) over the bins that either uses.
-
-    Half an image is added to each such bin, on both sides, so that an empty one is no infinity. Without a difference,
-    PSI / (1/n + 1/m) is chi-squared distributed with bins - 1 degrees of freedom: so a chi-squared test of the classes
-    would be the same test again.
-
-    Source: Kullback and Leibler 1951 (J-divergence); Siddiqi, Credit Risk Scorecards, 2006 (PSI, its 0.1 and 0.25);
-    Krichevsky and Trofimov 1981 (the half); Yurdakul and Naranjo, J. Risk Model Validation 14(4), 2020 (distribution).
-    """
-    counts = np.array([one, other], dtype=np.float64)
-    counts = counts[:, counts.sum(axis=0) > 0] + _EMPTY
-    shares = counts / counts.sum(axis=1, keepdims=True)
-    return float(((shares[0] - shares[1]) * np.log(shares[0] / shares[1])).sum())
-
-
-def ks(one: Sequence[int], other: Sequence[int]) -> float:
-    """Two-sample Kolmogorov-Smirnov statistic of two histograms with the same bins in order.
-
-    Of values in bins it is at most that of the values themselves: with the critical value for these,
-    sqrt(-ln(alpha / 2) / 2) * sqrt(1/n + 1/m), it errs to the side of no alarm.
-
-    Source: Smirnov 1948; Knuth, The Art of Computer Programming 2, 3.3.1 (the asymptotic critical value).
-    """
-    shares = np.array([np.cumsum(one) / sum(one), np.cumsum(other) / sum(other)])
-    return float(np.abs(shares[0] - shares[1]).max())

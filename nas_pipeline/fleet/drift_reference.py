@@ -31,6 +31,6 @@ def drift_reference(exported: Path, ingested: Path) -> dict[str, Any]:
     """
     said, val = read_val_predictions(exported / FILE), load_val(ingested)
     if not np.array_equal(said.labels, val.labels):
-        raise FleetError(f"{exported / FILE} is not about the validation images of {ingested}: run the export stage again")
+        raise FleetError(f"{exported / FILE} is about other images than {ingested}: run the export stage again")
     classes = load_manifest(ingested).spec.classes
     return reference(said.predictions, said.confidence, val.images, classes).to_json()
