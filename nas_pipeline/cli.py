@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from nas_pipeline.cli_fleet import fleet
 from nas_pipeline.cli_look import AsJson, commands, print_json
 from nas_pipeline.errors import NasError
 
@@ -169,6 +170,7 @@ def reproduce(
 
 
 app.add_typer(commands)
+app.add_typer(fleet, name="fleet")
 
 
 def _workspace(root: Path, profile: str, overrides: tuple[str, ...]) -> Path:

@@ -213,6 +213,35 @@ class Target(Section):
         return TargetDevice(name=name, **self.model_dump())
 
 
+class ExpiryDays(Section):
+    """How long a signature counts, by role; `family`: the lists of releases."""
+
+    root: Count = 365
+    targets: Count = 90
+    family: Count = 90
+    snapshot: Count = 7
+    timestamp: Count = 7
+
+
+class Fleet(Section):
+    """Signed releases for devices; every target is a family of devices."""
+
+    store: str = "fleet/repository"
+    keys: str = "fleet/keys"
+    expiry_days: ExpiryDays = ExpiryDays()
+    waves: list[Annotated[int, Field(ge=1, le=10_000)]] = [100, 500, 2500, 5000, 10_000]
+    approval: bool = False
+    hardware: dict[str, list[str]] = {}
+    memory_mb: Positive = 256.0
+    rollout: dict[str, Any] = {}
+
+    @model_validator(mode="after")
+    def _growing(self) -> Fleet:
+        if self.waves != sorted(set(self.waves)) or not self.waves or self.waves[-1] != 10_000:
+            raise ValueError("waves have to grow, and to end with 10000 (all devices): shares in 1/10,000 of the fleet")
+        return self
+
+
 class Params(Section):
     """The whole file."""
 
@@ -223,6 +252,7 @@ class Params(Section):
     retrain: Retrain
     export: Export = Export()
     verify: Verify = Verify()
+    fleet: Fleet | None = None
     targets: dict[Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$")], Target]
 
     @model_validator(mode="after")

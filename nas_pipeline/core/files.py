@@ -31,10 +31,10 @@ def atomic_path(target: Path) -> Iterator[Path]:
     temporary = Path(name)
     try:
         yield temporary
-        _fsync(temporary)
+        fsync_path(temporary)
         temporary.chmod(0o644)
         temporary.replace(target)
-        _fsync(target.parent)
+        fsync_path(target.parent)
     except OSError as error:
         if error.filename is None:  # a full disk does not say which file it was
             error.filename = str(target)
@@ -53,11 +53,11 @@ def atomic_directory(target: Path) -> Iterator[Path]:
         yield temporary
         for path in temporary.rglob("*"):
             if path.is_file():
-                _fsync(path)
+                fsync_path(path)
         if target.exists():
             shutil.rmtree(target)
         temporary.replace(target)
-        _fsync(target.parent)
+        fsync_path(target.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -87,7 +87,7 @@ def append_line(target: Path, line: str) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-    _fsync(target.parent)
+    fsync_path(target.parent)
 
 
 def read_json(path: Path) -> Any:
@@ -122,7 +122,8 @@ def sha256_file(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _fsync(path: Path) -> None:
+def fsync_path(path: Path) -> None:
+    """See that a file, or a folder's list of names, is on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

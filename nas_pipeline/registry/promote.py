@@ -89,7 +89,7 @@ def promote(
         if now.champion == str(chosen.version):
             _set_previous(client, now, now.in_use)
             return Promoted(name, now.champion, now.champion, False, ())
-        answers = _answers(client, now, chosen, policy, uri, named=version is not None)
+        answers = answers_about(client, now, chosen, policy, uri, named=version is not None)
         red = [gate for gate in answers if not gate.passed]
         summary = told(red) if red else f"{len(answers)} gates green"
         event = _event("refused" if red else "promoted", now, chosen, who, why, summary)
@@ -146,9 +146,14 @@ def rollback(root: Path, target: str, *, who: str, why: str, tracking_uri: str |
     return Promoted(name, str(back.version), now.champion, True, tuple(answers))
 
 
-def _answers(
+def answers_about(
     client: MlflowClient, now: Standing, chosen: ModelVersion, policy: Policy, uri: str, *, named: bool
 ) -> list[GateResult]:
+    """Every gate's answer; those about the seal alone where it is broken.
+
+    Raises:
+        RegistryError: The evidence cannot be read.
+    """
     with tempfile.TemporaryDirectory() as folder:
         files = download(chosen, Path(folder), uri)
         sealed = seal_gates(seal(chosen, files))

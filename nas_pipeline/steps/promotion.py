@@ -15,7 +15,7 @@ from nas_pipeline.registry.standing import history
 
 def promote_lines(root: Path, target: str, version: str | None, why: str) -> Iterator[str]:
     """Promote, and say so with every gate's answer."""
-    done = promote(root, target, version=version, who=_who(), why=why)
+    done = promote(root, target, version=version, who=who_am_i(), why=why)
     if not done.changed:
         yield f"{done.model}: version {done.version} is the champion already"
         return
@@ -28,7 +28,7 @@ def promote_lines(root: Path, target: str, version: str | None, why: str) -> Ite
 
 def rollback_line(root: Path, target: str, why: str) -> str:
     """Roll back, and say so."""
-    done = rollback(root, target, who=_who(), why=why)
+    done = rollback(root, target, who=who_am_i(), why=why)
     return f"{done.model}: version {done.version} is champion again; version {done.before} is withdrawn"
 
 
@@ -50,7 +50,8 @@ def history_lines(root: Path, target: str) -> Iterator[str]:
         yield f"  {event.summary}" + (f"; {event.evidence} in run {event.run_id}" if event.evidence else "")
 
 
-def _who() -> str:
+def who_am_i() -> str:
+    """The name for the history."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):  # a container's user without a name

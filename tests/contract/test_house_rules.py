@@ -21,7 +21,7 @@ DOORS = {
     "onnxscript": ["nas_pipeline/export/"],
     "onnxruntime": ["nas_pipeline/export/", "nas_pipeline/latency/", "edge_agent/"],
     "dvc": ["flows/"],
-    "typer": ["nas_pipeline/cli.py", "nas_pipeline/cli_look.py"],
+    "typer": ["nas_pipeline/cli.py", "nas_pipeline/cli_look.py", "nas_pipeline/cli_fleet.py"],
     "tuf": ["nas_pipeline/fleet/", "edge_agent/"],
     "securesystemslib": ["nas_pipeline/fleet/", "edge_agent/"],
     "boto3": ["nas_pipeline/fleet/"],

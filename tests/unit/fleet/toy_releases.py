@@ -1,0 +1,128 @@
+"""A fleet in a folder, releases of toy files, and a plain python-tuf client: for the tests of signing."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from tuf.api.exceptions import DownloadHTTPError
+from tuf.ngclient import FetcherInterface, Updater
+
+from edge_agent import wire
+from nas_pipeline.fleet.founding import found
+from nas_pipeline.fleet.journal import Entry
+from nas_pipeline.fleet.releases import Listed, added, next_counter
+from nas_pipeline.fleet.repository import Repository
+from nas_pipeline.fleet.settings import FleetSettings
+
+FAMILY, MODEL = "pi", "toy--pi"
+
+
+@dataclass
+class Clock:
+    """A clock that a test sets; it starts now, for python-tuf's client has no other."""
+
+    now: datetime
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def forward(self, **step: float) -> None:
+        self.now += timedelta(**step)
+
+
+def settings_of(folder: Path, **more: Any) -> FleetSettings:
+    return FleetSettings(**{
+        "store": str(folder / "store"), "folder": folder / "fleet", "keys": folder / "fleet" / "keys",
+        "families": (FAMILY, "nano"), **more,
+    })
+
+
+def new_fleet(folder: Path, **more: Any) -> Repository:
+    clock = Clock(datetime.now(UTC).replace(microsecond=0))
+    return found(settings_of(folder, **more), who="alice", clock=clock).repository
+
+
+def row_of(content: bytes, counter: int, *, family: str = FAMILY, model: str = MODEL, share: int = 10_000) -> Listed:
+    """A release of `content`, for `share` of the fleet."""
+    sha256 = hashlib.sha256(content).hexdigest()
+    golden = wire.Golden(1, base64.b64encode(bytes(4)).decode(), base64.b64encode(bytes(8)).decode(), 0.01, 1.0)
+    shares = (10_000,) if share == 10_000 else (share, 10_000)
+    release = wire.Release(
+        schema=1, model=model, version=str(counter), bundle="ab" * 32, counter=counter, hardware=(family,),
+        ort=("1.20", "2"), opset=20, min_agent="0.1.0", memory_mb=64.5, latency_ms=1.25, threads=1,
+        golden=golden.sha256, wave=wire.Wave("00" * 8, shares, 0),
+    )
+    sheet = wire.Sheet(
+        counter=counter, onnx=f"{family}/{model}/{sha256}.onnx", channels=1, height=2, width=2, class_names=("a", "b"),
+        mean=(0.5,), std=(0.5,), golden=golden, evidence={},
+    )
+    return Listed(release, sheet)
+
+
+def entry_of(row: Listed, kind: str = "published", **more: Any) -> Entry:
+    return replace(
+        Entry(kind=kind, when="2026-05-01T00:00:00Z", who="alice", version=row.release.version,
+              counter=row.release.counter, sha256=row.sha256, share=row.release.wave.share), **more,
+    )
+
+
+def publish(repository: Repository, content: bytes, *, share: int = 10_000, **more: Any) -> Listed:
+    """Publish `content` on top of what is there, as `publish` of the product does."""
+    rows = repository.rows(FAMILY, MODEL)
+    new = row_of(content, next_counter(rows, repository.highest_counter(FAMILY, MODEL)), share=share)
+    repository.release(FAMILY, MODEL, added(rows, new), files={new.sheet.onnx: content}, entry=entry_of(new, **more))
+    return new
+
+
+class Files(FetcherInterface):
+    """Fetches from a folder what a web server would show."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def _fetch(self, url: str) -> Any:
+        path = self.folder / urlsplit(url).path.lstrip("/")
+        if not path.is_file():
+            raise DownloadHTTPError("not found", 404)
+        yield path.read_bytes()
+
+
+@dataclass
+class Client:
+    """A plain python-tuf client with a state of its own."""
+
+    store: Path
+    state: Path
+    root: bytes
+
+    def look(self) -> dict[int, bytes]:
+        """Counter -> model file of every listed release, all verified. One refresh."""
+        self.state.mkdir(parents=True, exist_ok=True)
+        updater = Updater(
+            str(self.state), "http://fleet/metadata/", str(self.state), "http://fleet/targets/",
+            fetcher=Files(self.store), bootstrap=self.root,
+        )
+        updater.refresh()
+        listed = updater.get_targetinfo(wire.release_path(FAMILY, MODEL))
+        if listed is None:
+            return {}
+        sheets = wire.sheets_from(Path(updater.download_target(listed)).read_bytes(), FAMILY, MODEL)
+        found: dict[int, bytes] = {}
+        for sheet in sheets:
+            target = updater.get_targetinfo(sheet.onnx)
+            assert target is not None
+            release = wire.release_from(target.custom)
+            assert release.counter == sheet.counter
+            assert release.golden == sheet.golden.sha256
+            found[release.counter] = Path(updater.download_target(target)).read_bytes()
+        return found
+
+
+def client_of(repository: Repository, state: Path) -> Client:
+    return Client(Path(repository.settings.store), state, (Path(repository.settings.folder) / "root.json").read_bytes())
