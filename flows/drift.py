@@ -16,13 +16,14 @@ from prefect.client.schemas.objects import State
 from prefect.events import Event, Resource
 from prefect.states import Completed
 
+from edge_agent.wire import Report
 from flows.automations import CROSSED, MODEL
 from flows.notify import check_blocks, tell
 from flows.tasks import failed
 from flows.worktree import repository
 from nas_pipeline.core.files import read_json, write_json
-from nas_pipeline.errors import NasError
-from nas_pipeline.fleet.drift import RED, DriftRules, DriftVerdict, Watched, judge
+from nas_pipeline.errors import FleetError, NasError
+from nas_pipeline.fleet.drift import RED, DriftRules, DriftVerdict, Watched, judge, watch_all
 
 logger = logging.getLogger(__name__)
 
@@ -56,9 +57,22 @@ def drift(
         check_blocks(notify or [])
         home = repository(Path(repo or os.environ.get("NAS_REPO") or "."))
         rules = DriftRules(psi=psi, ks=ks, alpha=alpha, min_images=min_images)
-        return look(home, watched(home, datetime.now(UTC) - timedelta(days=days)), rules)
+        return look(home, _watched(home, datetime.now(UTC) - timedelta(days=days)), rules)
     except NasError as error:
         return failed(error)
+
+
+def _watched(home: Path, since: datetime) -> list[Watched]:
+    from nas_pipeline.fleet.repository import ANCHOR  # these know MLflow: `make serve` need not
+    from nas_pipeline.steps.fleet import FOLDER, open_fleet
+
+    if not (home / FOLDER / ANCHOR).is_file():
+        return []  # a project without a fleet
+    return watch_all(open_fleet(home), lambda family, model: _heard(home, family, model, since))
+
+
+def _heard(home: Path, family: str, model: str, since: datetime) -> list[Report]:
+    raise FleetError(f"{home} has no store of reports")
 
 
 def look(root: Path, releases: Sequence[Watched], rules: DriftRules) -> State[Any]:

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flows import environment
+from flows import automations, environment
 from flows.child import running
 from flows.launch import log_to_terminal
 from flows.ports import HOST, see_that_it_is_free
@@ -118,6 +118,10 @@ def _serve(root: Path) -> None:
     for deployment in found:
         times = [getattr(each.schedule, "cron", "") for each in deployment.schedules or []]
         logger.info("%s: %s", deployment.name, ", ".join(times))
+    for deployment in found:
+        if deployment.full_name == automations.RETRAINING:
+            deployment.apply()  # the automation needs its number; `serve` finds it again by its name
+            logger.info("%s: %s", automations.NAME, automations.ensure())
     logger.info("pages: %s; Ctrl-C ends", os.environ["PREFECT_API_URL"].removesuffix("/api"))
     serve(*found, limit=_AT_ONCE, print_starting_message=False)
 

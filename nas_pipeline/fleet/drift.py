@@ -5,18 +5,15 @@ The bins are those of edge_agent/drift.py. A bound is never below what chance al
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
-import numpy as np
-import numpy.typing as npt
-
-from edge_agent.drift import BINS, LEAST, binned
+from edge_agent.drift import BINS, LEAST
 from edge_agent.wire import Report
 from nas_pipeline.errors import ConfigError, FleetError
 from nas_pipeline.fleet.histograms import ks, ks_of_chance, psi, psi_of_chance
-from nas_pipeline.fleet.releases import Listed
+from nas_pipeline.fleet.releases import Listed, Rows
 
 EVIDENCE: Final = "drift"
 """Key of the reference in `Sheet.evidence`: it is signed with the release, and stays with it."""
@@ -25,7 +22,6 @@ _COUNTED: Final = ("classes", *BINS)
 _BEFORE_THE_CHANGE: Final = frozenset({"installed", "reverted"})
 """Events whose reports carry sums of the model before: they are about what was served until then."""
 _MOST = 10**9
-_BATCH = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +78,16 @@ class Watched:
     """Reports whose sums make no sense for this model; they are not counted."""
 
 
+class Releases(Protocol):
+    """Of a Repository, what is needed here."""
+
+    def models(self) -> list[tuple[str, str]]:
+        """(family, model) of what is published."""
+
+    def rows(self, family: str, model: str) -> Rows:
+        """The releases of one."""
+
+
 @dataclass(frozen=True, slots=True)
 class DriftFigure:
     """One comparison of one histogram."""
@@ -117,30 +123,6 @@ class DriftVerdict:
             "figures": [{"name": each.name, "value": round(each.value, 6), "bound": round(each.bound, 6),
                          "red": each.red} for each in self.figures],
         }
-
-
-def reference(
-    predictions: npt.NDArray[np.integer[Any]], confidence: npt.NDArray[np.floating[Any]],
-    images: npt.NDArray[np.uint8], classes: int,
-) -> DriftSums:
-    """The sums of images that the release was judged on.
-
-    Args:
-        predictions: [N], predicted classes.
-        confidence: [N], softmax probability of the prediction.
-        images: uint8 [N, H, W, C] or [N, C, H, W].
-        classes: How many there are.
-    """
-    looks: dict[str, list[npt.NDArray[np.float64]]] = {"mean": [], "std": []}
-    for start in range(0, len(images), _BATCH):
-        flat = images[start : start + _BATCH].reshape(len(images[start : start + _BATCH]), -1) / 255
-        looks["mean"].append(flat.mean(axis=1))
-        looks["std"].append(flat.std(axis=1))
-    return DriftSums(
-        len(images), tuple(np.bincount(predictions, minlength=classes).tolist()),
-        tuple(binned("confidence", confidence)),
-        *(tuple(binned(name, np.concatenate(looks[name]) if looks[name] else np.zeros(0))) for name in ("mean", "std")),
-    )
 
 
 def sums_from(value: Mapping[str, Any], least: int = LEAST) -> DriftSums:
@@ -207,6 +189,23 @@ def watch(family: str, listed: Listed, reports: Iterable[Report]) -> Watched:
     )
 
 
+def watch_all(releases: Releases, heard: Callable[[str, str], Iterable[Report]]) -> list[Watched]:
+    """Every release that is out, and what the devices that run it told of.
+
+    Args:
+        releases: What is published.
+        heard: (family, model) -> reports; of what time is the caller's choice.
+
+    Raises:
+        FleetError: What is published cannot be read, or a reference in it makes no sense.
+    """
+    found = []
+    for family, model in releases.models():
+        reports = list(heard(family, model))
+        found += [watch(family, row, reports) for row in releases.rows(family, model)]
+    return found
+
+
 def judge(watched: Watched, rules: DriftRules) -> DriftVerdict:
     """Compare what was seen with the reference. No state but RED says that anything has to be done."""
     if watched.reference is None:
@@ -222,8 +221,10 @@ def compare(known: DriftSums, seen: DriftSums, rules: DriftRules) -> tuple[Drift
     found = []
     for name in _COUNTED:
         one, other = getattr(known, name), getattr(seen, name)
-        found.append(DriftFigure(f"psi {name}", psi(one, other), max(rules.psi, psi_of_chance(one, other, rules.alpha))))
+        bound = max(rules.psi, psi_of_chance(one, other, rules.alpha))
+        found.append(DriftFigure(f"psi {name}", psi(one, other), bound))
     for name in BINS:
         one, other = getattr(known, name), getattr(seen, name)
-        found.append(DriftFigure(f"ks {name}", ks(one, other), max(rules.ks, ks_of_chance(one, other, rules.alpha))))
+        bound = max(rules.ks, ks_of_chance(one, other, rules.alpha))
+        found.append(DriftFigure(f"ks {name}", ks(one, other), bound))
     return tuple(found)
