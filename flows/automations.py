@@ -55,7 +55,7 @@ def ensure(deployment: str = RETRAINING) -> str:
                 expect={CROSSED}, match={"prefect.resource.id": f"{MODEL}*"}, posture=Posture.Reactive, threshold=1,
                 within=_AT_MOST_EVERY,
             ),
-            actions=[RunDeployment(source="selected", deployment_id=target.id, parameters=None)],
+            actions=[RunDeployment(source="selected", deployment_id=target.id, parameters=None, job_variables=None)],
         )
         found = sorted(client.read_automations_by_name(NAME), key=lambda each: str(each.id))
         for surplus in found[1:]:  # two servers were started at once
