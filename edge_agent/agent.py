@@ -83,32 +83,28 @@ class Agent:
             return outcome
 
     def run(self) -> None:
-        """Look for ever.
-
-        Raises:
-            SetupError: As `once`.
-        """
+        """Look for ever."""
         watchdog.notify("READY=1")
-        pause: float = RETRY_S
+        retry: float = RETRY_S
         while True:
             try:
                 outcome = self.once()
                 _log.info("%s %s %s", outcome.event, outcome.code, outcome.detail)
                 again = outcome.event == "failed" or outcome.status in (3, 5)
-            except OSError as error:  # a disk that comes and goes is no reason to end
-                _log.error("the state folder cannot be used: %s", error)
+            except (OSError, SetupError) as error:  # a disk that comes and goes, a stick at work: no reason to end
+                _log.error("%s", error)
                 again = True
-            pause = min(pause * 2, self.told.poll_s) if again else RETRY_S
-            # A fleet that started together does not ask together.
-            watchdog.sleep((pause if again else self.told.poll_s) * random.uniform(0.9, 1.1))
+            pause = min(retry, self.told.poll_s) if again else self.told.poll_s
+            retry = min(retry * 2, self.told.poll_s) if again else RETRY_S
+            watchdog.sleep(pause * random.uniform(0.9, 1.1))  # a fleet that started together does not ask together
 
     def state(self) -> State:
         """What is remembered; without a memory, what the slots and the floor file say."""
         state = load(self.folder)
         if state is None:
             current = Slots(self.folder).current()
-            # Reports have growing numbers. After a loss of memory, the time is above all that were used.
-            state = State(seq=int(self.clock()))
+            # Reports have growing numbers. After a loss of memory, the time (in ms) is above all that were used.
+            state = State(seq=int(self.clock() * 1000))
             if current is not None:
                 state.counter, state.sha256 = current.release.counter, current.sheet.sha256
         state.counter = max(state.counter, self.told.counter)
@@ -139,7 +135,9 @@ class Agent:
             case Install():
                 installer.install(offer, source, updates.url_of(offer.sheet.onnx, offer.sheet.sha256))
             case _:
-                state.refusal = ""
+                if state.refusal:
+                    state.refusal = ""
+                    state.save(self.folder)
                 now = f"release {state.counter} is in use" if state.sha256 else "no release yet"
                 return Outcome("current", detail=now)
         return Outcome("installed", detail=f"release {offer.release.counter} is in use")
@@ -182,7 +180,11 @@ def _drift(folder: Path) -> dict[str, Any]:
         return {}
     from edge_agent.drift import Sketch  # here: it needs numpy, and what is idle does not
 
-    drift: dict[str, Any] = Sketch(folder).take()
+    try:
+        drift: dict[str, Any] = Sketch(folder).take()
+    except OSError as error:  # the sums stay where they are, and the report goes without them
+        _log.warning("no sums are reported: %s", error)
+        return {}
     return drift
 
 

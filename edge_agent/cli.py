@@ -25,6 +25,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         status: int = importlib.import_module(f"edge_agent.{words[0]}").main(words[1:]) or 0
         return status
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    logging.getLogger("urllib3").setLevel(logging.ERROR)  # each retry is a warning there
     told = _parser().parse_args(words)
     try:
         return _do(told)

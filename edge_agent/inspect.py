@@ -14,8 +14,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
-import numpy as np
-
 from edge_agent.errors import AgentError
 
 OPERATORS: Final = frozenset((  # noqa: SIM905  # as a list, it would be seventy lines
@@ -279,4 +277,4 @@ def _count(name: str, value: int | memoryview, where: str) -> int:
         if len(value) % size:
             _refuse(f"{name} ends in the middle of a number", where)
         return len(value) // size
-    return int(np.count_nonzero(np.frombuffer(value, np.uint8) < 0x80))
+    return len(bytes(value).translate(None, bytes(range(0x80, 0x100))))  # without numpy: the agent stays small

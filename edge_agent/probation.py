@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_agent.errors import AgentError
+from edge_agent.points import reach
 from edge_agent.wire import Release, Sheet, sheet_from
 
 _MARGIN = 1.2
@@ -90,6 +91,7 @@ def main() -> int:
         from edge_agent import bench  # loads numpy and the runtime: before the limits, which are on what comes on top
 
         _limit(job)
+        reach("probation_child")
         answer = _try(job) if job["job"] == "try" else bench.times(job)
         told: dict[str, Any] = {"answer": answer}
     except AgentError as error:

@@ -61,11 +61,12 @@ def write(folder: Path, told: config.Config, state: State, now: float, drift: di
 
 def send(folder: Path, told: config.Config) -> None:
     """Hand over what is in the outbox, oldest first; what is not taken stays for the next time."""
+    web = Web(told.min_speed, told.window_s)
     for path in sorted((folder / "outbox").glob("*.json")):
         content = path.read_bytes()
         try:
             if told.report.startswith(("http://", "https://")):
-                status = Web(told.min_speed, told.window_s).post(told.report, content)
+                status = web.post(told.report, content)
                 if status >= 500 or status in _LATER or 300 <= status < 400:
                     _log.warning("reports wait: %s answers %d", told.report, status)
                     return

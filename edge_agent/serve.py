@@ -11,6 +11,7 @@ import contextlib
 import ipaddress
 import json
 import signal
+import sys
 import threading
 import time
 from collections.abc import Sequence
@@ -156,6 +157,11 @@ class Server(ThreadingHTTPServer):
     daemon_threads = False
     serving: Serving
     benching = threading.Lock()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that went away or fell silent is no news."""
+        if not isinstance(sys.exception(), OSError):
+            super().handle_error(request, client_address)
 
 
 class Handler(BaseHTTPRequestHandler):

@@ -6,10 +6,14 @@ import hashlib
 import json
 from dataclasses import asdict
 from pathlib import Path
+from typing import Final
 
 from edge_agent import wire
 from edge_agent.points import reach
 from edge_agent.state import sync, write_atomic
+
+UNTRIED: Final = "untried"
+"""A mark beside a model that never passed its probation: nobody goes back to that one."""
 
 
 class Slot:
@@ -67,6 +71,7 @@ class Slots:
         reach("cleared")
         folder = self.other()
         folder.mkdir(parents=True, exist_ok=True)
+        (folder / UNTRIED).touch()
         part.replace(folder / "model.onnx")
         reach("moved")
         describe(folder, release, sheet)
@@ -74,26 +79,27 @@ class Slots:
 
     def clear(self) -> None:
         """Empty the folder that is not in use; the description first, so that half a slot is none."""
-        for name in ("release.json", "model.onnx"):
+        for name in ("release.json", "model.onnx", UNTRIED):
             (self.other() / name).unlink(missing_ok=True)
 
     def flip(self) -> None:
-        """The other one is in use from now on.
+        """The other one, which is tried, is in use from now on.
 
         Raises:
             OSError: The link cannot be written; nothing has changed.
         """
         new = self.link.with_name(".current.new")
         new.unlink(missing_ok=True)
+        (self.other() / UNTRIED).unlink(missing_ok=True)
         reach("flip")
         new.symlink_to(Path("slots") / self.other().name)
         new.replace(self.link)
         sync(self.state)
 
     def revert(self) -> bool:
-        """Back to the other one, if it holds a whole model; says whether it did."""
+        """Back to the other one, if it holds a whole model that was in use before; says whether it did."""
         spare = self.spare()
-        if spare is None or not spare.whole:
+        if spare is None or not spare.whole or (spare.folder / UNTRIED).exists():
             return False
         self.flip()
         return True

@@ -9,12 +9,14 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-import json
-import math
 import re
 from collections.abc import Mapping
-from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass
-from typing import Any, Final, TypeVar, get_args, get_origin, get_type_hints
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+from edge_agent.plain import WireError as WireError
+from edge_agent.plain import canonical as canonical
+from edge_agent.plain import fraction, plain_from, record_from
 
 SCHEMA: Final = 1
 WHOLE: Final = 10_000
@@ -24,7 +26,6 @@ REPORT_TYPE: Final = "application/vnd.nas.device-report+json"
 RELEASE_FILE: Final = "release.json"
 _NAME = re.compile(r"[a-z0-9]([a-z0-9_-]*[a-z0-9])?")
 _HEX = re.compile(r"[0-9a-f]{64}")
-_T = TypeVar("_T")
 
 EVENTS: Final = ("installed", "current", "refused", "failed", "quarantined", "reverted")
 """installed: a release came into use. current: nothing new. refused: what was offered may not be used, and nothing was
@@ -38,10 +39,6 @@ CODES: Final = (
     "quarantined", "interrupted",
 )
 """What stood in the way; named after the attack where it would be one."""
-
-
-class WireError(ValueError):
-    """A release or report is not what it should be; the message names the place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,11 +184,6 @@ class Report:
     """Sums of what was served since the last report; empty where nothing, or too little to hide a single image."""
 
 
-def canonical(value: Any) -> bytes:
-    """One text for one value: sorted keys, no spaces, ASCII only."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False).encode()
-
-
 def check_name(kind: str, name: str) -> str:
     """A family, model or device name that is safe as a path segment, a role and an alias.
 
@@ -204,11 +196,7 @@ def check_name(kind: str, name: str) -> str:
 
 
 def check_sha256(digest: str) -> str:
-    """A hex sha256.
-
-    Raises:
-        WireError: It is not.
-    """
+    """A hex sha256, or else a WireError."""
     if not _HEX.fullmatch(digest):
         raise WireError(f"{digest!r:.80} is not a sha256")
     return digest
@@ -236,8 +224,8 @@ def release_from(value: Any) -> Release:
         WireError: A field is missing, of a wrong type or makes no sense.
     """
     if isinstance(value, Mapping):
-        value = {**value, **{name: _fraction(value[name]) for name in ("memory_mb", "latency_ms") if name in value}}
-    release = _record(Release, value, "custom")
+        value = {**value, **{name: fraction(value[name]) for name in ("memory_mb", "latency_ms") if name in value}}
+    release = record_from(Release, value, "custom")
     wave = release.wave
     growing = list(wave.shares) == sorted(set(wave.shares))
     if not (growing and wave.shares and wave.shares[0] > 0 and wave.shares[-1] == WHOLE):
@@ -266,7 +254,7 @@ def sheets_from(content: bytes, family: str, model: str) -> tuple[Sheet, ...]:
     Raises:
         WireError: It is not JSON, of another model or family, or a field is wrong.
     """
-    value = _json(content, RELEASE_FILE)
+    value = plain_from(content, RELEASE_FILE)
     if not isinstance(value, dict) or value.get("schema") != SCHEMA:
         raise WireError(f"{RELEASE_FILE} is not of schema {SCHEMA}: a newer agent may be needed")
     if (value.get("family"), value.get("model")) != (family, model):
@@ -287,7 +275,7 @@ def sheet_from(value: Any, where: str = "sheet") -> Sheet:
     Raises:
         WireError: A field is missing, of a wrong type or makes no sense.
     """
-    sheet = _record(Sheet, value, where)
+    sheet = record_from(Sheet, value, where)
     if len(sheet.mean) != sheet.channels or len(sheet.std) != sheet.channels or not all(x > 0 for x in sheet.std):
         raise WireError(f"{where}: mean and std do not fit {sheet.channels} channels")
     if min(sheet.channels, sheet.height, sheet.width, sheet.golden.images) < 1 or not sheet.class_names:
@@ -301,7 +289,7 @@ def report_from(payload: bytes) -> Report:
     Raises:
         WireError: It is not a report.
     """
-    report = _record(Report, _json(payload, "report"), "report")
+    report = record_from(Report, plain_from(payload, "report"), "report")
     if report.schema != SCHEMA or report.event not in EVENTS or report.code not in CODES:
         raise WireError(f"report: schema, event or code is unknown ({report.schema}, {report.event!r:.40}, "
                         f"{report.code!r:.40})")
@@ -310,52 +298,3 @@ def report_from(payload: bytes) -> Report:
     for digest in (*report.quarantine, *filter(None, [report.sha256])):
         check_sha256(digest)
     return report
-
-
-def _json(content: bytes, what: str) -> Any:
-    try:
-        return json.loads(content)
-    except (ValueError, RecursionError) as error:
-        raise WireError(f"{what} is not JSON: {error}") from error
-
-
-def _fraction(value: Any) -> Any:
-    number = isinstance(value, str) and re.fullmatch(r"\d{1,20}(\.\d{1,20})?(e-?\d{1,3})?", value)
-    return float(value) if number else value
-
-
-def _record(kind: type[_T], value: Any, where: str) -> _T:
-    """A dataclass from plain data: every field there, none unknown, each of its declared type."""
-    if not isinstance(value, Mapping):
-        raise WireError(f"{where} is not a table")
-    wanted = {field.name: field for field in fields(kind)}  # type: ignore[arg-type]  # only dataclasses are passed
-    if unknown := sorted(set(value) - set(wanted)):
-        raise WireError(f"{where} has unknown fields {unknown!r:.120}: a newer agent may be needed")
-    hints, found = get_type_hints(kind), {}
-    for name, field in wanted.items():
-        if name in value:
-            found[name] = _typed(hints[name], value[name], f"{where}.{name}")
-        elif field.default is MISSING:
-            raise WireError(f"{where}.{name} is missing")
-    return kind(**found)
-
-
-def _typed(kind: Any, value: Any, where: str) -> Any:
-    inner = get_args(kind)
-    if is_dataclass(kind):
-        return _record(kind, value, where)  # type: ignore[arg-type]  # a class, not an instance
-    if get_origin(kind) is tuple:
-        if not isinstance(value, list | tuple) or (inner[-1] is not ... and len(value) != len(inner)):
-            raise WireError(f"{where} is not a list of the right length")
-        return tuple(_typed(inner[0], item, f"{where}[{index}]") for index, item in enumerate(value))
-    if get_origin(kind) is dict:
-        if not isinstance(value, dict):
-            raise WireError(f"{where} is not a table")
-        return {str(key): _typed(inner[1], item, f"{where}.{key}"[:200]) for key, item in value.items()}
-    if kind is Any:
-        return value
-    if kind is float and type(value) is int:
-        value = float(value)
-    if type(value) is not kind or (kind is float and not math.isfinite(value)):
-        raise WireError(f"{where} is not {kind.__name__}: {value!r:.60}")
-    return value

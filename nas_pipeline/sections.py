@@ -207,10 +207,12 @@ class Target(Section):
     precision: Literal["auto", "fp32", "int8"] = "auto"
     opset: int = Field(default=20, ge=18, le=24)
     host_factor: Positive = 1.0
+    options: dict[str, str] = {}
+    """Of the probe, beyond those of `verify`: the `url` of the agent."""
 
     def device(self, name: str) -> TargetDevice:
         """As the record that packages speak."""
-        return TargetDevice(name=name, **self.model_dump())
+        return TargetDevice(name=name, **self.model_dump(exclude={"options"}))
 
 
 class ExpiryDays(Section):

@@ -105,12 +105,15 @@ class Journal:
         return tuple(line.entry for line in self.lines() if line.stage == "done")
 
     def unfinished(self) -> tuple[Entry, ...]:
-        """What was begun, and neither finished nor overtaken by a later change of the same model."""
+        """What was begun, and neither finished nor overtaken by a later change of the same model or role."""
         open_ones: dict[str, Entry] = {}
         for line in self.lines():
             open_ones.pop(line.entry.key, None)
             if line.stage == "intent":
                 open_ones[line.entry.key] = line.entry
+            else:
+                about = _about(line.entry)
+                open_ones = {key: entry for key, entry in open_ones.items() if _about(entry) != about}
         return tuple(open_ones.values())
 
     def verify(self, head: str = "") -> int:
@@ -163,6 +166,11 @@ class Journal:
             return self.path.read_bytes()
         except FileNotFoundError:
             return b""
+
+
+def _about(entry: Entry) -> tuple[str, ...]:
+    """What a change is of: a model's list, or a role's keys."""
+    return (entry.family, entry.model) if entry.model else tuple(entry.key.split()[1:2])
 
 
 def _lines(path: Path, content: bytes) -> Iterator[Line]:

@@ -164,8 +164,8 @@ def _golden(found: Releasable) -> wire.Golden:
     if content is None:
         raise FleetError(
             f"version {found.version} of {found.model} has no golden vectors ({golden.FILE} in its evidence), by which "
-            "a device tells that it works: it was registered by an earlier program. Run `nas pipeline` again: the export "
-            "adds them, and registers a version that has them"
+            "a device tells that it works: it was registered by an earlier program. Run `nas pipeline` again: the "
+            "export adds them, and registers a version that has them"
         )
     try:
         vectors = golden.read_golden(content)

@@ -210,7 +210,7 @@ class Repository:
         for entry in self.journal.unfinished():
             if entry.kind in ("rotated", "revoked") and entry.keys[0] in _keys_in_use(trusted):
                 self.journal.append(entry)
-            elif (family := trusted.families.get(entry.family)) is None:
+            elif not entry.model or (family := trusted.families.get(entry.family)) is None:
                 continue
             elif listing.change_of(entry.family, entry.model, family.signed) == entry.key:
                 self.journal.append(replace(entry, keys=tuple(family.signatures)))

@@ -31,8 +31,12 @@ def fingerprint() -> dict[str, Any]:
         "python": platform.python_version(),
         "onnxruntime": ort.__version__,
     }
-    identity = sha256_text(canonical_json(stable))[:_ID_HEX_DIGITS]
-    return {**stable, "id": identity, "load_average": load_average()}
+    return {**identified(stable), "load_average": load_average()}
+
+
+def identified(stable: dict[str, Any]) -> dict[str, Any]:
+    """What does not change of a machine, with its `id`."""
+    return {**stable, "id": sha256_text(canonical_json(stable))[:_ID_HEX_DIGITS]}
 
 
 def load_average() -> float | None:

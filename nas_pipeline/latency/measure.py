@@ -8,7 +8,7 @@ import logging
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -18,10 +18,11 @@ import nas_pipeline
 from nas_pipeline.core.files import sha256_file
 from nas_pipeline.core.records import LatencyReport
 from nas_pipeline.errors import LatencyError
+from nas_pipeline.latency import timing
 from nas_pipeline.latency.host import fingerprint, load_average
 from nas_pipeline.latency.reference import reference_model
 from nas_pipeline.latency.statistics import normalised_spread, percentiles_ms, quantiles_ms, relative_spread
-from nas_pipeline.latency.timing import Request, Samples, bench
+from nas_pipeline.latency.timing import Request, Samples
 
 logger = logging.getLogger(__name__)
 
@@ -29,6 +30,9 @@ _START_S = 120.0
 """A bench process needs 0.4 s to start; a machine that swaps needs longer."""
 _SLOWEST_RUN_S = 5.0
 _QUICK_BLOCKS = 5
+
+Bench = Callable[[Request], list[Samples]]
+"""Times the models of a request in one fresh process, in alternating blocks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +55,8 @@ class _Attempt:
 
 def measure(
     model: Path, target_threads: int, *, work: Path, processes: int = 5, runs: int = 500, warmup: int = 50,
-    max_spread: float = 0.25, attempts: int = 3,
+    max_spread: float = 0.25, attempts: int = 3, bench: Bench | None = None,
+    host: Callable[[], dict[str, Any]] | None = None,
 ) -> LatencyReport:
     """Measure `model` with batch 1; percentiles are pooled over all runs of all processes.
 
@@ -70,6 +75,8 @@ def measure(
         max_spread: Bound on the spread. On two busy shared cores small networks spread by 0.01 to 0.27 at 500 and
             more runs, by up to 0.6 at 200.
         attempts: How often to try at most; the report's host says how many were made.
+        bench: Times models in one fresh process; by default in one of this machine.
+        host: The fingerprint of the machine that `bench` uses; asked after the measurement.
 
     Raises:
         LatencyError: The file cannot be run, or it changed while it was measured.
@@ -80,17 +87,19 @@ def measure(
         raise LatencyError(f"{model} cannot be read: there is no such file")
     sha256 = sha256_file(model)
     reference = reference_model(work)
-    host = fingerprint()
+    here = {} if host else fingerprint()  # before the measurement: the load is that of others
     tried: list[_Attempt] = []
     for number in range(1, attempts + 1):
-        tried.append(_attempt(model, reference, processes, Request((), target_threads, warmup, runs)))
+        tried.append(_attempt(
+            model, reference, processes, Request((), target_threads, warmup, runs), bench or run_fresh
+        ))
         _require_same_file(model, sha256, tried[-1])
         if tried[-1].spread <= max_spread:
             break
         logger.info("latency of %s unstable: attempt %d of %d, spread %.2f, load %s",
                     model.name, number, attempts, tried[-1].spread, load_average())
     best = min(tried, key=lambda attempt: attempt.spread)
-    return _report(best, sha256, target_threads, max_spread, {**host, "attempts": len(tried)})
+    return _report(best, sha256, target_threads, max_spread, {**(host() if host else here), "attempts": len(tried)})
 
 
 def quick_latency_ms(model: Path, threads: int, *, runs: int, warmup: int) -> float:
@@ -107,18 +116,18 @@ def quick_latency_ms(model: Path, threads: int, *, runs: int, warmup: int) -> fl
     Raises:
         LatencyError: The file cannot be run.
     """
-    (samples,) = bench(Request((str(model),), threads, warmup, max(runs, _QUICK_BLOCKS)))
+    (samples,) = timing.bench(Request((str(model),), threads, warmup, max(runs, _QUICK_BLOCKS)))
     times = samples.samples_ms
     edges = [len(times) * block // _QUICK_BLOCKS for block in range(_QUICK_BLOCKS + 1)]
     return min(median(times[start:end]) for start, end in itertools.pairwise(edges))
 
 
-def _attempt(model: Path, reference: Path, processes: int, request: Request) -> _Attempt:
+def _attempt(model: Path, reference: Path, processes: int, request: Request, bench: Bench) -> _Attempt:
     pairs: list[Sequence[Samples]] = []
     for number in range(processes):
         # Who goes first alternates, so that warmth of caches favours neither.
         order = (model, reference) if number % 2 == 0 else (reference, model)
-        answer = run_fresh(Request(tuple(map(str, order)), request.threads, request.warmup, request.runs))
+        answer = bench(Request(tuple(map(str, order)), request.threads, request.warmup, request.runs))
         pairs.append(answer if number % 2 == 0 else answer[::-1])
     return _Attempt(tuple(pair[0] for pair in pairs), tuple(pair[1] for pair in pairs))
 

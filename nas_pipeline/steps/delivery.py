@@ -98,7 +98,8 @@ def run_verify(context: Context) -> None:
 
 def _probe(context: Context) -> Probe:
     target = context.the_target()
-    return PROBES.make(target.probe, work=context.work / "latency", **context.params.verify.model_dump())
+    options = context.params.targets[target.name].options
+    return PROBES.make(target.probe, options, work=context.work / "latency", **context.params.verify.model_dump())
 
 
 def _test_accuracy(path: Path, chosen: Candidate, target: TargetDevice) -> dict[str, float]:

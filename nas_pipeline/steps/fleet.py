@@ -62,8 +62,8 @@ def init_lines(root: Path) -> Iterator[str]:
         yield f"the fleet is there; new families: {', '.join(done.families) or 'none'}"
         return
     yield f"fleet made: {settings.store}, families {', '.join(done.families)}"
-    yield (f"Now carry {settings.keys / 'offline'} away: three keys of root, of which two sign. Each belongs on a stick "
-           "of its own, in a drawer of its own; this machine works without them until a key is replaced.")
+    yield (f"Now carry {settings.keys / 'offline'} away: three keys of root, of which two sign. Each belongs on a "
+           "stick of its own, in a drawer of its own; this machine works without them until a key is replaced.")
     if settings.approval:
         yield f"The approver's keys are {settings.keys}/*.approver-1.pem: move them to the approver's machine."
 
@@ -224,8 +224,8 @@ def _told(found: Live, model: str, at: str) -> Iterator[str]:
         yield f"{model}: nothing was offered at {at}"
     for each in found.releases:
         approved = f", approved by {', '.join(each.approved_by)}" if each.approved_by else ""
-        yield (f"{model} version {each.version} (release {each.counter}, file {each.sha256[:12]}), for "
-               f"{each.share / 100:g} % since {each.since}, published by {each.who}{approved}: {each.why or 'no reason'}")
+        yield (f"{model} version {each.version} (release {each.counter}, file {each.sha256[:12]}), "
+               f"for {each.share / 100:g} % since {each.since}, by {each.who}{approved}: {each.why or 'no reason given'}")
         yield f"  on {len(each.devices)} devices that had said so: {', '.join(each.devices[:20]) or '-'}"
     if found.elsewhere:
         yield f"  {len(found.elsewhere)} devices ran something else: {', '.join(list(found.elsewhere)[:20])}"

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from edge_agent import serve
 from nas_pipeline.core.files import sha256_file
 from nas_pipeline.core.protocols import Probe
 from nas_pipeline.core.records import LatencyReport, TargetDevice
 from nas_pipeline.errors import ConfigError, LatencyError
 from nas_pipeline.export.reference import write_reference
 from nas_pipeline.latency import PROBES
+from nas_pipeline.latency.host import fingerprint
 
-EVIDENCE = {"local": "measured", "proxy": "proxy"}
+EVIDENCE = {"local": "measured", "proxy": "proxy", "agent": "measured"}
 OPTIONS = {"processes": 2, "runs": 30, "warmup": 3, "attempts": 1, "max_spread": 10.0}
 
 
@@ -31,9 +35,22 @@ def name(request: pytest.FixtureRequest) -> str:
     return request.param
 
 
+@pytest.fixture(scope="module")
+def device(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A real agent on loopback, without a model of its own."""
+    server = serve.make(tmp_path_factory.mktemp("agent"), "127.0.0.1", 0)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_address[1]}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
 @pytest.fixture
-def probe(name: str, tmp_path: Path) -> Probe:
-    return PROBES.make(name, OPTIONS, work=tmp_path)
+def probe(name: str, tmp_path: Path, request: pytest.FixtureRequest) -> Probe:
+    own = {"url": request.getfixturevalue("device")} if name == "agent" else {}
+    return PROBES.make(name, OPTIONS | own, work=tmp_path)
 
 
 @pytest.fixture
@@ -79,3 +96,18 @@ def test_a_proxy_needs_a_factor(model, tmp_path):
     for factor in (0.0, -1.0, float("nan")):
         with pytest.raises(LatencyError, match="host_factor"):
             PROBES.make("proxy", OPTIONS, work=tmp_path).measure(model, dataclasses.replace(target, host_factor=factor))
+
+
+def test_an_agent_that_does_not_answer_or_is_none(tmp_path, model, target):
+    for url in ("ftp://127.0.0.1", "127.0.0.1:8765", ""):
+        with pytest.raises(ConfigError, match="nas-agent serve"):
+            PROBES.make("agent", OPTIONS, url=url, work=tmp_path)
+    probe = PROBES.make("agent", {**OPTIONS, "url": "http://127.0.0.1:9"}, work=tmp_path)
+    with pytest.raises(LatencyError, match="is `nas-agent serve` running"):
+        probe.measure(model, target)
+
+
+def test_an_agent_tells_of_the_device_and_not_of_us(device, tmp_path, model, target):
+    report = PROBES.make("agent", {**OPTIONS, "url": device}, work=tmp_path).measure(model, target)
+    here = fingerprint()  # in this test, the device is this machine
+    assert report.host["id"] == here["id"]

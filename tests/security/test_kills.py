@@ -77,6 +77,7 @@ def random_kills(count: int, device: Path, warm: Forks, tmp_path: Path) -> None:
     assert killed > count / 2
 
 
+@pytest.mark.slow
 def test_kills_at_random(device: Path, warm: Forks, tmp_path: Path) -> None:
     random_kills(25, device, warm, tmp_path)
 

@@ -80,7 +80,7 @@ def test_no_models():
     torch_file = io.BytesIO()
     torch.save({"weight": torch.zeros(3)}, torch_file)
     noise = random.Random(0)
-    for content in (b"", b"\0", pickle.dumps({"a": os.getcwd()}), stream.getvalue(), torch_file.getvalue(),
+    for content in (b"", b"\0", pickle.dumps({"a": str(Path.cwd())}), stream.getvalue(), torch_file.getvalue(),
                     b"#!/bin/sh\nreboot\n", *(noise.randbytes(size) for size in range(1, 3000, 37))):
         refused(content)
 
@@ -90,7 +90,7 @@ def test_links_pipes_and_folders(tmp_path):
     (tmp_path / "link.onnx").symlink_to(tmp_path / "model.onnx")
     os.mkfifo(tmp_path / "pipe.onnx")
     check_model(tmp_path / "model.onnx", max_bytes=1 << 20, max_opset=20)
-    for name, words in (("link.onnx", "link"), ("pipe.onnx", "plain file"), ("", ""), ("absent", "cannot be read")):
+    for name, words in (("link.onnx", "link"), ("pipe.onnx", "plain file"), (".", "directory"), ("absent", "No such")):
         with pytest.raises(AgentError, match=words):
             check_model(tmp_path / name, max_bytes=1 << 20, max_opset=20)
 
@@ -255,12 +255,13 @@ def fuzzed(seconds: float, mutations: int, seed: int) -> int:
                 content[place:place] = b"\xff" * noise.randint(1, 10)
             else:
                 content[place:place] = content[noise.randrange(len(content)):][:noise.randint(1, 200)]
-        asked = time.monotonic()
+        asked, codes, words = time.monotonic(), {"unsafe_model"}, ""
         try:
             check(bytes(content))
         except AgentError as error:
-            assert error.code == "unsafe_model"
-            assert len(error.message) < 500
+            codes, words = {error.code}, error.message
+        assert codes == {"unsafe_model"}
+        assert len(words) < 500
         assert time.monotonic() - asked < 5
         done += 1
     return done

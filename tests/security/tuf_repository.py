@@ -161,7 +161,8 @@ class TufRepository:
         self._write(f"{self.root_version}.root", root, signers)
 
     def publish(self, rows: Sequence[Row] = (), *, model: str = MODEL, days: float = 30, timestamp_days: float = 7,
-                issued: str | None = None, custom: Mapping[str, Any] | None = None) -> None:
+                issued: str | None = None, sheets: bytes | None = None,
+                signers: Mapping[str, Sequence[Signer]] | None = None) -> None:
         """Write a list of releases.
 
         Args:
@@ -170,31 +171,31 @@ class TufRepository:
             days: Life of targets and snapshot.
             timestamp_days: Life of timestamp.
             issued: In place of the time of now.
-            custom: In place of what the rows say.
+            sheets: In place of what release.json should hold.
+            signers: Who signs a role in place of those that should.
         """
+        keys = {**self.keys, **(signers or {})}
         self.version += 1
         self.listed[model] = tuple(rows)
         family = Targets(version=self.version, expires=self._expiry(days))
         for name, listed in self.listed.items():
-            sheets = wire.releases_to(name, self.family, self._stamp(), tuple(row.sheet for row in listed))
-            self._target(family, wire.release_path(self.family, name), sheets, {})
+            text = wire.releases_to(name, self.family, self._stamp(), tuple(row.sheet for row in listed))
+            self._target(family, wire.release_path(self.family, name), sheets or text, {})
             for one in listed:
-                self._target(family, one.sheet.onnx, one.content, {"custom": custom or wire.custom_of(one.release)})
+                self._target(family, one.sheet.onnx, one.content, {"custom": wire.custom_of(one.release)})
         signer, *_ = self.keys[self.family]
         top = Targets(version=self.version, expires=self._expiry(days), delegations=Delegations(
             {signer.public_key.keyid: signer.public_key},
             {self.family: DelegatedRole(self.family, [signer.public_key.keyid], 1, True, [f"{self.family}/*/*"])}))
         meta = {
-            f"{self.family}.json": self._write(f"{self.version}.{self.family}", family, self.keys[self.family]),
-            "targets.json": self._write(f"{self.version}.targets", top, self.keys["targets"]),
+            f"{self.family}.json": self._write(f"{self.version}.{self.family}", family, keys[self.family]),
+            "targets.json": self._write(f"{self.version}.targets", top, keys["targets"]),
         }
         snapshot = Snapshot(version=self.version, expires=self._expiry(days), meta=meta)
-        self._timestamp(self._write(f"{self.version}.snapshot", snapshot, self.keys["snapshot"]), timestamp_days, issued)
-
-    def _timestamp(self, snapshot: MetaFile, days: float, issued: str | None) -> None:
-        timestamp = Timestamp(version=self.version, expires=self._expiry(days), snapshot_meta=snapshot,
+        top_of_all = self._write(f"{self.version}.snapshot", snapshot, keys["snapshot"])
+        timestamp = Timestamp(version=self.version, expires=self._expiry(timestamp_days), snapshot_meta=top_of_all,
                               unrecognized_fields={"issued": issued or self._stamp()})
-        self._write("timestamp", timestamp, self.keys["timestamp"])
+        self._write("timestamp", timestamp, keys["timestamp"])
 
     def _target(self, targets: Targets, path: str, content: bytes, extra: dict[str, Any]) -> None:
         info = TargetFile.from_data(path, content, ["sha256"])

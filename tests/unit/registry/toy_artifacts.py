@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
@@ -19,6 +20,7 @@ from nas_pipeline.core.records import (
     Parity,
     TrainResult,
 )
+from nas_pipeline.export.golden import make_golden, write_golden
 
 SPEC = InputSpec(channels=1, height=4, width=4, classes=3)
 GENOTYPE = Genotype("toy", 1, (("depth", 2), ("width", 8)))
@@ -86,9 +88,11 @@ def write_target(root: Path, target: str, evidence: str, passed: bool, step: int
     digest = sha256_file(exported / "model.onnx")
     bundle = ModelBundle(
         target, GENOTYPE, {"model.onnx": digest}, SPEC, "fp32", {"val_accuracy": 0.82, "size_bytes": 400.0},
-        Parity(64, 1.0, 1e-6), {"commit": "abc"},
+        Parity(64, 1.0, 1e-6), {"commit": "abc", "mean": [0.5], "std": [0.2]},
     )
     write_json(exported / "bundle.json", bundle.to_json())
+    images = np.arange(3 * 16, dtype=np.uint8).reshape(3, 4, 4, 1)
+    write_golden(exported, make_golden(exported / "model.onnx", images, (0.5,), (0.2,)))
     latency = LatencyReport(evidence, 1.0, 1.1, 1.2, 1.3, 100, 2, 1, 0.1, True, digest, 0.5)  # type: ignore[arg-type]
     write_json(verified / "latency.json", latency.to_json())
     gates = [

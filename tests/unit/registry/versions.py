@@ -13,6 +13,7 @@ from mlflow import MlflowClient
 from nas_pipeline.core.files import write_json
 from nas_pipeline.core.predictions import Predictions, write_predictions
 from nas_pipeline.core.records import GateResult
+from nas_pipeline.export.golden import FILE as GOLDEN
 from nas_pipeline.promotion.statement import Statement
 from nas_pipeline.registry.evidence import evidence
 from nas_pipeline.registry.publish import Published
@@ -31,12 +32,16 @@ class Versions:
         self.client = MlflowClient(tracking_uri=store)
         self.model = model_name("toy-set", target)
         self.made = 0
+        self.golden = True
+        """False: as registered before there were golden vectors."""
 
     def add(self, wrong: set[int] | None = None, said: Predictions | None = None, **latency: Any) -> str:
         """Register a version that errs at the images `wrong`; returns its number."""
         self.made += 1
         artefacts = self.root / "artifacts"
         sha256 = write_target(self.root, self.target, "measured", True, step=5 + self.made)
+        if not self.golden:
+            (artefacts / "export" / self.target / GOLDEN).unlink()
         verified = artefacts / "verify" / self.target
         gates = [GateResult("latency_p95_ms", True, 1.2, 2.0), GateResult("size_bytes", True, 400.0, 1000.0),
                  GateResult("test_accuracy", True, 0.97, 0.9)]

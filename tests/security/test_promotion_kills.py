@@ -1,0 +1,154 @@
+"""A publisher that dies or has a full disk at any write: devices see old or new, and the same command completes it."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from nas_pipeline.core.failpoints import VARIABLE
+from nas_pipeline.errors import FleetError, StorageError
+from nas_pipeline.fleet.founding import found
+from nas_pipeline.fleet.releases import added
+from nas_pipeline.fleet.repository import ANCHOR, Repository
+from nas_pipeline.fleet.rotation import resign, rotate
+from tests.unit.fleet.toy_releases import (
+    FAMILY,
+    MODEL,
+    Client,
+    client_of,
+    entry_of,
+    new_fleet,
+    publish,
+    row_of,
+    settings_of,
+)
+
+POINTS = ("journal_intent", "target_files", "family", "snapshot", "timestamp", "journal_done")
+ROTATION_POINTS = ("journal_intent", "family", "targets", "snapshot", "timestamp", "root", "journal_done")
+PUBLISHED = {2: b"two"}
+
+
+def dies(at: str, act: Callable[[], object]) -> None:
+    """Run `act` in a process that is killed at the point `at`, if it gets there."""
+    child = os.fork()
+    if child == 0:
+        try:
+            os.environ[VARIABLE] = at
+            act()
+        finally:
+            os._exit(0)
+    _, status = os.waitpid(child, 0)
+    assert os.WIFEXITED(status) or os.WTERMSIG(status) == signal.SIGKILL
+
+
+@pytest.fixture
+def fleet(tmp_path: Path) -> Repository:
+    repository = new_fleet(tmp_path)
+    publish(repository, b"one")
+    return repository
+
+
+@pytest.fixture
+def client(fleet: Repository, tmp_path: Path) -> Client:
+    seen = client_of(fleet, tmp_path / "client")
+    assert seen.look() == {1: b"one"}
+    return seen
+
+
+def _second(fleet: Repository) -> None:
+    row = row_of(b"two", 2)
+    rows = added(fleet.rows(FAMILY, MODEL), row) if fleet.rows(FAMILY, MODEL)[0].release.counter < 2 else (row,)
+    fleet.release(FAMILY, MODEL, rows, files={row.sheet.onnx: b"two"}, entry=entry_of(row))
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_killed_at_any_write_devices_see_old_or_new(fleet: Repository, client: Client, point: str) -> None:
+    dies(point, lambda: _second(fleet))
+    assert client.look() == (PUBLISHED if point == "journal_done" else {1: b"one"})
+    assert fleet.highest_counter(FAMILY, MODEL) == (1 if point == "journal_intent" else 2)
+    _second(fleet)
+    assert client.look() == PUBLISHED
+    assert [entry.counter for entry in fleet.journal.entries() if entry.kind == "published"] == [1, 2]
+    assert not fleet.journal.unfinished()
+    fleet.see_journal(fleet.trusted())
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_a_full_disk_at_any_write_is_told_and_changes_nothing(
+    fleet: Repository, client: Client, point: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(VARIABLE, f"{point}:full")
+    with pytest.raises(StorageError if point.startswith("journal") else OSError):
+        _second(fleet)
+    assert client.look() == (PUBLISHED if point == "journal_done" else {1: b"one"})
+    monkeypatch.delenv(VARIABLE)
+    _second(fleet)
+    assert client.look() == PUBLISHED
+    assert not fleet.journal.unfinished()
+
+
+@pytest.mark.parametrize("point", ["family", "snapshot", "timestamp"])
+def test_another_change_after_a_kill_takes_another_counter(fleet: Repository, client: Client, point: str) -> None:
+    dies(point, lambda: _second(fleet))
+    other = publish(fleet, b"three")
+    assert other.release.counter == 3
+    assert client.look() == {3: b"three"}
+    with pytest.raises(FleetError, match="not above 3"):
+        _second(fleet)
+
+
+@pytest.mark.parametrize("role", ["root", "targets", FAMILY, "snapshot", "timestamp"])
+def test_killed_in_a_rotation_devices_lose_nothing(fleet: Repository, client: Client, role: str) -> None:
+    for point in ROTATION_POINTS:
+        dies(point, lambda: rotate(fleet, role, who="alice"))
+        assert client.look() == {1: b"one"}, point
+        resign(fleet, who="alice")
+        assert client.look() == {1: b"one"}, point
+    rotate(fleet, role, who="alice")
+    publish(fleet, b"two")
+    assert client.look() == PUBLISHED
+
+
+def test_killed_in_init_the_same_command_goes_on(tmp_path: Path) -> None:
+    settings = settings_of(tmp_path)
+    dies("init", lambda: found(settings, who="alice"))
+    assert (settings.folder / ANCHOR).is_file()
+    done = found(settings, who="alice")
+    assert done.created
+    assert len(done.repository.keys.of("root")) == 3
+    publish(done.repository, b"one")
+    assert client_of(done.repository, tmp_path / "client").look() == {1: b"one"}
+
+
+def test_of_eight_publishers_at_once_one_wins_each_counter(fleet: Repository, client: Client) -> None:
+    children = []
+    reader, writer = os.pipe()
+    for number in range(8):
+        child = os.fork()
+        if child == 0:
+            code = 1
+            try:
+                os.close(writer)
+                os.read(reader, 1)  # all at once, when the parent closes its end
+                row = row_of(b"publisher %d" % number, 2)
+                fleet.release(FAMILY, MODEL, (row,), files={row.sheet.onnx: b"publisher %d" % number},
+                              entry=entry_of(row))
+                code = 0
+            except FleetError:
+                code = 7
+            finally:
+                os._exit(code)
+        children.append(child)
+    os.close(reader)
+    os.close(writer)
+    codes = sorted(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children)
+    assert codes == [0] + [7] * 7
+    assert list(client.look()) == [2]
+    publish(fleet, b"after")
+    counters = [entry.counter for entry in fleet.journal.entries() if entry.kind == "published"]
+    assert counters == [1, 2, 3]
+    fleet.see_journal(fleet.trusted())
