@@ -173,9 +173,16 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """Health: 200 with a model that answers."""
-        found = self.server.serving.current() if self.path == "/health" else None
-        if self.path != "/health" or found is None:
-            return self._say(404 if self.path != "/health" else 503, {"error": "no such page, or no model that works"})
+        if self.path != "/health":
+            return self._say(404, {"error": "no such page: GET /health"})
+        found = self.server.serving.current()
+        if found is None:
+            return self._say(503, {"error": "there is no model that works"})
+        sheet = found[0].sheet
+        try:
+            found[1].predict(np.zeros((1, sheet.channels, sheet.height, sheet.width), np.uint8))
+        except AgentError as error:
+            return self._say(503, {"error": error.message, "code": error.code})
         return self._say(200, {"model": found[0].release.model, **Serving.about(found[0])})
 
     def do_POST(self) -> None:
@@ -211,9 +218,10 @@ class Handler(BaseHTTPRequestHandler):
             files = [body[sum(sizes[:index]):sum(sizes[:index + 1])] for index in range(len(sizes))]
             numbers = {name: int(asked.get(name, value)) for name, value in
                        (("threads", 1), ("runs", 500), ("warmup", 50))}
-            return self._say(200, measure(files, **numbers))
+            answer = measure(files, **numbers)
         finally:
-            self.server.benching.release()
+            self.server.benching.release()  # before the answer: whoever has it may ask for the next one
+        return self._say(200, answer)
 
     def _say(self, status: int, value: dict[str, Any]) -> None:
         content = json.dumps(value).encode()

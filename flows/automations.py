@@ -26,7 +26,7 @@ MODEL = "nas.model."
 """Beginning of the id of the event's resource; the name of the model follows."""
 RETRAINING = "scheduled/weekly"
 """FLOW/DEPLOYMENT that is started."""
-_AT_MOST_EVERY = timedelta(days=1)
+_AT_MOST_EVERY = timedelta(days=7)
 """However many models drift in that time, it is one retraining."""
 
 
@@ -50,7 +50,7 @@ def ensure(deployment: str = RETRAINING) -> str:
             ) from error
         wanted = AutomationCore(
             name=NAME,
-            description=f"{CROSSED} (flows/drift.py) starts {deployment}, at most once a day. docs/drift.md",
+            description=f"{CROSSED} (flows/drift.py) starts {deployment}, at most once in seven days. docs/drift.md",
             trigger=EventTrigger(
                 expect={CROSSED}, match={"prefect.resource.id": f"{MODEL}*"}, posture=Posture.Reactive, threshold=1,
                 within=_AT_MOST_EVERY,

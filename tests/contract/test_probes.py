@@ -98,7 +98,8 @@ def test_a_proxy_needs_a_factor(model, tmp_path):
             PROBES.make("proxy", OPTIONS, work=tmp_path).measure(model, dataclasses.replace(target, host_factor=factor))
 
 
-def test_an_agent_that_does_not_answer_or_is_none(tmp_path, model, target):
+def test_an_agent_that_does_not_answer_or_is_none(tmp_path, model):
+    target = TargetDevice("board", "agent", latency_ms=1.0, size_bytes=1, min_accuracy=0.5)
     for url in ("ftp://127.0.0.1", "127.0.0.1:8765", ""):
         with pytest.raises(ConfigError, match="nas-agent serve"):
             PROBES.make("agent", OPTIONS, url=url, work=tmp_path)
@@ -107,7 +108,8 @@ def test_an_agent_that_does_not_answer_or_is_none(tmp_path, model, target):
         probe.measure(model, target)
 
 
-def test_an_agent_tells_of_the_device_and_not_of_us(device, tmp_path, model, target):
+def test_an_agent_tells_of_the_device_and_not_of_us(device, tmp_path, model):
+    target = TargetDevice("board", "agent", latency_ms=1.0, size_bytes=1, min_accuracy=0.5)
     report = PROBES.make("agent", {**OPTIONS, "url": device}, work=tmp_path).measure(model, target)
     here = fingerprint()  # in this test, the device is this machine
     assert report.host["id"] == here["id"]

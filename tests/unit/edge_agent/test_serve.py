@@ -140,6 +140,7 @@ def test_one_that_cannot_be_opened_gives_way(url, state):
 
 def test_one_that_fails_three_times_gives_way_within_the_third_request(url, state):
     put(state, 2, FAILS)
+    assert ask(f"{url}/health")[0] == 503
     statuses = [ask(f"{url}/predict", pixels())[0] for _ in range(4)]
     assert statuses == [503, 503, 200, 200]
     assert ask(f"{url}/health")[1]["counter"] == 1

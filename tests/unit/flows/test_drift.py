@@ -105,7 +105,7 @@ def test_drift_starts_a_retraining(prefect_server: str, monkeypatch: pytest.Monk
 
         announce(judge(replace(SEEN, seen=DARK, model="other--pi"), DriftRules()))
         time.sleep(2)
-        assert len(runs_of(client, number)) == 1, "two models on one day are one retraining"
+        assert len(runs_of(client, number)) == 1, "two models in one week are one retraining"
 
         client.pause_automation(made.id)
         client.update_automation(made.id, changed(made))
