@@ -1,0 +1,39 @@
+"""A device's key and what it signs: with the same library as the agent."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import Any
+
+from securesystemslib.dsse import Envelope
+from securesystemslib.signer import CryptoSigner
+
+from edge_agent.wire import REPORT_TYPE, Report, canonical
+from nas_pipeline.fleet.reports import Enrolment
+from tests.unit.fleet.given import FAMILY, report
+
+
+class ToyDevice:
+    def __init__(self, name: str = "pi-1", family: str = FAMILY) -> None:
+        self.name, self.family, self.signer, self.seq = name, family, CryptoSigner.generate_ed25519(), 0
+
+    @property
+    def line(self) -> str:
+        """What `nas-agent init` prints."""
+        key = self.signer.public_key
+        return json.dumps({"device": self.name, "family": self.family, "keyid": key.keyid, "key": key.to_dict()})
+
+    @property
+    def enrolment(self) -> Enrolment:
+        return Enrolment(**json.loads(self.line))
+
+    def signs(self, said: Report | bytes, kind: str = REPORT_TYPE) -> bytes:
+        envelope = Envelope(said if isinstance(said, bytes) else canonical(asdict(said)), kind, {})
+        envelope.sign(self.signer)
+        return json.dumps(envelope.to_dict()).encode()
+
+    def says(self, event: str = "installed", **more: Any) -> bytes:
+        """The next report."""
+        self.seq += 1
+        return self.signs(report(self.name, more.pop("seq", self.seq), event, **{"family": self.family, **more}))
