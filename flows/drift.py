@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 from collections.abc import Sequence
@@ -16,13 +17,12 @@ from prefect.client.schemas.objects import State
 from prefect.events import Event, Resource
 from prefect.states import Completed
 
-from edge_agent.wire import Report
 from flows.automations import CROSSED, MODEL
 from flows.notify import check_blocks, tell
 from flows.tasks import failed
 from flows.worktree import repository
 from nas_pipeline.core.files import read_json, write_json
-from nas_pipeline.errors import FleetError, NasError
+from nas_pipeline.errors import NasError
 from nas_pipeline.fleet.drift import RED, DriftRules, DriftVerdict, Watched, judge, watch_all
 
 logger = logging.getLogger(__name__)
@@ -39,6 +39,7 @@ def drift(
     ks: float = 0.1,
     alpha: float = 0.001,
     min_images: int = 500,
+    reports: str = "fleet/reports.db",
     notify: list[str] | None = None,
     repo: str | None = None,
 ) -> State[Any]:
@@ -50,6 +51,7 @@ def drift(
         ks: See there.
         alpha: See there.
         min_images: See there.
+        reports: The database of reports: a file below the repository, or a URL.
         notify: Notification blocks, `TYPE/NAME`, that are told of a failure.
         repo: The repository with the fleet's folder; default: NAS_REPO, else where the process runs.
     """
@@ -57,22 +59,24 @@ def drift(
         check_blocks(notify or [])
         home = repository(Path(repo or os.environ.get("NAS_REPO") or "."))
         rules = DriftRules(psi=psi, ks=ks, alpha=alpha, min_images=min_images)
-        return look(home, _watched(home, datetime.now(UTC) - timedelta(days=days)), rules)
+        return look(home, _watched(home, reports, datetime.now(UTC) - timedelta(days=days)), rules)
     except NasError as error:
         return failed(error)
 
 
-def _watched(home: Path, since: datetime) -> list[Watched]:
-    from nas_pipeline.fleet.repository import ANCHOR  # these know MLflow: `make serve` need not
+def _watched(home: Path, reports: str, since: datetime) -> list[Watched]:
+    from nas_pipeline.fleet.intake import Intake  # these know databases and MLflow: `make serve` need not
+    from nas_pipeline.fleet.repository import ANCHOR
     from nas_pipeline.steps.fleet import FOLDER, open_fleet
 
-    if not (home / FOLDER / ANCHOR).is_file():
-        return []  # a project without a fleet
-    return watch_all(open_fleet(home), lambda family, model: _heard(home, family, model, since))
-
-
-def _heard(home: Path, family: str, model: str, since: datetime) -> list[Report]:
-    raise FleetError(f"{home} has no store of reports")
+    place = reports if "://" in reports else home / reports
+    if not (home / FOLDER / ANCHOR).is_file() or (isinstance(place, Path) and not place.is_file()):
+        return []  # no fleet, or none that told of anything
+    with contextlib.closing(Intake(place)) as intake:
+        return watch_all(
+            open_fleet(home),
+            lambda family, model: [each.report for each in intake.heard(family, model, since=since)],
+        )
 
 
 def look(root: Path, releases: Sequence[Watched], rules: DriftRules) -> State[Any]:

@@ -22,7 +22,14 @@ from flows.drift import DRIFTED, FILE, announce, drift, look
 from flows.serve import FILE as YAML
 from flows.serve import deployments
 from nas_pipeline.errors import ConfigError
-from nas_pipeline.fleet.drift import DriftRules, DriftSums, Watched, judge
+from nas_pipeline.fleet.drift import EVIDENCE, DriftRules, DriftSums, Watched, judge
+from nas_pipeline.fleet.founding import found
+from nas_pipeline.fleet.intake import Intake
+from nas_pipeline.fleet.releases import Listed
+from nas_pipeline.params import load_params
+from nas_pipeline.steps.fleet import settings_of
+from tests.unit.fleet.toy_device import ToyDevice
+from tests.unit.fleet.toy_releases import entry_of, row_of
 from tests.unit.flows.toy_repository import REPO, write_repository
 
 KNOWN = DriftSums(1000, (500, 500), (0,) * 9 + (1000,), (0,) * 8 + (1000,) + (0,) * 7, (0,) * 8 + (1000,) + (0,) * 7)
@@ -81,6 +88,34 @@ def test_a_repository_without_a_fleet_has_nothing_to_look_at(tmp_path: Path, pre
     state = drift(repo=str(repo), return_state=True)
     assert (state.name, state.message) == ("Completed", "0 looked at, 0 red")
     assert drift(repo=str(repo), psi=-1, return_state=True).is_failed()
+
+
+def test_from_signed_releases_and_signed_reports(tmp_path: Path, prefect_server: str) -> None:
+    """The whole way: a release with its reference, two devices that report, the flow of the deployment."""
+    repo = write_repository(tmp_path / "repo")
+    (repo / "params.yaml").write_text((REPO / "params.yaml").read_text())
+    settings = settings_of(repo, load_params(repo))
+    family, model = settings.families[0], f"toy--{settings.families[0]}"
+    fleet = found(settings, who="alice").repository
+    plain = row_of(b"a model", 1, family=family, model=model)
+    row = Listed(plain.release, replace(plain.sheet, evidence={EVIDENCE: KNOWN.to_json()}))
+    fleet.release(family, model, (row,), files={row.sheet.onnx: b"a model"}, entry=entry_of(row))
+    assert drift(repo=str(repo), return_state=True).message == "0 looked at, 0 red", "nobody has told of anything"
+
+    intake = Intake(repo / "fleet" / "reports.db")
+    common = {"model": model, "counter": 1, "sha256": row.sha256}
+    for name, told in (("d1", KNOWN), ("d2", DARK)):
+        device = ToyDevice(name, family)
+        intake.enrol(device.enrolment)
+        assert intake.take(device.says("installed", **common, drift=DARK.to_json())).taken
+        assert intake.take(device.says("current", **common, drift=told.to_json())).taken
+    intake.close()
+    state = drift(repo=str(repo), return_state=True)
+    assert (state.name, state.message) == (DRIFTED, f"1 looked at, 1 red; {model}")
+    (kept,) = json.loads((repo / FILE).read_text())["models"]
+    assert (kept["images"], kept["devices"], kept["largest_share"]) == (2000, 2, 0.5)
+    assert {each["name"] for each in kept["figures"] if each["red"]} == {"psi mean", "ks mean"}
+    assert drift(repo=str(repo), min_images=2001, return_state=True).message == "1 looked at, 0 red"
 
 
 def runs_of(client: SyncPrefectClient, deployment: Any) -> list[FlowRun]:
