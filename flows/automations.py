@@ -1,79 +1,95 @@
-"""What Prefect's server does by itself: drift starts a retraining. No process of ours has to run for it.
+"""The automation that starts a retraining when a model's images have drifted; made once, by name.
 
-`make serve` sets it up; on a server, `python -m flows.automations` does.
+`make serve` makes it on one machine; on a server, after `prefect deploy --all`, `python -m flows.automations` does.
+One that was paused stays paused.
 """
 
 from __future__ import annotations
 
-import asyncio
+import argparse
 import logging
 import os
+from collections.abc import Sequence
 from datetime import timedelta
-from uuid import UUID
+from pathlib import Path
 
-from prefect.client.orchestration import get_client
-from prefect.events import AutomationCore, EventTrigger, RunDeployment
-from prefect.events.schemas.automations import Posture
-from prefect.exceptions import ObjectNotFound
-
-from flows.drift import EVENT
+from flows import environment
 from flows.launch import log_to_terminal
 from nas_pipeline.errors import ConfigError, NasError
 
 logger = logging.getLogger("flows.automations")  # also where this module is __main__
 
-NAME = "nas: drift starts a retraining"
-DEPLOYMENT = "scheduled/weekly"
-_ONCE_IN = timedelta(days=7)
-"""Drift is told every day until the retrained model is on the devices; one retraining is enough."""
+NAME = "drift starts a retraining"
+CROSSED = "nas.drift.crossed"
+"""Event of flows/drift.py."""
+MODEL = "nas.model."
+"""Beginning of the id of the event's resource; the name of the model follows."""
+RETRAINING = "scheduled/weekly"
+"""FLOW/DEPLOYMENT that is started."""
+_AT_MOST_EVERY = timedelta(days=7)
+"""However many models drift in that time, it is one retraining."""
 
 
-def retrain_on_drift(deployment: str = DEPLOYMENT, *, once_in: timedelta = _ONCE_IN) -> UUID:
-    """Make, or bring up to date, the automation on the server that PREFECT_API_URL names; its id.
-
-    Calling it again changes nothing, and a user's switch to off stays.
+def ensure(deployment: str = RETRAINING) -> str:
+    """Make the automation, or bring it up to date; returns made, changed or kept.
 
     Raises:
         ConfigError: The server has no such deployment.
     """
-    return asyncio.run(_set_up(deployment, once_in))
+    from prefect.automations import AutomationCore, EventTrigger, Posture
+    from prefect.client.orchestration import get_client
+    from prefect.events.actions import RunDeployment
+    from prefect.exceptions import ObjectNotFound
 
-
-async def _set_up(deployment: str, once_in: timedelta) -> UUID:
-    async with get_client() as client:
+    with get_client(sync_client=True) as client:
         try:
-            found = await client.read_deployment_by_name(deployment)
-        except ObjectNotFound as error:
-            raise ConfigError(f"Prefect's server has no deployment {deployment!r}: `make serve` or "
-                              "`prefect deploy --all` makes it; then give the command again") from error
-        before = await client.read_automations_by_name(NAME)
+            target = client.read_deployment_by_name(deployment)
+        except (ObjectNotFound, ValueError) as error:
+            raise ConfigError(
+                f"Prefect's server has no deployment {deployment!r}: `prefect deploy --all` makes those of prefect.yaml"
+            ) from error
         wanted = AutomationCore(
-            name=NAME, enabled=all(each.enabled for each in before),
-            description="The devices see other images than the network was trained for: docs/drift.md",
-            # All in words, the types too: an update sends only what was set.
+            name=NAME,
+            description=f"{CROSSED} (flows/drift.py) starts {deployment}, at most once in seven days. docs/drift.md",
             trigger=EventTrigger(
-                type="event", posture=Posture.Reactive, expect={EVENT}, threshold=1, within=once_in,
-                for_each={"prefect.resource.id"},
+                expect={CROSSED}, match={"prefect.resource.id": f"{MODEL}*"}, posture=Posture.Reactive, threshold=1,
+                within=_AT_MOST_EVERY,
             ),
-            actions=[RunDeployment(
-                type="run-deployment", source="selected", deployment_id=found.id, parameters=None, job_variables=None,
-            )],
+            actions=[RunDeployment(source="selected", deployment_id=target.id, parameters=None, job_variables=None)],
         )
-        if not before:
-            return await client.create_automation(wanted)
-        await client.update_automation(before[0].id, wanted)
-        for extra in before[1:]:
-            await client.delete_automation(extra.id)
-        return before[0].id
+        found = sorted(client.read_automations_by_name(NAME), key=lambda each: str(each.id))
+        for surplus in found[1:]:  # two servers were started at once
+            client.delete_automation(surplus.id)
+        if not found:
+            client.create_automation(wanted)
+            return "made"
+        wanted.enabled = found[0].enabled
+        if _says(found[0]) == _says(wanted):
+            return "kept"
+        client.update_automation(found[0].id, wanted)
+        return "changed"
 
 
-def main() -> int:
-    """Set up the automation; exit status 2 without a server."""
+def _says(automation: object) -> object:
+    """What of an automation is ours, without the numbers that the server gives its parts."""
+    from prefect.automations import AutomationCore
+
+    assert isinstance(automation, AutomationCore)
+    return (automation.description, automation.trigger.model_dump(mode="json", exclude={"id"}),
+            [each.model_dump(mode="json") for each in automation.actions])
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Make it on the server that PREFECT_API_URL names; exit status 2 where none is named."""
+    parser = argparse.ArgumentParser(prog="python -m flows.automations", description="Make the automations.")
+    parser.add_argument("--deployment", default=RETRAINING, help="FLOW/DEPLOYMENT that drift starts")
+    options = parser.parse_args(arguments)
     log_to_terminal()
+    environment.prepare(Path())
     try:
         if not os.environ.get("PREFECT_API_URL"):
-            raise ConfigError("PREFECT_API_URL names no server: export it, as docs/scheduling.md shows")
-        logger.info("%s: %s", NAME, retrain_on_drift())
+            raise ConfigError("PREFECT_API_URL names no server: export PREFECT_API_URL=http://SERVER:4200/api first")
+        logger.info("%s: %s", NAME, ensure(options.deployment))
     except NasError as error:
         logger.error("error: %s", error)
         return error.exit_code

@@ -1,128 +1,144 @@
-"""Compares what the devices saw with what the network was trained for, and lets Prefect start a retraining."""
+"""Compares what devices saw with what their release was judged on, and says so where a bound is crossed."""
 
 from __future__ import annotations
 
-import importlib
+import contextlib
 import logging
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from prefect import flow
 from prefect.artifacts import create_markdown_artifact
+from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State
-from prefect.events import emit_event
+from prefect.events import Event, Resource
 from prefect.states import Completed
 
-from edge_agent.drift import Sums
-from edge_agent.wire import Report
+from flows.automations import CROSSED, MODEL
+from flows.notify import check_blocks, tell
 from flows.tasks import failed
 from flows.worktree import repository
-from nas_pipeline.core.files import write_json
-from nas_pipeline.data.loaders import load_manifest, load_val
+from nas_pipeline.core.files import read_json, write_json
 from nas_pipeline.errors import NasError
-from nas_pipeline.export.val_predictions import FILE, read_val_predictions
-from nas_pipeline.fleet.drift import Bounds, Verdict, collected, compare, reference
+from nas_pipeline.fleet.drift import RED, DriftRules, DriftVerdict, Watched, judge, watch_all
 
 logger = logging.getLogger(__name__)
 
-EVENT = "nas.drift.crossed"
-REPORT = Path("reports", "drift.json")
-Loader = Callable[[Path, str], Iterable[Report]]
-"""Reports of one device family, of a workspace."""
+FILE = Path("reports") / "drift.json"
+DRIFTED = "Drifted"
+"""Name of the state where a bound is crossed. The flow has done its work: it is a completed one."""
 
 
-@flow(name="drift", persist_result=False)
+@flow(name="drift", flow_run_name="{days} days", persist_result=False, on_failure=[tell], on_crashed=[tell])
 def drift(
-    psi: float = 0.2, alpha: float = 0.001, min_images: int = 1000, reports: str = "fleet/reports.db",
+    days: int = 28,
+    psi: float = 0.2,
+    ks: float = 0.1,
+    alpha: float = 0.001,
+    min_images: int = 500,
+    reports: str = "fleet/reports.db",
+    notify: list[str] | None = None,
     repo: str | None = None,
 ) -> State[Any]:
-    """Compare and tell; a bound that is crossed is an event, no failure.
+    """Look at the newest release of every model of the fleet.
 
     Args:
-        psi: Bound of the population stability index.
-        alpha: Of the Kolmogorov-Smirnov test.
-        min_images: Below, nothing is said.
-        reports: The database of the fleet's reports: a file below the repository, or a URL.
-        repo: The repository; default: NAS_REPO, else where the process runs.
+        days: How far back reports count; of a younger release, all.
+        psi: See DriftRules, as the next three.
+        ks: See there.
+        alpha: See there.
+        min_images: See there.
+        reports: The database of reports: a file below the repository, or a URL.
+        notify: Notification blocks, `TYPE/NAME`, that are told of a failure.
+        repo: The repository with the fleet's folder; default: NAS_REPO, else where the process runs.
     """
     try:
-        root = repository(Path(repo or os.environ.get("NAS_REPO") or "."))
-        verdicts = watch(root, from_intake(reports), Bounds(psi, alpha, min_images))
+        check_blocks(notify or [])
+        home = repository(Path(repo or os.environ.get("NAS_REPO") or "."))
+        rules = DriftRules(psi=psi, ks=ks, alpha=alpha, min_images=min_images)
+        return look(home, _watched(home, reports, datetime.now(UTC) - timedelta(days=days)), rules)
     except NasError as error:
         return failed(error)
-    create_markdown_artifact(page(verdicts), key="drift")
-    return Completed(message="; ".join(_told(each) for each in verdicts) or "no device has told anything yet")
 
 
-def watch(root: Path, load: Loader, bounds: Bounds) -> list[Verdict]:
-    """Compare every family of which there is an export; write reports/drift.json and emit the events.
+def _watched(home: Path, reports: str, since: datetime) -> list[Watched]:
+    from nas_pipeline.fleet.intake import Intake  # these know databases and MLflow: `make serve` need not
+    from nas_pipeline.fleet.repository import ANCHOR
+    from nas_pipeline.steps.fleet import FOLDER, open_fleet
 
-    Raises:
-        NasError: Artefacts cannot be read, or are those of other data.
-    """
-    verdicts = []
-    for folder in sorted(each.parent for each in (root / "artifacts" / "export").glob(f"*/{FILE}")):
-        for seen in collected(load(root, folder.name)):
-            verdicts.append(compare(seen, expected(root, folder), bounds))
-            tell(verdicts[-1])
-    write_json(root / REPORT, [each.to_json() for each in verdicts])
-    return verdicts
-
-
-def tell(verdict: Verdict) -> None:
-    """Emit the event where a bound is crossed: the automation of flows/automations.py waits for it."""
-    logger.info("%s", _told(verdict))
-    if verdict.crossed:
-        emit_event(
-            EVENT, resource={"prefect.resource.id": f"nas.fleet.{verdict.family}.{verdict.model}"},
-            payload={"crossed": list(verdict.crossed), "images": verdict.images, "counter": verdict.counter},
+    place = reports if "://" in reports else home / reports
+    if not (home / FOLDER / ANCHOR).is_file() or (isinstance(place, Path) and not place.is_file()):
+        return []  # no fleet, or none that told of anything
+    with contextlib.closing(Intake(place)) as intake:
+        return watch_all(
+            open_fleet(home),
+            lambda family, model: [each.report for each in intake.heard(family, model, since=since)],
         )
 
 
-def expected(root: Path, folder: Path) -> Sums:
-    """The reference: validation images and the answers of the exported file to them.
+def look(root: Path, releases: Sequence[Watched], rules: DriftRules) -> State[Any]:
+    """Judge each release; write reports/drift.json and an artifact; send an event for each that became red.
 
-    Raises:
-        NasError: One of them cannot be read.
+    Only for one that was not red last time: a bound is crossed once, and what is red for a month does not start a
+    retraining on each of its days. The file is written last: after a crash an event is sent again rather than never.
     """
-    data = root / "artifacts" / "ingest"
-    answers = read_val_predictions(folder / FILE)
-    classes = len(load_manifest(data).class_names)
-    return reference(load_val(data).images, answers.predictions, answers.confidence, classes)
+    verdicts = [judge(each, rules) for each in releases]
+    create_markdown_artifact(as_markdown(verdicts), key="drift")
+    red = [each for each in verdicts if each.state == RED]
+    before = _red_before(root / FILE)
+    for verdict in red:
+        if _key(verdict.to_json()) not in before:
+            announce(verdict)
+    write_json(root / FILE, {"when": datetime.now(UTC).isoformat(timespec="seconds"),
+                             "models": [each.to_json() for each in verdicts]})
+    message = f"{len(verdicts)} looked at, {len(red)} red" + "".join(f"; {each.watched.model}" for each in red)
+    logger.info("drift: %s", message)
+    return Completed(name=DRIFTED, message=message) if red else Completed(message=message)
 
 
-def from_intake(where: str) -> Loader:
-    """Reports from the database of the fleet room."""
-    def load(root: Path, family: str) -> Iterable[Report]:
-        intake_room = importlib.import_module("nas_pipeline.fleet.intake")  # late: it loads a database
-        intake = intake_room.Intake(where if "://" in where else root / where)
-        try:
-            return [each.report for each in intake.heard(family)]
-        finally:
-            intake.close()
+def announce(verdict: DriftVerdict) -> None:
+    """Send `nas.drift.crossed` with the model as its resource; what listens is made by flows/automations.py.
 
-    return load
-
-
-def _told(verdict: Verdict) -> str:
-    if not verdict.enough:
-        return (f"{verdict.family}/{verdict.model}: {verdict.images} images so far, at least "
-                f"{verdict.bounds.min_images} are needed")
-    figures = ", ".join(f"{name} {figure.psi:.3f}" for name, figure in verdict.figures.items())
-    answer = f"drift in {', '.join(verdict.crossed)}" if verdict.crossed else "no drift"
-    return f"{verdict.family}/{verdict.model}: {answer}; PSI over {verdict.images} images: {figures}"
+    By HTTP and not by Prefect's queue of events: this returns when the server has it, or raises.
+    """
+    found = verdict.watched
+    event = Event(
+        event=CROSSED,
+        resource=Resource.model_validate({
+            "prefect.resource.id": MODEL + found.model, "prefect.resource.name": found.model,
+            "nas.family": found.family, "nas.version": found.version, "nas.counter": str(found.counter),
+        }),
+        payload={"images": found.seen.images if found.seen else 0, "devices": found.devices,
+                 "crossed": {each.name: [each.value, each.bound] for each in verdict.figures if each.red}},
+    )
+    with get_client(sync_client=True) as client:
+        client.request("POST", "/events", json=[event.model_dump(mode="json")])
+    logger.info("%s: %s of release %d", CROSSED, found.model, found.counter)
 
 
-def page(verdicts: list[Verdict]) -> str:
-    """The figures and their bounds, as a table in Markdown."""
-    lines = ["# Drift", "", "| family | model | release | images | what | PSI | bound | KS | chance | crossed |",
-             "|---|---|---|---|---|---|---|---|---|---|"]
+def as_markdown(verdicts: Sequence[DriftVerdict]) -> str:
+    """For people: a line for each model, and what is red."""
+    lines = ["# Drift", "", "| model | version | devices | images | state | crossed |", "|---|---|---|---|---|---|"]
     for each in verdicts:
-        for name, figure in each.figures.items():
-            distance = ("", "") if figure.ks is None else (f"{figure.ks:.3f}", f"{figure.ks_critical:.3f}")
-            crossed = "yes" if name in each.crossed else "no" if each.enough else "too few images"
-            lines.append(f"| {each.family} | {each.model} | {each.counter} | {each.images} | {name} | {figure.psi:.3f} "
-                         f"| {each.bounds.psi:g} | {distance[0]} | {distance[1]} | {crossed} |")
-    return "\n".join(lines)
+        crossed = ", ".join(f"{row.name} {row.value:.3f} > {row.bound:.3f}" for row in each.figures if row.red)
+        found = each.watched
+        lines.append(f"| {found.model} | {found.version} | {found.devices} | {found.seen.images if found.seen else 0} "
+                     f"| {each.state} | {crossed} |")
+    return "\n".join(lines if verdicts else [*lines[:2], "No release is out."])
+
+
+def _red_before(path: Path) -> set[tuple[str, str, int]]:
+    try:
+        return {_key(row) for row in read_json(path)["models"] if row["state"] == RED}
+    except FileNotFoundError:
+        return set()
+    except (ValueError, KeyError, TypeError) as error:
+        logger.warning("%s cannot be read (%s): what is red is told again", path, error)
+        return set()
+
+
+def _key(row: dict[str, Any]) -> tuple[str, str, int]:
+    return str(row["family"]), str(row["model"]), int(row["counter"])

@@ -7,18 +7,17 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import importlib
 import logging
 import os
+import re
 import sys
-import threading
 import time
 import urllib.request
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flows import environment
+from flows import automations, environment
 from flows.child import running
 from flows.launch import log_to_terminal
 from flows.ports import HOST, see_that_it_is_free
@@ -35,7 +34,6 @@ logger = logging.getLogger("flows.serve")  # also where this module is __main__
 FILE = "prefect.yaml"
 _STARTUP_TIMEOUT_S = 120
 _STOPPED = "stopped; schedules are paused until the next `make serve`"
-_AUTOMATION_TRIES = 30
 _AT_ONCE = 1
 """Two runs at once on one machine would spoil each other's latencies."""
 
@@ -83,9 +81,9 @@ def _deployment(file: Path, row: dict[str, Any]) -> RunnerDeployment:
     from prefect.types.entrypoint import EntrypointType
 
     try:
-        limit, options = row["concurrency_limit"], row.get("parameters") or {}
+        flow, limit, options = _flow(row["entrypoint"]), row["concurrency_limit"], row.get("parameters") or {}
         return RunnerDeployment.from_flow(
-            _flow(row["entrypoint"]), name=row["name"], description=row.get("description"), parameters=options,
+            flow, name=row["name"], description=row.get("description"), parameters=options,
             tags=row.get("tags") or [],
             schedules=[Cron(each["cron"], timezone=each.get("timezone", "UTC")) for each in row["schedules"]],
             concurrency_limit=ConcurrencyLimitConfig(**limit), entrypoint_type=EntrypointType.MODULE_PATH,
@@ -97,21 +95,20 @@ def _deployment(file: Path, row: dict[str, Any]) -> RunnerDeployment:
 
 
 def _flow(entrypoint: str) -> Flow[..., Any]:
-    """The flow `flows.MODULE.NAME`: ours, and nobody else's code.
+    """The flow that `PACKAGE.MODULE.FLOW` names.
 
     Raises:
-        ValueError: It is none.
+        ValueError: It names none.
     """
-    from prefect import Flow
+    from prefect.exceptions import MissingFlowError
+    from prefect.flows import load_flow_from_entrypoint
 
-    module, _, name = entrypoint.rpartition(".")
+    if not re.fullmatch(r"[a-z_0-9]+(\.[a-z_0-9]+)+", str(entrypoint)):
+        raise ValueError(f"entrypoint {entrypoint!r} is not PACKAGE.MODULE.FLOW, as flows.scheduled.scheduled")
     try:
-        found = getattr(importlib.import_module(module), name) if module.startswith("flows.") else None
-    except (ImportError, AttributeError) as error:
-        raise ValueError(f"entrypoint {entrypoint!r} is not there: {error}") from error
-    if not isinstance(found, Flow):
-        raise ValueError(f"entrypoint {entrypoint!r} is no flow; give flows.MODULE.NAME")
-    return found
+        return load_flow_from_entrypoint(entrypoint, use_placeholder_flow=False)
+    except (ImportError, MissingFlowError) as error:
+        raise ValueError(f"entrypoint {entrypoint!r} names no flow: {error}") from error
 
 
 def _serve(root: Path) -> None:
@@ -121,21 +118,12 @@ def _serve(root: Path) -> None:
     for deployment in found:
         times = [getattr(each.schedule, "cron", "") for each in deployment.schedules or []]
         logger.info("%s: %s", deployment.name, ", ".join(times))
+    for deployment in found:
+        if deployment.full_name == automations.RETRAINING:
+            deployment.apply()  # the automation needs its number; `serve` finds it again by its name
+            logger.info("%s: %s", automations.NAME, automations.ensure())
     logger.info("pages: %s; Ctrl-C ends", os.environ["PREFECT_API_URL"].removesuffix("/api"))
-    threading.Thread(target=_automate, daemon=True).start()
     serve(*found, limit=_AT_ONCE, print_starting_message=False)
-
-
-def _automate() -> None:
-    """Set up the automations as soon as the deployments are there: `serve` makes them, and does not return."""
-    from flows.automations import retrain_on_drift
-
-    for _ in range(_AUTOMATION_TRIES):
-        time.sleep(1)
-        with contextlib.suppress(ConfigError):  # not made yet
-            retrain_on_drift()
-            return
-    logger.warning("drift will start no retraining: `python -m flows.automations` tells why")
 
 
 @contextlib.contextmanager

@@ -1,167 +1,230 @@
-"""Do the devices still see what the network was trained for? Sums of the fleet against those of the validation split.
+"""Whether devices still see what a release was judged on: their sums against its reference, with bounds. Pure.
 
-Pure. Population stability index: Siddiqi, Credit Risk Scorecards, 2006, chapter 8. Two-sample Kolmogorov-Smirnov with
-its asymptotic critical value: Smirnov, Ann. Math. Statist. 19(2), 1948; on bins it finds less, never more.
+The bins are those of edge_agent/drift.py. A bound is never below what chance alone does to so many images.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Final, Protocol
 
-import numpy as np
-import numpy.typing as npt
-
-from edge_agent.drift import BINS, Sums, added, binned, sums
+from edge_agent.drift import BINS, LEAST
 from edge_agent.wire import Report
-from nas_pipeline.errors import FleetError
+from nas_pipeline.errors import ConfigError, FleetError
+from nas_pipeline.fleet.histograms import ks, ks_of_chance, psi, psi_of_chance
+from nas_pipeline.fleet.releases import Listed, Rows
 
-_HALF = 0.5
-"""Added to every bin, so that an empty one is not infinitely far away."""
+EVIDENCE: Final = "drift"
+"""Key of the reference in `Sheet.evidence`: it is signed with the release, and stays with it."""
+GREEN, RED, TOO_FEW, NO_REFERENCE = "green", "red", "too few images", "no reference"
+_COUNTED: Final = ("classes", *BINS)
+_BEFORE_THE_CHANGE: Final = frozenset({"installed", "reverted"})
+"""Events whose reports carry sums of the model before: they are about what was served until then."""
+_MOST = 10**9
 
 
 @dataclass(frozen=True, slots=True)
 class DriftSums:
-    """What the devices of one family saw with the newest release of one model."""
+    """`drift` of a report. All but `images` are counts that add up to it."""
 
-    family: str
-    model: str
-    counter: int
-    """Of that release."""
-    reports: int
-    sums: Sums
-
-
-@dataclass(frozen=True, slots=True)
-class Bounds:
-    """What counts as drift."""
-
-    psi: float = 0.2
-    """0.1 is called small and 0.25 large in the literature."""
-    alpha: float = 0.001
-    """Chance that a difference as large is none."""
-    min_images: int = 1000
-    """Below, nothing is said: with 16 bins, chance alone makes a PSI of 15 / images."""
-
-
-@dataclass(frozen=True, slots=True)
-class Figure:
-    """One histogram, compared."""
-
-    psi: float
-    ks: float | None
-    """Largest distance of the two distributions; None where the bins have no order (classes)."""
-    ks_critical: float | None
-    crossed: bool
-    """PSI above its bound, and the distance above what chance makes of it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """Whether there is drift, and how it is known."""
-
-    family: str
-    model: str
-    counter: int
     images: int
-    reference_images: int
-    enough: bool
-    crossed: tuple[str, ...]
-    figures: dict[str, Figure]
-    bounds: Bounds
+    classes: tuple[int, ...]
+    """By predicted class."""
+    confidence: tuple[int, ...]
+    """By softmax probability of the predicted class, 0 to 1."""
+    mean: tuple[int, ...]
+    """By an image's mean of pixel / 255, 0 to 1."""
+    std: tuple[int, ...]
+    """By an image's standard deviation of pixel / 255, 0 to 0.5."""
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data."""
-        return asdict(self)
+        """As a device writes it."""
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
 
 
-def collected(reports: Iterable[Report]) -> list[DriftSums]:
-    """The sums in reports, by family and model; of each, those under its highest counter. What is no sum is left out.
+@dataclass(frozen=True, slots=True)
+class DriftRules:
+    """When a difference counts."""
 
-    A report under another counter may speak of another model, or of another time.
-    """
-    found: dict[tuple[str, str], DriftSums] = {}
-    for report in reports:
-        if not _are_sums(report.drift):
-            continue
-        key = report.family, report.model
-        before = found.get(key)
-        if before is not None and before.counter > report.counter:
-            continue
-        same = before is not None and before.counter == report.counter
-        if same and before is not None and len(before.sums["classes"]) != len(report.drift["classes"]):
-            continue
-        total = added(before.sums, report.drift) if same and before is not None else report.drift
-        number = 1 + (before.reports if same and before is not None else 0)
-        found[key] = DriftSums(*key, report.counter, number, total)
-    return [found[key] for key in sorted(found)]
+    psi: float = 0.2
+    """Population stability index above which a histogram is red; 0.2 to 0.25 is the usual "has changed"."""
+    ks: float = 0.1
+    """Largest difference of two cumulative shares above which a histogram is red, where it is no chance either."""
+    alpha: float = 0.001
+    """Chance that a figure exceeds what chance does. With many images chance does little, and `psi` and `ks` decide."""
+    min_images: int = 500
+    """Images that devices have to have told of, before anything is red."""
+
+    def __post_init__(self) -> None:
+        if not (self.psi > 0 and self.ks > 0 and 0 < self.alpha < 0.5 and self.min_images >= 1):
+            raise ConfigError(f"drift: psi, ks and min_images have to be above 0, alpha between 0 and 0.5; got {self}")
 
 
-def reference(
-    images: npt.NDArray[np.uint8], predictions: npt.NDArray[np.integer], confidence: npt.NDArray[np.floating],
-    classes: int,
-) -> Sums:
-    """The same sums of the validation split: images uint8 [N, H, W, C], the answers of the file that ships [N]."""
-    channels_first = np.ascontiguousarray(images.transpose(0, 3, 1, 2))
-    of_images = sums(channels_first, np.zeros((len(images), classes)))
-    counts = np.bincount(predictions, minlength=classes).tolist()
-    return {**of_images, "classes": counts, "confidence": binned("confidence", confidence)}
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """A release, and what the devices that run it told of."""
+
+    family: str
+    model: str
+    version: str
+    counter: int
+    reference: DriftSums | None
+    seen: DriftSums | None
+    devices: int
+    largest_share: float
+    """Of the images, from the device that told of the most."""
+    unfit: int
+    """Reports whose sums make no sense for this model; they are not counted."""
 
 
-def compare(seen: DriftSums, expected: Sums, bounds: Bounds) -> Verdict:
-    """The verdict on what the devices saw.
+class Releases(Protocol):
+    """Of a Repository, what is needed here."""
+
+    def models(self) -> list[tuple[str, str]]:
+        """(family, model) of what is published."""
+
+    def rows(self, family: str, model: str) -> Rows:
+        """The releases of one."""
+
+
+@dataclass(frozen=True, slots=True)
+class DriftFigure:
+    """One comparison of one histogram."""
+
+    name: str
+    value: float
+    bound: float
+
+    @property
+    def red(self) -> bool:
+        """Whether the bound is crossed."""
+        return self.value > self.bound
+
+
+@dataclass(frozen=True, slots=True)
+class DriftVerdict:
+    """What became of a release."""
+
+    watched: Watched
+    state: str
+    """GREEN, RED, TOO_FEW or NO_REFERENCE."""
+    figures: tuple[DriftFigure, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """All of it as plain values."""
+        found = self.watched
+        return {
+            "family": found.family, "model": found.model, "version": found.version, "counter": found.counter,
+            "state": self.state, "images": found.seen.images if found.seen else 0, "devices": found.devices,
+            "largest_share": round(found.largest_share, 4), "unfit": found.unfit,
+            "seen": found.seen.to_json() if found.seen else None,
+            "reference": found.reference.to_json() if found.reference else None,
+            "figures": [{"name": each.name, "value": round(each.value, 6), "bound": round(each.bound, 6),
+                         "red": each.red} for each in self.figures],
+        }
+
+
+def sums_from(value: Mapping[str, Any], least: int = LEAST) -> DriftSums:
+    """Read what a device, or a release's evidence, says.
 
     Raises:
-        FleetError: The two are of networks with other classes.
+        FleetError: It makes no sense: a histogram is missing, has other bins, or does not add up to the images.
     """
-    if len(seen.sums["classes"]) != len(expected["classes"]):
-        raise FleetError(
-            f"devices of {seen.family} count {len(seen.sums['classes'])} classes, the reference "
-            f"{len(expected['classes'])}: they run a model of other data; compare with the artefacts of its own run"
-        )
-    images, others = seen.sums["images"], expected["images"]
-    enough = min(images, others) >= bounds.min_images
-    figures = {
-        name: _figure(seen.sums[name], expected[name], bounds, ordered=name in BINS) for name in ("classes", *BINS)
-    }
-    crossed = tuple(name for name, figure in figures.items() if figure.crossed) if enough else ()
-    return Verdict(seen.family, seen.model, seen.counter, images, others, enough, crossed, figures, bounds)
+    images = value.get("images")
+    if set(value) != {"images", *_COUNTED} or type(images) is not int or not least <= images <= _MOST:
+        raise FleetError(f"drift sums need {least} to {_MOST} images and {', '.join(_COUNTED)}: {value!r:.120}")
+    rows: dict[str, tuple[int, ...]] = {}
+    for name in _COUNTED:
+        row, bins = value[name], BINS[name][0] if name in BINS else None
+        if not isinstance(row, list | tuple) or not all(type(count) is int and count >= 0 for count in row):
+            raise FleetError(f"drift sums: {name} is not a list of counts: {row!r:.120}")
+        if sum(row) != images or len(row) != (bins or len(row)):
+            raise FleetError(f"drift sums: {name} has {len(row)} bins with {sum(row)} of {images} images: {row!r:.120}")
+        rows[name] = tuple(row)
+    return DriftSums(images, **rows)
 
 
-def psi(one: Sequence[int], other: Sequence[int]) -> float:
-    """Population stability index of two histograms."""
-    p, q = (np.asarray(counts, float) + _HALF for counts in (one, other))
-    p, q = p / p.sum(), q / q.sum()
-    return float(((p - q) * np.log(p / q)).sum())
+def total(rows: Iterable[DriftSums]) -> DriftSums | None:
+    """All together; None where there is nothing. All have to be of the same number of classes."""
+    found = list(rows)
+    if not found:
+        return None
+    added = {name: tuple(map(sum, zip(*(getattr(row, name) for row in found), strict=True))) for name in _COUNTED}
+    return DriftSums(sum(row.images for row in found), **added)
 
 
-def ks(one: Sequence[int], other: Sequence[int]) -> float:
-    """Largest distance of the two distributions at the edges of the bins."""
-    p, q = (np.cumsum(counts) / max(1, sum(counts)) for counts in (one, other))
-    return float(np.abs(p - q).max())
+def watch(family: str, listed: Listed, reports: Iterable[Report]) -> Watched:
+    """What the devices that run a release told of, of all `reports`.
+
+    Raises:
+        FleetError: The reference in the release's evidence makes no sense.
+    """
+    release, sheet = listed.release, listed.sheet
+    known = sheet.evidence.get(EVIDENCE)
+    by_device: dict[str, DriftSums] = {}
+    unfit = 0
+    for report in reports:
+        if (report.model, report.counter, report.sha256) != (release.model, release.counter, sheet.sha256):
+            continue
+        if not report.drift or report.event in _BEFORE_THE_CHANGE:
+            continue
+        try:
+            sums = sums_from(report.drift)
+        except FleetError:
+            unfit += 1
+            continue
+        if len(sums.classes) != len(sheet.class_names):
+            unfit += 1
+            continue
+        before = by_device.get(report.device)
+        both = total([before, sums] if before else [sums])
+        assert both is not None
+        by_device[report.device] = both
+    seen = total(by_device.values())
+    largest = max((row.images for row in by_device.values()), default=0)
+    return Watched(
+        family, release.model, release.version, release.counter, sums_from(known, least=1) if known else None, seen,
+        len(by_device), largest / seen.images if seen else 0.0, unfit,
+    )
 
 
-def ks_critical(n: int, m: int, alpha: float) -> float:
-    """What chance exceeds with probability `alpha` for samples of `n` and `m`."""
-    return math.sqrt(-math.log(alpha / 2) / 2 * (n + m) / (n * m)) if n and m else math.inf
+def watch_all(releases: Releases, heard: Callable[[str, str], Iterable[Report]]) -> list[Watched]:
+    """Every release that is out, and what the devices that run it told of.
+
+    Args:
+        releases: What is published.
+        heard: (family, model) -> reports; of what time is the caller's choice.
+
+    Raises:
+        FleetError: What is published cannot be read, or a reference in it makes no sense.
+    """
+    found = []
+    for family, model in releases.models():
+        reports = list(heard(family, model))
+        found += [watch(family, row, reports) for row in releases.rows(family, model)]
+    return found
 
 
-def _figure(one: Sequence[int], other: Sequence[int], bounds: Bounds, *, ordered: bool) -> Figure:
-    index = psi(one, other)
-    if not ordered:
-        return Figure(index, None, None, index > bounds.psi)
-    distance, critical = ks(one, other), ks_critical(sum(one), sum(other), bounds.alpha)
-    return Figure(index, distance, critical, index > bounds.psi and distance > critical)
+def judge(watched: Watched, rules: DriftRules) -> DriftVerdict:
+    """Compare what was seen with the reference. No state but RED says that anything has to be done."""
+    if watched.reference is None:
+        return DriftVerdict(watched, NO_REFERENCE, ())
+    if watched.seen is None or watched.seen.images < rules.min_images:
+        return DriftVerdict(watched, TOO_FEW, ())
+    figures = compare(watched.reference, watched.seen, rules)
+    return DriftVerdict(watched, RED if any(each.red for each in figures) else GREEN, figures)
 
 
-def _are_sums(value: dict[str, Any]) -> bool:
-    """A device signs what it says; that does not make it sense."""
-    if set(value) != {"images", "classes", *BINS} or type(value["images"]) is not int:
-        return False
-    rows = {name: value[name] for name in ("classes", *BINS)}
-    return all(
-        isinstance(row, list) and 1 <= len(row) <= 100_000 and all(type(each) is int and each >= 0 for each in row)
-        and sum(row) == value["images"] for row in rows.values()
-    ) and all(len(rows[name]) == bins for name, (bins, _) in BINS.items())
+def compare(known: DriftSums, seen: DriftSums, rules: DriftRules) -> tuple[DriftFigure, ...]:
+    """PSI of each histogram; KS of those whose bins have an order."""
+    found = []
+    for name in _COUNTED:
+        one, other = getattr(known, name), getattr(seen, name)
+        bound = max(rules.psi, psi_of_chance(one, other, rules.alpha))
+        found.append(DriftFigure(f"psi {name}", psi(one, other), bound))
+    for name in BINS:
+        one, other = getattr(known, name), getattr(seen, name)
+        bound = max(rules.ks, ks_of_chance(one, other, rules.alpha))
+        found.append(DriftFigure(f"ks {name}", ks(one, other), bound))
+    return tuple(found)

@@ -6,6 +6,7 @@ What is interrupted is carried out by the same command: it finds its own intent 
 from __future__ import annotations
 
 import base64
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,8 @@ from edge_agent import wire
 from nas_pipeline.core.failpoints import reach
 from nas_pipeline.core.files import canonical_json, sha256_text
 from nas_pipeline.errors import FleetError, NasError
-from nas_pipeline.export import golden
+from nas_pipeline.export import drift_reference, golden
+from nas_pipeline.fleet import drift
 from nas_pipeline.fleet.journal import Entry
 from nas_pipeline.fleet.releases import Listed, Rows, added, newest, next_counter
 from nas_pipeline.fleet.repository import Repository
@@ -125,6 +127,7 @@ def listed(
             "accuracy": {name: value for name, value in bundle.metrics.items() if "accuracy" in name},
             "latency": {"p50_ms": latency.p50_ms, "p95_ms": latency.p95_ms, "evidence": latency.evidence},
             "precision": bundle.precision, "size_bytes": len(found.onnx), "genotype": bundle.genotype.id,
+            **_drift(found),
         },
     )
     return Listed(release, sheet)
@@ -174,6 +177,15 @@ def _golden(found: Releasable) -> wire.Golden:
         logits=base64.b64encode(vectors.logits.astype("<f4").tobytes()).decode(),
         tolerance=golden.tolerance(precision, vectors.logits), agreement=golden.agreement(precision),
     )
+
+
+def _drift(found: Releasable) -> dict[str, Any]:
+    """What devices' images are compared with; a version of an earlier program has none, and is not compared."""
+    content = found.files.get(f"{EVIDENCE}/{drift_reference.FILE}")
+    try:
+        return {drift.EVIDENCE: drift.sums_from(json.loads(content), least=1).to_json()} if content else {}
+    except (FleetError, ValueError) as error:
+        raise FleetError(f"{drift_reference.FILE} of {found.model} version {found.version}: {error}") from error
 
 
 def _normalisation(found: Releasable) -> dict[str, tuple[float, ...]]:

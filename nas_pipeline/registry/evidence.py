@@ -17,6 +17,7 @@ from nas_pipeline.core.predictions import read_predictions, write_predictions
 from nas_pipeline.core.records import DatasetManifest, GateResult, LatencyReport, ModelBundle
 from nas_pipeline.errors import NasError, RegistryError
 from nas_pipeline.export.bundle import MODEL_FILE
+from nas_pipeline.export.drift_reference import FILE as DRIFT
 from nas_pipeline.export.golden import FILE as GOLDEN
 from nas_pipeline.promotion.card import Facts, render
 from nas_pipeline.promotion.contender import Contender, InUse, Seal
@@ -36,7 +37,7 @@ def evidence(results: Results, target: str, statement: Statement, provenance: Ma
         "bundle.json": result.export_folder / "bundle.json", "latency.json": result.verify_folder / "latency.json",
         "gates.json": result.verify_folder / "gates.json", "dataset.json": folder / "ingest" / "dataset.json",
         "validation.json": folder / "validate" / "report.json", "drawing.svg": folder / "retrain" / "drawing.svg",
-        GOLDEN: result.export_folder / GOLDEN,
+        GOLDEN: result.export_folder / GOLDEN, DRIFT: result.export_folder / DRIFT,
     }
     files = {name: path.read_bytes() for name, path in paths.items() if path.is_file()}
     if result.predictions is not None:

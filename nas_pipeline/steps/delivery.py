@@ -15,6 +15,7 @@ from nas_pipeline.data.loaders import load_calib, load_manifest, load_val, norma
 from nas_pipeline.export.accuracy import accuracy
 from nas_pipeline.export.bundle import MODEL_FILE, read_bundle, write_bundle
 from nas_pipeline.export.choose import Candidate, choose
+from nas_pipeline.export.drift_reference import drift_reference, write_drift_reference
 from nas_pipeline.export.golden import make_golden, write_golden
 from nas_pipeline.export.parity import parity
 from nas_pipeline.export.val_predictions import predict_val, write_val_predictions
@@ -51,7 +52,9 @@ def run_export(context: Context) -> None:
         chosen = choice.chosen
         for precision, reason in choice.reasons.items():
             logger.info("%s %s: %s", target.name, precision, reason)
-        write_val_predictions(context.folder, predict_val(chosen.path, images, val.labels, val.images))
+        said = predict_val(chosen.path, images, val.labels, val.images)
+        write_val_predictions(context.folder, said)
+        write_drift_reference(context.folder, drift_reference(said, val.images, manifest.spec.classes))
         golden = make_golden(chosen.path, val.images, manifest.mean, manifest.std)
         write_golden(context.folder, golden)
         metrics = {

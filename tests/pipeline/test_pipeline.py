@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from nas_pipeline.stages import STAGES
@@ -42,6 +43,9 @@ def test_the_test_split_was_read_once_and_the_shipped_file_was_scored_in_that_re
     assert json.loads((artifacts / "retrain/metrics.json").read_text())["test_reads"] == 1
     assert len((finished.root / ".nas/test_reads.jsonl").read_text().splitlines()) == 1
     bundle = json.loads((artifacts / "export/here/bundle.json").read_text())
+    known = json.loads((artifacts / "export/here/drift.json").read_text())
+    val = np.load(artifacts / "export/here/val_predictions.npz")["labels"]
+    assert known["images"] == len(val) == sum(known["classes"])
     files = json.loads((artifacts / "retrain/files.json").read_text())
     scored = {sha: entry for run in files.values() for sha, entry in run.items()}
     assert bundle["metrics"]["test_accuracy"] == scored[bundle["files"]["model.onnx"]]["accuracy"]

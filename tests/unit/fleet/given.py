@@ -19,6 +19,8 @@ def at(hours: float) -> datetime:
 
 
 def listed(counter: int, sha256: str = NEW, index: int = 0, shares: tuple[int, ...] = SHARES, **more: Any) -> Listed:
+    """A release of a file whose digest is given, or one digit of it, 64 times."""
+    sha256 = sha256 if len(sha256) == 64 else sha256 * 64
     golden = Golden(1, "AAAA", "AAAA", 0.01, 0.98)
     version = more.pop("version", str(counter))
     release = Release(

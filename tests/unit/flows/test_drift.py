@@ -1,149 +1,172 @@
-"""Drift of the fleet: what is compared, what is written, and that Prefect's server schedules a retraining for it."""
+"""Drift against a real server: the event is sent once, the automation answers with a run of the deployment."""
 
 from __future__ import annotations
 
-import asyncio
 import json
+import logging
 import time
-from collections.abc import Iterable
-from datetime import timedelta
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from prefect.client.orchestration import get_client
-from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterDeploymentId
-from prefect.client.schemas.objects import FlowRun
+from prefect import flow
+from prefect.automations import AutomationCore
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId
+from prefect.client.schemas.objects import FlowRun, State
 
-from edge_agent.drift import Sums
-from edge_agent.wire import Report
 from flows import automations
-from flows.drift import drift, expected, page, watch
-from flows.serve import FILE, deployments
-from nas_pipeline.core.files import read_json, write_json
-from nas_pipeline.data.shards import Split, write_shard
-from nas_pipeline.errors import ConfigError, NasError
-from nas_pipeline.export.val_predictions import ValPredictions, write_val_predictions
-from nas_pipeline.fleet.drift import Bounds
-from tests.unit.registry.toy_artifacts import write_artifacts
+from flows.drift import DRIFTED, FILE, announce, drift, look
+from flows.serve import FILE as YAML
+from flows.serve import deployments
+from nas_pipeline.errors import ConfigError
+from nas_pipeline.fleet.drift import EVIDENCE, DriftRules, DriftSums, Watched, judge
+from nas_pipeline.fleet.founding import found
+from nas_pipeline.fleet.intake import Intake
+from nas_pipeline.fleet.releases import Listed
+from nas_pipeline.params import load_params
+from nas_pipeline.steps.fleet import settings_of
+from tests.unit.fleet.toy_device import ToyDevice
+from tests.unit.fleet.toy_releases import entry_of, row_of
+from tests.unit.flows.toy_repository import REPO, write_repository
 
-REPO = Path(__file__).resolve().parents[3]
-IMAGES = 1200
-
-
-@pytest.fixture
-def exported(tmp_path: Path) -> Path:
-    """A workspace with a validation split and the answers of one exported file to it."""
-    write_artifacts(tmp_path)
-    noise = np.random.default_rng(0)
-    images = noise.integers(0, 200, (IMAGES, 4, 4, 1), dtype=np.uint8)
-    labels = np.arange(IMAGES) % 3
-    folder = tmp_path / "artifacts" / "ingest"
-    manifest = read_json(folder / "dataset.json")
-    manifest["notes"]["shards"] = {"val": write_shard(folder, "val", Split(images, labels))}
-    write_json(folder / "dataset.json", manifest)
-    write_val_predictions(tmp_path / "artifacts" / "export" / "local-cpu", ValPredictions(
-        labels, labels, noise.uniform(0.5, 1, IMAGES).astype(np.float32), np.empty(0, np.int64),
-        np.empty((0, 4, 4, 1), np.uint8)))
-    return tmp_path
+KNOWN = DriftSums(1000, (500, 500), (0,) * 9 + (1000,), (0,) * 8 + (1000,) + (0,) * 7, (0,) * 8 + (1000,) + (0,) * 7)
+DARK = replace(KNOWN, mean=(0,) * 4 + (1000,) + (0,) * 11)
+SEEN = Watched("pi", "toy--pi", "3", 7, KNOWN, KNOWN, 2, 0.5, 0)
+RETRAINING = "scheduled/weekly"
 
 
-def the_same(root: Path) -> Sums:
-    return expected(root, root / "artifacts" / "export" / "local-cpu")
+@flow(name="look", persist_result=False)
+def looked(root: str, releases: list[Any]) -> State[Any]:
+    return look(Path(root), releases, DriftRules())
 
 
-def another(root: Path) -> Sums:
-    """As if all were dark."""
-    found = the_same(root)
-    return {**found, "mean": [found["images"], *[0] * 15]}
+def within(seconds: float, found: Callable[[], list[Any]]) -> list[Any]:
+    end = time.monotonic() + seconds
+    while not (rows := found()) and time.monotonic() < end:
+        time.sleep(0.2)
+    return rows
 
 
-class Reports:
-    """What one device said."""
-
-    def __init__(self, sums: Sums) -> None:
-        self._sums = sums
-
-    def __call__(self, root: Path, family: str) -> Iterable[Report]:
-        yield Report(1, "dev-1", family, f"toy-set--{family}", 1, "2026-11-24T00:00:00Z", "0.1.0", {}, 4, "",
-                     "current", "", "", {}, {}, (), self._sums)
+def events(client: SyncPrefectClient) -> list[Any]:
+    """Oldest first; the server writes them down every five seconds."""
+    found = client.request("POST", "/events/filter", json={"limit": 50}).json()["events"]
+    return [row for row in reversed(found) if row["resource"]["prefect.resource.id"] == "nas.model.crossing--pi"]
 
 
-def test_no_drift_is_written_down_and_nothing_follows(exported: Path, prefect_server: str) -> None:
-    (verdict,) = watch(exported, Reports(the_same(exported)), Bounds())
-    assert (verdict.family, verdict.counter, verdict.images, verdict.crossed) == ("local-cpu", 4, IMAGES, ())
-    (written,) = read_json(exported / "reports" / "drift.json")
-    assert written == json.loads(json.dumps(verdict.to_json()))
-    assert written["figures"]["mean"]["psi"] == 0
+def test_a_bound_is_crossed_once(tmp_path: Path, prefect_server: str, caplog: pytest.LogCaptureFixture) -> None:
+    calm = replace(SEEN, model="crossing--pi")
+    drifted, few = replace(calm, seen=DARK), replace(SEEN, model="new--pi", seen=None, devices=0)
+    state = looked(str(tmp_path), [calm, few], return_state=True)
+    assert (state.name, state.message) == ("Completed", "2 looked at, 0 red")
+    for _ in range(2):  # red yesterday, red today: one event
+        state = looked(str(tmp_path), [drifted, few], return_state=True)
+        assert (state.name, state.message) == (DRIFTED, "2 looked at, 1 red; crossing--pi")
+        assert state.is_completed()
+    kept = json.loads((tmp_path / FILE).read_text())["models"]
+    assert [(row["model"], row["state"], row["images"]) for row in kept] == [
+        ("crossing--pi", "red", 1000), ("new--pi", "too few images", 0)
+    ]
+    looked(str(tmp_path), [replace(drifted, counter=8)])  # the next release has drifted too
+    with get_client(sync_client=True) as client:
+        first, second = within(15, lambda: events(client)[:3] if len(events(client)) > 1 else [])
+        assert first["event"] == automations.CROSSED
+        assert [each["resource"]["nas.counter"] for each in (first, second)] == ["7", "8"]
+        assert set(first["payload"]["crossed"]) == {"psi mean", "ks mean"}
+        notes = client.request("POST", "/artifacts/filter", json={"artifacts": {"key": {"any_": ["drift"]}}}).json()
+    assert any("psi mean" in note["data"] and "| red |" in note["data"] for note in notes)
+    (tmp_path / FILE).write_text("half a file")
+    with caplog.at_level(logging.WARNING):
+        assert looked(str(tmp_path), [], return_state=True).is_completed()
+    assert "is told again" in caplog.text
 
 
-def test_without_artefacts_or_reports(tmp_path: Path, exported: Path, prefect_server: str) -> None:
-    assert watch(exported, lambda root, family: [], Bounds()) == []
-    said = Reports(the_same(exported))
-    (exported / "artifacts" / "ingest" / "val.npz").unlink()
-    with pytest.raises(NasError, match="run the ingest stage"):
-        watch(exported, said, Bounds())
+def test_a_repository_without_a_fleet_has_nothing_to_look_at(tmp_path: Path, prefect_server: str) -> None:
+    repo = write_repository(tmp_path / "repo")
+    state = drift(repo=str(repo), return_state=True)
+    assert (state.name, state.message) == ("Completed", "0 looked at, 0 red")
+    assert drift(repo=str(repo), psi=-1, return_state=True).is_failed()
 
 
-def test_drift_starts_a_retraining(exported: Path, prefect_server: str) -> None:
-    """Event -> automation -> a run of the weekly deployment is scheduled, once, on a real server."""
-    with pytest.raises(ConfigError, match="no deployment 'scheduled/absent'"):
-        automations.retrain_on_drift("scheduled/absent")
-    weekly = next(each for each in deployments(REPO / FILE) if each.name == "weekly")
-    weekly.schedules = []
-    identity = weekly.apply()
-    made = automations.retrain_on_drift(once_in=timedelta(minutes=5))
-    assert automations.retrain_on_drift(once_in=timedelta(minutes=5)) == made
+def test_from_signed_releases_and_signed_reports(tmp_path: Path, prefect_server: str) -> None:
+    """The whole way: a release with its reference, two devices that report, the flow of the deployment."""
+    repo = write_repository(tmp_path / "repo")
+    (repo / "params.yaml").write_text((REPO / "params.yaml").read_text())
+    settings = settings_of(repo, load_params(repo))
+    family, model = settings.families[0], f"toy--{settings.families[0]}"
+    fleet = found(settings, who="alice").repository
+    plain = row_of(b"a model", 1, family=family, model=model)
+    row = Listed(plain.release, replace(plain.sheet, evidence={EVIDENCE: KNOWN.to_json()}))
+    fleet.release(family, model, (row,), files={row.sheet.onnx: b"a model"}, entry=entry_of(row))
+    assert drift(repo=str(repo), return_state=True).message == "0 looked at, 0 red", "nobody has told of anything"
 
-    (verdict,) = watch(exported, Reports(another(exported)), Bounds())
-    assert verdict.crossed == ("mean",)
-    assert "| mean |" in page([verdict])
-    assert page([verdict]).count("| yes |") == 1
-    runs = wait_for_runs(identity)
-    assert len(runs) == 1
-    assert runs[0].parameters["profile"] == "default"
-    assert runs[0].created_by is not None
-    watch(exported, Reports(another(exported)), Bounds())  # the next day
-    time.sleep(2)
-    assert len(asyncio.run(runs_of(identity))) == 1
-
-
-def wait_for_runs(deployment: Any) -> list[FlowRun]:
-    end = time.monotonic() + 20
-    while time.monotonic() < end:
-        if found := asyncio.run(runs_of(deployment)):
-            return found
-        time.sleep(0.5)
-    return []
+    intake = Intake(repo / "fleet" / "reports.db")
+    common = {"model": model, "counter": 1, "sha256": row.sha256}
+    for name, told in (("d1", KNOWN), ("d2", DARK)):
+        device = ToyDevice(name, family)
+        intake.enrol(device.enrolment)
+        assert intake.take(device.says("installed", **common, drift=DARK.to_json())).taken
+        assert intake.take(device.says("current", **common, drift=told.to_json())).taken
+    intake.close()
+    state = drift(repo=str(repo), return_state=True)
+    assert (state.name, state.message) == (DRIFTED, f"1 looked at, 1 red; {model}")
+    (kept,) = json.loads((repo / FILE).read_text())["models"]
+    assert (kept["images"], kept["devices"], kept["largest_share"]) == (2000, 2, 0.5)
+    assert {each["name"] for each in kept["figures"] if each["red"]} == {"psi mean", "ks mean"}
+    assert drift(repo=str(repo), min_images=2001, return_state=True).message == "1 looked at, 0 red"
 
 
-async def runs_of(deployment: Any) -> list[FlowRun]:
-    async with get_client() as client:
-        wanted = FlowRunFilter(deployment_id=FlowRunFilterDeploymentId(any_=[deployment]))
-        return await client.read_flow_runs(flow_run_filter=wanted)
+def runs_of(client: SyncPrefectClient, deployment: Any) -> list[FlowRun]:
+    found = client.read_flow_runs(deployment_filter=DeploymentFilter(id=DeploymentFilterId(any_=[deployment])))
+    return [run for run in found if run.created_by and run.created_by.type == "AUTOMATION"]
 
 
-def test_a_switched_off_automation_stays_so(prefect_server: str) -> None:
-    weekly = next(each for each in deployments(REPO / FILE) if each.name == "weekly")
-    weekly.schedules = []
-    weekly.apply()
-    made = automations.retrain_on_drift()
+def test_drift_starts_a_retraining(prefect_server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Event -> automation -> a run of `weekly`. Prefect's server runs triggers and actions wherever it runs."""
+    monkeypatch.setenv("PREFECT_API_URL", prefect_server)
+    (weekly,) = [each for each in deployments(REPO / YAML) if each.full_name == RETRAINING]
+    with get_client(sync_client=True) as client:
+        assert automations.main(["--deployment", "scheduled/never"]) == 2
+        number = weekly.apply()
+        assert [automations.ensure(), automations.ensure()] == ["made", "kept"]
+        (made,) = client.read_automations_by_name(automations.NAME)
+        announce(judge(replace(SEEN, seen=DARK), DriftRules()))
+        (run,) = within(20, lambda: runs_of(client, number))
+        assert run.state is not None
+        assert run.state.is_scheduled()
+        assert run.parameters["profile"] == "default"
 
-    async def switched(off: bool) -> bool:
-        async with get_client() as client:
-            if off:
-                await client.pause_automation(made)
-            found = await client.read_automation(made)
-            assert found is not None
-            return found.enabled
+        announce(judge(replace(SEEN, seen=DARK, model="other--pi"), DriftRules()))
+        time.sleep(2)
+        assert len(runs_of(client, number)) == 1, "two models in one week are one retraining"
 
-    asyncio.run(switched(True))
-    assert automations.retrain_on_drift() == made
-    assert not asyncio.run(switched(False))
+        client.pause_automation(made.id)
+        client.update_automation(made.id, changed(made))
+        assert automations.ensure() == "changed"
+        (after,) = client.read_automations_by_name(automations.NAME)
+        assert (after.id, after.enabled, after.description) == (made.id, False, made.description)
+        client.create_automation(changed(made))
+        assert automations.main([]) == 0
+        assert len(client.read_automations_by_name(automations.NAME)) == 1
 
 
-def test_the_flow_outside_a_repository_fails_in_words(prefect_server: str, tmp_path: Path) -> None:
-    state = drift(repo=str(tmp_path), return_state=True)
-    assert state.is_failed()
-    assert "git" in str(state.message)
+def changed(made: Any) -> AutomationCore:
+    return AutomationCore(
+        name=made.name, description="by hand", enabled=False, trigger=made.trigger, actions=made.actions
+    )
+
+
+def test_without_a_server_the_command_says_so(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    assert automations.main([]) == 2
+    assert "PREFECT_API_URL names no server" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_a_deployment_that_is_not_there_is_named() -> None:
+    with pytest.raises(ConfigError, match="no deployment 'scheduled/never'"):
+        automations.ensure("scheduled/never")

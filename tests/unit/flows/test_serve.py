@@ -20,7 +20,7 @@ from nas_pipeline.errors import ConfigError
 from nas_pipeline.params import compose
 
 REPO = Path(__file__).resolve().parents[3]
-OURS = "entrypoint: flows.scheduled.scheduled"
+_A = "name: a, entrypoint: flows.scheduled.scheduled"
 ROWS = yaml.safe_load((REPO / FILE).read_text())["deployments"]
 
 
@@ -30,7 +30,7 @@ def test_prefect_can_read_the_file() -> None:
 
 def test_what_is_served_is_what_the_file_says() -> None:
     served = {deployment.name: deployment for deployment in deployments(REPO / FILE)}
-    assert set(served) == {row["name"] for row in ROWS}
+    assert {"nightly", "weekly"} <= set(served) == {row["name"] for row in ROWS}
     for row in ROWS:
         deployment = served[row["name"]]
         assert deployment.entrypoint == row["entrypoint"]
@@ -52,22 +52,33 @@ def test_the_parameters_are_those_of_the_flow(row: dict[str, object]) -> None:
         compose(REPO, given["profile"], tuple(given["overrides"]))
 
 
+def test_a_deployment_may_run_any_flow(tmp_path: Path) -> None:
+    text = ("deployments:\n- {name: a, entrypoint: tests.unit.flows.toy_flow.greet, parameters: {whom: you}, "
+            "schedules: [], concurrency_limit: {limit: 1}}\n")
+    (tmp_path / FILE).write_text(text)
+    (served,) = deployments(tmp_path / FILE)
+    assert (served.full_name, served.entrypoint) == ("greet/a", "tests.unit.flows.toy_flow.greet")
+    assert served.parameters == {"whom": "you"}
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
         ("name: x\n", "has no deployments"),
-        ("deployments:\n- {name: a, schedules: []}\n", r"deployment 'a' cannot be read: KeyError: 'concurrency_limit'"),
-        (f"deployments:\n- {{name: a, {OURS}, schedules: [{{cron: often}}], concurrency_limit: {{limit: 1}}}}\n",
+        ("deployments:\n- {name: a, schedules: []}\n", "deployment 'a' cannot be read: KeyError: 'entrypoint'"),
+        (f"deployments:\n- {{{_A}, schedules: []}}\n", "deployment 'a' cannot be read: KeyError: 'concurrency_limit'"),
+        (f"deployments:\n- {{{_A}, schedules: [{{cron: often}}], concurrency_limit: {{limit: 1}}}}\n",
          "deployment 'a'"),
-        (f"deployments:\n- {{name: a, {OURS}, schedules: [], "
-         "concurrency_limit: {limit: 1, collision_strategy: WAIT}}\n", "deployment 'a'"),
-        ("deployments:\n- {name: a, schedules: [], concurrency_limit: {limit: 1}, entrypoint: flows.drift.nothing}\n",
-         "'flows.drift.nothing' is not there"),
-        ("deployments:\n- {name: a, schedules: [], concurrency_limit: {limit: 1}, entrypoint: flows.drift.watch}\n",
-         "is no flow"),
-        ("deployments:\n- {name: a, entrypoint: os.path.join, schedules: [], concurrency_limit: {limit: 1}}\n",
-         "is no flow"),
+        (f"deployments:\n- {{{_A}, schedules: [], concurrency_limit: {{limit: 1, collision_strategy: WAIT}}}}\n",
+         "deployment 'a'"),
         ("deployments:\n- just words\n", "deployment 'just words'"),
+        ("deployments:\n- {name: a, entrypoint: flows.nowhere.run}\n",
+         "deployment 'a' .*entrypoint 'flows.nowhere.run' names no flow: No module named 'flows.nowhere'"),
+        ("deployments:\n- {name: a, entrypoint: flows.scheduled.run}\n",
+         "'flows.scheduled.run' names no flow: .*'run'"),
+        ("deployments:\n- {name: a, entrypoint: flows.ports.main}\n", "'flows.ports.main' names no flow: .*'main'"),
+        ("deployments:\n- {name: a, entrypoint: 'flows/scheduled.py:scheduled'}\n", "is not PACKAGE.MODULE.FLOW"),
+        ("deployments:\n- {name: a, entrypoint: }\n", "entrypoint None is not PACKAGE.MODULE.FLOW"),
     ],
 )
 def test_a_deployment_that_cannot_be_read_is_named(tmp_path: Path, text: str, words: str) -> None:

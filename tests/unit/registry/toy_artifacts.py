@@ -20,7 +20,9 @@ from nas_pipeline.core.records import (
     Parity,
     TrainResult,
 )
+from nas_pipeline.export.drift_reference import drift_reference, write_drift_reference
 from nas_pipeline.export.golden import make_golden, write_golden
+from nas_pipeline.export.val_predictions import predict_val
 
 SPEC = InputSpec(channels=1, height=4, width=4, classes=3)
 GENOTYPE = Genotype("toy", 1, (("depth", 2), ("width", 8)))
@@ -93,6 +95,9 @@ def write_target(root: Path, target: str, evidence: str, passed: bool, step: int
     write_json(exported / "bundle.json", bundle.to_json())
     images = np.arange(3 * 16, dtype=np.uint8).reshape(3, 4, 4, 1)
     write_golden(exported, make_golden(exported / "model.onnx", images, (0.5,), (0.2,)))
+    inputs = ((images.transpose(0, 3, 1, 2) / np.float32(255) - 0.5) / 0.2).astype(np.float32)
+    said = predict_val(exported / "model.onnx", inputs, np.zeros(3, np.int64), images)
+    write_drift_reference(exported, drift_reference(said, images, SPEC.classes))
     latency = LatencyReport(evidence, 1.0, 1.1, 1.2, 1.3, 100, 2, 1, 0.1, True, digest, 0.5)  # type: ignore[arg-type]
     write_json(verified / "latency.json", latency.to_json())
     gates = [
