@@ -119,9 +119,8 @@ def live(
 ) -> None:
     """Which version was live at a moment, on which devices, who published and who approved it."""
     from nas_pipeline.steps.fleet import live_lines
-    from nas_pipeline.steps.fleet_devices import seen_rows
 
-    _say(live_lines(root.resolve(), target, at, seen_rows(root.resolve(), target)))
+    _say(live_lines(root.resolve(), target, at))
 
 
 @fleet.command("export-root")

@@ -5,7 +5,7 @@ The signed releases are the truth and the aliases a view of them, so they are mo
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -94,11 +94,9 @@ def _withdraw(client: MlflowClient, now: Standing, wanted: Wanted) -> list[str]:
 
 
 def _event(client: MlflowClient, now: Standing, wanted: Wanted, who: str, why: str) -> Event | None:
-    """What history lacks so that it leads to the champion; None: it does already, and the alias was behind."""
-    moves = [event for event, took in zip(now.events, came_about(now.events, wanted.champion), strict=True)
-             if took and event.kind != "refused"]
-    gone = now.champion in wanted.withdrawn
-    if not gone and moves and moves[-1].version == wanted.champion:
+    """What history lacks so that it leads to the champion; None: it does already, and only the alias was elsewhere."""
+    gone = now.champion in wanted.withdrawn and _leads_to(now.events, now.champion)
+    if not gone and _leads_to(now.events, wanted.champion):
         return None
     version = get_version(client, now.model, wanted.champion)
     when = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
@@ -107,6 +105,13 @@ def _event(client: MlflowClient, now: Standing, wanted: Wanted, who: str, why: s
         wanted.champion, now.champion, "", str(version.run_id or ""),
         shortened(f"from version {now.champion}" if gone else "every device may have it"),
     )
+
+
+def _leads_to(events: Sequence[Event], champion: str) -> bool:
+    """Whether the last move that took effect made this version champion; if not, the alias was moved by hand."""
+    moves = [event for event, took in zip(events, came_about(events, champion), strict=True)
+             if took and event.kind != "refused"]
+    return bool(moves) and moves[-1].version == champion
 
 
 def _set(client: MlflowClient, model: str, alias: str, version: str) -> list[str]:

@@ -181,13 +181,6 @@ def rebuild_lines(root: Path) -> Iterator[str]:
     yield from rebuild(open_fleet(root), root, who=who_am_i()) or ["nothing is missing"]
 
 
-def seen_rows(root: Path, family: str) -> list[tuple[str, str, int, str]]:
-    """Reports of a family for `live_at`: device, when it came in, counter, sha256."""
-    with intake_of(root) as intake:
-        return [(each.report.device, each.received.strftime("%Y-%m-%dT%H:%M:%SZ"), each.report.counter,
-                 each.report.sha256) for each in intake.heard(family, ever=True)]
-
-
 def as_json(rows: list[dict[str, object]]) -> str:
     """For programs."""
     return json.dumps(rows, indent=1)

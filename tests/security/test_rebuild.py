@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
 
+from nas_pipeline.core.files import canonical_json
+from nas_pipeline.errors import PromotionRefusal, RegistryError
+from nas_pipeline.fleet import operations
 from nas_pipeline.fleet.journal import Entry
 from nas_pipeline.fleet.publish import publish
-from nas_pipeline.fleet.rebuild import rebuild
-from nas_pipeline.fleet.reconcile import show
+from nas_pipeline.fleet.rebuild import read_kept, rebuild
+from nas_pipeline.fleet.reconcile import reconcile, show
 from nas_pipeline.fleet.releases import widened
 from nas_pipeline.fleet.repository import Repository
 from nas_pipeline.registry.promote import promote, rollback
@@ -67,7 +71,7 @@ def test_the_registry_is_made_again_and_goes_on(fleet: Repository, versions: Ver
                                         f"{versions.model}: champion: none -> {first}"]
     assert aligned(fleet, versions) == [], "twice is once"
     never = versions.add(wrong=set(range(0, 3000, 15)))
-    with pytest.raises(Exception, match="not_worse"):
+    with pytest.raises(PromotionRefusal, match="not_worse"):
         promote(versions.root, TARGET, who="bob", why="try", tracking_uri=versions.store)
     second = versions.add(wrong=set(range(0, 3000, 300)))
     promote(versions.root, TARGET, who="bob", why="better", tracking_uri=versions.store)
@@ -102,3 +106,76 @@ def test_the_registry_is_made_again_and_goes_on(fleet: Repository, versions: Ver
     assert (done.version, done.before) == (third, second)
     assert rollback(versions.root, TARGET, who="bob", why="back", tracking_uri=versions.store).version == second
     assert rollback(versions.root, TARGET, who="bob", why="again", tracking_uri=versions.store).version == first
+
+
+def test_reconcile_repairs_in_one_run(fleet: Repository, versions: Versions, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = versions.add(wrong=set(range(0, 3000, 33))), versions.add(wrong=set(range(0, 3000, 300)))
+    out(fleet, versions, first)
+    whole(fleet, versions)
+    versions.client.set_registered_model_alias(versions.model, "canary", second)  # by hand, and wrong
+    write = type(fleet.store).write
+
+    def cut(store: object, name: str, content: bytes) -> None:
+        if name == "metadata/timestamp.json":
+            raise KeyboardInterrupt
+        write(store, name, content)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patched:
+        patched.setattr(type(fleet.store), "write", cut)
+        with pytest.raises(KeyboardInterrupt):
+            out(fleet, versions, second)
+    assert [row.release.version for row in fleet.rows(TARGET, versions.model)] == [first]
+    done = reconcile(fleet, versions.root, tracking_uri=versions.store)
+    assert f"{versions.model}: the publication of version {second} was carried out" in done
+    assert f"{versions.model}: champion: none -> {first}" in done
+    assert versions.aliases == {"candidate": second, "champion": first, "canary": second}
+    assert reconcile(fleet, versions.root, tracking_uri=versions.store) == []
+    operations.rollback(fleet, TARGET, versions.model, who="ann", why="worse in the field")
+    assert len(aligned(fleet, versions)) == 3
+    assert versions.aliases == {"champion": first}
+    assert versions.tags(second)["promotion.withdrawn"] == "worse in the field"
+    before = told(versions)
+    versions.client.set_registered_model_alias(versions.model, "champion", second)
+    reconcile(fleet, versions.root, tracking_uri=versions.store)
+    assert told(versions) == before, "an alias that was moved by hand is moved back"
+
+
+def test_a_champion_that_the_field_refuses_goes_back_with_its_history(fleet: Repository, versions: Versions) -> None:
+    first, second = versions.add(wrong=set(range(0, 3000, 33))), versions.add(wrong=set(range(0, 3000, 300)))
+    for version in (first, second):
+        out(fleet, versions, version)
+        whole(fleet, versions)
+        aligned(fleet, versions)
+    assert versions.aliases == {"candidate": second, "champion": second, "previous": first}
+    operations.rollback(fleet, TARGET, versions.model, who="ann", why="worse in the field")
+    aligned(fleet, versions)
+    assert versions.aliases == {"champion": first}
+    last = told(versions).events[-1]
+    assert (last.kind, last.version, last.before, last.why) == ("rolled back", first, second, "worse in the field")
+
+
+def test_a_bundle_that_was_changed_is_left_out(fleet: Repository, versions: Versions) -> None:
+    first = versions.add(wrong=set(range(0, 3000, 33)))
+    out(fleet, versions, first)
+    whole(fleet, versions)
+    aligned(fleet, versions)
+    digest = fleet.rows(TARGET, versions.model)[0].release.bundle
+    for name, change in (("model.onnx", b"other bytes"), ("evidence/gates.json", b"[]"), ("evidence/more.txt", b"x")):
+        place = f"bundles/{digest}/{name}"
+        kept = fleet.store.read(place)
+        fleet.store.write(place, change)
+        found = read_kept(fleet, TARGET, versions.model)
+        assert found.versions == ()
+        assert "is not what was published" in found.left_out[0]
+        fleet.store.write(place, kept or b"")
+        if kept is None:
+            Path(fleet.settings.store, place).unlink()
+    record = json.loads(fleet.store.read(f"bundles/{versions.model}.json") or b"")
+    record["aliases"]["champion"] = "7"
+    fleet.store.write(f"bundles/{versions.model}.json", canonical_json(record).encode())
+    assert read_kept(fleet, TARGET, versions.model).aliases["champion"] == first, "only the signed list says that"
+    other = versions.add(wrong=set(range(0, 3000, 300)))
+    another = versions.tags(other)["bundle.digest"]
+    versions.client.set_model_version_tag(versions.model, first, "bundle.digest", another)
+    with pytest.raises(RegistryError, match="of another bundle"):
+        rebuild(fleet, versions.root, who="ann", tracking_uri=versions.store)

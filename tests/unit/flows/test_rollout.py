@@ -1,0 +1,38 @@
+"""The flow against a real server: a stop is a Refusal, and told to who wants to know."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from flows.rollout import rollout
+from nas_pipeline.errors import ConfigError, RolloutRefusal
+from nas_pipeline.steps.fleet import open_fleet
+from tests.unit.flows.toy_repository import git
+from tests.unit.steps.test_fleet import MODEL, TARGET
+from tests.unit.steps.test_fleet_devices import failing, root
+
+__all__ = ["root"]  # a fixture
+
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect_server")]
+
+
+def test_a_stop_is_a_refusal(root: Path) -> None:
+    git(root, "init", "-q", "-b", "main")
+    assert rollout(repo=str(root), return_state=True).message == "nothing is published"
+    failing(root)
+    state = rollout(repo=str(root), return_state=True)
+    assert state.name == "Refused"
+    assert isinstance(state.result(raise_on_failure=False), RolloutRefusal)
+    assert "release 3, version 1, for everyone" in str(state.message)
+    assert list((root / "drop").iterdir()) == [], "the reports were collected first"
+    again = rollout(repo=str(root), return_state=True)
+    assert (again.name, "waits" in str(again.message)) == ("Completed", True)
+    assert open_fleet(root).rows(TARGET, MODEL)[0].whole
+    assert "STOPPED" not in (root / "reports" / "fleet.html").read_text()
+
+
+def test_a_block_that_is_not_there_is_told(root: Path) -> None:
+    state = rollout(repo=str(root), notify=["custom-webhook/nobody"], return_state=True)
+    assert isinstance(state.result(raise_on_failure=False), ConfigError)
