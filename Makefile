@@ -15,7 +15,7 @@ export DVC_NO_ANALYTICS := 1
 export DO_NOT_TRACK := true
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: help setup pipeline promote repro test nightly check ui serve up down report check-report clean
+.PHONY: help setup pipeline promote fleet-demo repro test nightly check ui serve up down report check-report clean
 
 help:  ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,6 +30,9 @@ pipeline: setup  ## data to registered networks (PROFILE=smoke|full, SET="key.pa
 
 promote: setup  ## a version to champion, if every gate is green (TARGET=..., VERSION=..., WHY="...", PROFILE=...)
 	@nas promote --target '$(TARGET)' --profile $(PROFILE) $(if $(VERSION),--version $(VERSION)) $(if $(WHY),--why '$(WHY)')
+
+fleet-demo: setup  ## a candidate to twenty devices that serve it, a bad release rolled back; on this machine (PROFILE=...)
+	@$(PY) -m benchmarks.fleet_demo --profile $(PROFILE) $(if $(TARGET),--target '$(TARGET)')
 
 repro: setup  ## the same stages through `dvc repro`, without Prefect and MLflow
 	@dvc repro

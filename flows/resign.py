@@ -10,7 +10,8 @@ import os
 from pathlib import Path
 
 from prefect import flow
-from prefect.states import Completed, State
+from prefect.client.schemas.objects import State
+from prefect.states import Completed
 
 from nas_pipeline.steps.fleet import resign_line
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nas_pipeline.cli_fleet import fleet
+from nas_pipeline.cli_fleet_devices import add_to, registry
 from nas_pipeline.cli_look import AsJson, commands, print_json
 from nas_pipeline.errors import NasError
 
@@ -170,7 +171,9 @@ def reproduce(
 
 
 app.add_typer(commands)
+add_to(fleet)
 app.add_typer(fleet, name="fleet")
+app.add_typer(registry, name="registry")
 
 
 def _workspace(root: Path, profile: str, overrides: tuple[str, ...]) -> Path:

@@ -119,13 +119,14 @@ def live(
 ) -> None:
     """Which version was live at a moment, on which devices, who published and who approved it."""
     from nas_pipeline.steps.fleet import live_lines
+    from nas_pipeline.steps.fleet_devices import seen_rows
 
-    _say(live_lines(root.resolve(), target, at))
+    _say(live_lines(root.resolve(), target, at, seen_rows(root.resolve(), target)))
 
 
 @fleet.command("export-root")
 def export_root(
-    folder: Annotated[Path, typer.Argument(help="Where root.json and floor.json go.")], root: Root = Path(),
+    folder: Annotated[Path, typer.Argument(help="Where root.json and MODEL.floor.json go.")], root: Root = Path(),
 ) -> None:
     """Write what a device's image is given."""
     from nas_pipeline.steps.fleet import export_root_lines

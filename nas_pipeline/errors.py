@@ -101,6 +101,12 @@ class PromotionRefusal(Refusal, RegistryError):
     """A gate of promotion is red: the champion stays."""
 
 
+class RolloutRefusal(Refusal, FleetError):
+    """Too many devices failed: the release goes to no more of them."""
+
+    exit_code = 4
+
+
 class ReproductionRefusal(Refusal, RegistryError):
     """A run that was built again has other digests than it had."""
 
@@ -116,7 +122,7 @@ ERRORS: dict[str, type[NasError]] = {
     for cls in (
         NasError, ConfigError, DataError, SpaceError, SearchError, TrainError, ExportError, LatencyError,
         RegistryError, StorageError, FleetError, Refusal, Transient, DataRefusal, SearchRefusal, GateRefusal,
-        PromotionRefusal, ReproductionRefusal, TrackingUnavailable,
+        PromotionRefusal, RolloutRefusal, ReproductionRefusal, TrackingUnavailable,
     )
 }
 """Names back to types: a stage that fails under DVC leaves its error's name in a file, the flow raises it again."""

@@ -236,6 +236,10 @@ class Fleet(Section):
     hardware: dict[str, list[str]] = {}
     memory_mb: Positive = 256.0
     rollout: dict[str, Any] = {}
+    reports: str = "fleet/reports.db"
+    """Database of the devices' reports: an SQLite file, or a URL; NAS_REPORTS_URL in the environment goes before."""
+    drop: str | None = None
+    """Where devices without a receiver leave their reports: a folder, or s3://BUCKET/PREFIX."""
 
     @model_validator(mode="after")
     def _growing(self) -> Fleet:

@@ -71,7 +71,7 @@ def read_golden(content: bytes) -> GoldenVectors:
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
             pixels, logits = arrays["pixels"], arrays["logits"]
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+    except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
         raise ExportError(f"{FILE} cannot be read: {error}") from error
     if (pixels.dtype, logits.dtype) != (np.uint8, np.float32) or pixels.ndim != 4 or logits.ndim != 2 or not (
         0 < len(pixels) == len(logits)

@@ -1,4 +1,4 @@
-"""Keeps beside the bundles what the registry says of them, so that the registry can be made again without its database."""
+"""Keeps beside the bundles what the registry says of them, so that it can be made again without its database."""
 
 from __future__ import annotations
 

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from nas_pipeline.errors import NasError, TrackingUnavailable
-from nas_pipeline.fleet.keeping import keep
 from nas_pipeline.fleet.journal import Entry
+from nas_pipeline.fleet.keeping import keep
 from nas_pipeline.fleet.publish import publish
 from nas_pipeline.fleet.releases import Listed, newest, settled
 from nas_pipeline.fleet.repository import Repository

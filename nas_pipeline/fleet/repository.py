@@ -116,13 +116,13 @@ class Repository:
                         key=entry.key or listing.key_of(entry.kind, family, model, rows))
         with self.locked():
             trusted = self.settled()
+            old = self._family(trusted, family)
             lines = self.journal.lines()
             if any(line.stage == "done" and line.entry.key == entry.key for line in lines):
                 return True
             waits = pending.get(self.settings.folder, family)
             if waits is not None and waits.entry.key == entry.key:
                 return False
-            old = self._family(trusted, family)
             now = listing.read_rows(self.store, family, model, old.signed)
             listing.see_that_it_follows(family, model, now, rows, self._highest(family, model, now, key=entry.key))
             writer, signed = self.writer(), deepcopy(old.signed)
@@ -149,10 +149,11 @@ class Repository:
         """
         with self.locked():
             trusted = self.settled()
+            old = self._family(trusted, family)
             waits = pending.get(self.settings.folder, family)
             if waits is None:
                 raise FleetError(f"nothing waits for approval in {family}")
-            if waits.base != self._family(trusted, family).signed.version:
+            if waits.base != old.signed.version:
                 raise FleetError(f"{family} was changed since this was proposed: delete "
                                  f"{self.settings.folder / 'pending' / family} and publish again")
             writer, metadata = self.writer(), waits.metadata

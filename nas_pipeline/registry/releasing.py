@@ -19,7 +19,7 @@ from nas_pipeline.registry.connection import tracking_uri as uri_of
 from nas_pipeline.registry.evidence import download, read_contender, seal
 from nas_pipeline.registry.onnx_model import EVIDENCE
 from nas_pipeline.registry.promote import answers_about
-from nas_pipeline.registry.register import CHAMPION, model_name
+from nas_pipeline.registry.register import model_name
 from nas_pipeline.registry.results import read_dataset
 from nas_pipeline.registry.standing import get_version, read_standing, write_answers
 
@@ -104,24 +104,3 @@ def set_canary(root: Path, model: str, version: str, *, tracking_uri: str | None
     """
     with tracking(root, tracking_uri) as client:
         client.set_registered_model_alias(model, CANARY, version)
-
-
-def take_canary(root: Path, model: str, *, tracking_uri: str | None = None) -> None:
-    """Take the alias `canary` away, if it is there.
-
-    Raises:
-        TrackingUnavailable: MLflow does not answer.
-    """
-    with tracking(root, tracking_uri) as client:
-        if CANARY in client.get_registered_model(model).aliases:
-            client.delete_registered_model_alias(model, CANARY)
-
-
-def champion_of(root: Path, model: str, *, tracking_uri: str | None = None) -> str:
-    """The version in use; empty where there is none.
-
-    Raises:
-        TrackingUnavailable: MLflow does not answer.
-    """
-    with tracking(root, tracking_uri) as client:
-        return str(client.get_registered_model(model).aliases.get(CHAMPION, ""))

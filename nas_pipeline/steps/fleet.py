@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -9,20 +10,22 @@ from nas_pipeline.core.files import atomic_path, write_json
 from nas_pipeline.errors import ConfigError, FleetError
 from nas_pipeline.fleet import operations, pending, rotation
 from nas_pipeline.fleet.founding import found
+from nas_pipeline.fleet.intake import Intake
 from nas_pipeline.fleet.journal import Entry
 from nas_pipeline.fleet.live import Live, Seen, live_at
 from nas_pipeline.fleet.operations import Done
 from nas_pipeline.fleet.publish import publish
+from nas_pipeline.fleet.releases import settled
 from nas_pipeline.fleet.repository import ANCHOR, Repository
+from nas_pipeline.fleet.roles import ISSUED
 from nas_pipeline.fleet.settings import FleetSettings, stamp
 from nas_pipeline.fleet.store import Folder
+from nas_pipeline.fleet.tables import FILE as REPORTS
 from nas_pipeline.params import load_params
 from nas_pipeline.sections import Params
 from nas_pipeline.steps.promotion import who_am_i
 
 FOLDER = "fleet"
-FLOOR = "floor.json"
-"""For a device's image, beside root.json: no device starts below it."""
 _END_OF_DAY = "T23:59:59Z"
 
 
@@ -167,14 +170,19 @@ def status_lines(root: Path, keys: Sequence[Path]) -> Iterator[str]:
 
 
 def export_root_lines(root: Path, folder: Path) -> Iterator[str]:
-    """Write what a device's image is given: root.json, and the counters and the time below which it never goes."""
+    """Write what a device's image is given: root.json, and MODEL.floor.json, below which it never goes."""
     repository = open_fleet(root)
     trusted = repository.trusted()
-    counters = {model: repository.highest_counter(family, model) for family, model in repository.models()}
     with atomic_path(folder / ANCHOR) as temporary:
         temporary.write_bytes((repository.settings.folder / ANCHOR).read_bytes())
-    write_json(folder / FLOOR, {"issued": stamp(repository.clock()), "counters": counters})
-    yield f"{folder / ANCHOR}: version {trusted.root.signed.version}; {folder / FLOOR}: {counters}"
+    yield f"{folder / ANCHOR}: version {trusted.root.signed.version}"
+    issued = str(trusted.timestamp.signed.unrecognized_fields[ISSUED])
+    for family, model in repository.models():
+        # Of the release that every device may have: one that is in its first waves would keep the others from any.
+        whole = settled(repository.rows(family, model))
+        counter = whole.release.counter if whole else 0
+        write_json(folder / f"{model}.floor.json", {"issued": issued, "counter": counter})
+        yield f"{folder / f'{model}.floor.json'}: nothing below release {counter}, nothing issued before {issued}"
 
 
 def mirror_line(root: Path, folder: Path) -> str:
@@ -192,10 +200,11 @@ def mirror_line(root: Path, folder: Path) -> str:
     return f"{folder}: {written} files copied, {len(names) + 1 - written} were there"
 
 
-def live_lines(root: Path, target: str, at: str, reports: Sequence[Seen] = ()) -> Iterator[str]:
+def live_lines(root: Path, target: str, at: str) -> Iterator[str]:
     """Which version was live then; a date alone is the end of that day."""
     repository = open_fleet(root)
     model = the_model(repository, target)
+    reports = _reports(repository.settings.folder / REPORTS, target, model)
     found = live_at(
         repository.journal.entries(), reports, at if "T" in at else at + _END_OF_DAY, family=target, model=model
     )
@@ -219,13 +228,23 @@ def the_model(repository: Repository, family: str) -> str:
     return names.pop()
 
 
+def _reports(place: Path, family: str, model: str) -> list[Seen]:
+    """What devices said, at the time at which it came in: their clocks may be wrong."""
+    if not place.is_file():
+        return []
+    with contextlib.closing(Intake(place)) as intake:
+        return [(heard.report.device, stamp(heard.received), heard.report.counter, heard.report.sha256)
+                for heard in intake.heard(family, model, ever=True)]
+
+
 def _told(found: Live, model: str, at: str) -> Iterator[str]:
     if not found.releases:
         yield f"{model}: nothing was offered at {at}"
     for each in found.releases:
         approved = f", approved by {', '.join(each.approved_by)}" if each.approved_by else ""
+        reason = each.why or "no reason given"
         yield (f"{model} version {each.version} (release {each.counter}, file {each.sha256[:12]}), "
-               f"for {each.share / 100:g} % since {each.since}, by {each.who}{approved}: {each.why or 'no reason given'}")
+               f"for {each.share / 100:g} % since {each.since}, by {each.who}{approved}: {reason}")
         yield f"  on {len(each.devices)} devices that had said so: {', '.join(each.devices[:20]) or '-'}"
     if found.elsewhere:
         yield f"  {len(found.elsewhere)} devices ran something else: {', '.join(list(found.elsewhere)[:20])}"

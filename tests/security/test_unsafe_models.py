@@ -240,17 +240,20 @@ def _length(value: int) -> bytes:
 
 def fuzzed(seconds: float, mutations: int, seed: int) -> int:
     """Changes at random: never anything but an answer, and never a slow one."""
-    noise, began, done = random.Random(seed), time.monotonic(), 0
+    noise, began, done, depths = random.Random(seed), time.monotonic(), 0, set()
     start = [content_of(linear()), content_of(linear(weights=[array("t", np.arange(40))]))]
     while done < mutations and time.monotonic() - began < seconds:
         content = bytearray(noise.choice(start))
-        for _ in range(noise.randint(1, 8)):
-            place = noise.randrange(len(content))
-            kind = noise.randrange(4)
+        longer = noise.random() < 0.2  # or else most would end at the first length that does not fit
+        for _ in range(noise.randint(1, 4)):
+            # Not in the weights, which may be anything.
+            place = noise.choice((noise.randrange(120), len(content) - 1 - noise.randrange(120)))
+            kind = noise.randrange(4) if longer else noise.randrange(2)
             if kind == 0:
                 content[place] ^= 1 << noise.randrange(8)
             elif kind == 1:
-                content[place:place + noise.randint(1, 9)] = noise.randbytes(noise.randint(0, 9))
+                count = noise.randint(1, min(4, len(content) - place))
+                content[place:place + count] = noise.randbytes(count)
             elif kind == 2:
                 content[place:place] = b"\xff" * noise.randint(1, 10)
             else:
@@ -260,10 +263,12 @@ def fuzzed(seconds: float, mutations: int, seed: int) -> int:
             check(bytes(content))
         except AgentError as error:
             codes, words = {error.code}, error.message
+            depths.add(error.message.rpartition(" in ")[2].rstrip("0123456789 ()"))
         assert codes == {"unsafe_model"}
         assert len(words) < 500
         assert time.monotonic() - asked < 5
         done += 1
+    assert {"graph", "node", "opset_import", "input", "output"} <= depths, "only the outermost level was reached"
     return done
 
 

@@ -28,9 +28,12 @@ def test_make_targets_exist(page: str) -> None:
 
 @pytest.mark.parametrize("page", PAGES)
 def test_nas_commands_and_their_options_exist(page: str) -> None:
-    commands = typer.main.get_group(app).commands
     for name, rest in re.findall(r"(?:`|[ /])nas ([a-z]+)([^`\n#]*)", CODE[page]):
+        commands = typer.main.get_group(app).commands
         assert name in commands, name
+        if isinstance(commands[name], typer.core.TyperGroup) and (words := rest.split()):  # `nas fleet publish ...`
+            commands, name = commands[name].commands, words[0]
+            assert name in commands, name
         options = {option for parameter in commands[name].params for option in parameter.opts}
         assert set(re.findall(r"(?<!\w)--[a-z-]+", rest)) <= options, rest
 

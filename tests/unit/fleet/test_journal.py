@@ -12,8 +12,8 @@ from nas_pipeline.fleet.journal import Entry, Journal
 
 
 def _entry(number: int) -> Entry:
-    return Entry(kind="published", when="2026-05-01T00:00:00Z", who="alice", counter=number, family="pi", model="toy--pi",
-                 key=f"k{number}", keys=("ab",))
+    return Entry(kind="published", when="2026-05-01T00:00:00Z", who="alice", counter=number, family="pi",
+                 model="toy--pi", key=f"k{number}", keys=("ab",))
 
 
 @pytest.fixture

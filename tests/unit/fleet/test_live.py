@@ -11,8 +11,8 @@ A, B = "a" * 64, "b" * 64
 
 
 def _entry(kind: str, day: int, counter: int, sha256: str, share: int, **more: Any) -> Entry:
-    return Entry(kind=kind, when=f"2026-05-{day:02}T12:00:00Z", who="alice", family="pi", model="m", version=f"v{counter}",
-                 counter=counter, sha256=sha256, share=share, **more)
+    return Entry(kind=kind, when=f"2026-05-{day:02}T12:00:00Z", who="alice", family="pi", model="m",
+                 version=f"v{counter}", counter=counter, sha256=sha256, share=share, **more)
 
 
 STORY = [

@@ -1,4 +1,4 @@
-"""From a registered version to a signed release: behind gates, with golden vectors, alias last; and killed on the way."""
+"""From a registered version to a signed release: behind gates, with golden vectors, alias last; and when killed."""
 
 from __future__ import annotations
 

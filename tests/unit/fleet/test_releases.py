@@ -11,7 +11,7 @@ from tests.unit.fleet.given import SHARES, listed
 
 
 def test_a_new_release_leaves_the_old_one_for_devices_outside_the_wave() -> None:
-    old, new = listed(3, "a", index=2), listed(4, "c")
+    old, new = listed(3, "a" * 64, index=2), listed(4, "c" * 64)
     rows = added((old,), new)
     assert rows == (new, old)
     assert newest(rows) is new
@@ -19,12 +19,12 @@ def test_a_new_release_leaves_the_old_one_for_devices_outside_the_wave() -> None
 
 
 def test_the_same_file_again_needs_no_old_one_beside_it() -> None:
-    assert added((listed(3, "a", index=2),), listed(4, "a")) == (listed(4, "a"),)
+    assert added((listed(3, "a" * 64, index=2),), listed(4, "a" * 64)) == (listed(4, "a" * 64),)
 
 
 @pytest.mark.parametrize(("rows", "new", "word"), [
-    ((listed(3, index=2),), listed(3, "c"), "not above 3"),
-    ((listed(4, "c"), listed(3, index=2)), listed(5, "d"), "on its way"),
+    ((listed(3, "a" * 64, index=2),), listed(3, "c" * 64), "not above 3"),
+    ((listed(4, "c" * 64), listed(3, "a" * 64, index=2)), listed(5, "d" * 64), "on its way"),
 ])
 def test_what_may_not_be_added(rows: tuple, new: object, word: str) -> None:
     with pytest.raises(FleetError, match=word):
@@ -32,7 +32,7 @@ def test_what_may_not_be_added(rows: tuple, new: object, word: str) -> None:
 
 
 def test_widening_goes_through_every_wave_and_ends_with_one_release() -> None:
-    rows = added((listed(3, "a", index=2),), listed(4, "c"))
+    rows = added((listed(3, "a" * 64, index=2),), listed(4, "c" * 64))
     seen = []
     while not rows[0].whole:
         rows = widened(rows)
@@ -44,7 +44,7 @@ def test_widening_goes_through_every_wave_and_ends_with_one_release() -> None:
 
 
 def test_going_back_has_a_higher_counter_and_is_for_everyone() -> None:
-    old, new = listed(3, "a", index=2), listed(4, "c", index=1)
+    old, new = listed(3, "a" * 64, index=2), listed(4, "c" * 64, index=1)
     (back,) = returned((new, old), old, 5)
     assert (back.release.counter, back.sheet.counter, back.sha256, back.whole) == (5, 5, old.sha256, True)
     with pytest.raises(FleetError, match="roll-forward"):
@@ -52,20 +52,20 @@ def test_going_back_has_a_higher_counter_and_is_for_everyone() -> None:
 
 
 def test_a_withdrawn_file_is_gone() -> None:
-    old, new = listed(3, "a", index=2), listed(4, "c")
+    old, new = listed(3, "a" * 64, index=2), listed(4, "c" * 64)
     assert withdrawn((new, old), new.sha256) == (old,)
 
 
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.sampled_from(["add", "widen", "back"]), max_size=30))
 def test_whatever_is_done_counters_only_grow_and_at_most_two_are_listed(steps: list[str]) -> None:
-    rows, highest, made = (listed(1, "0", index=2),), 1, 0
+    rows, highest, made = (listed(1, "0" * 64, index=2),), 1, 0
     for step in steps:
         before = {row.release.counter for row in rows}
         try:
             if step == "add":
                 made += 1
-                rows = added(rows, listed(next_counter(rows, highest), "123456789abcdef"[made % 15]))
+                rows = added(rows, listed(next_counter(rows, highest), "123456789abcdef"[made % 15] * 64))
             elif step == "widen":
                 rows = widened(rows)
             else:

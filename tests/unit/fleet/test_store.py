@@ -17,10 +17,10 @@ from tests.unit.fleet.toy_releases import FAMILY, MODEL, new_fleet, publish
 def bucket() -> Iterator[str]:
     pytest.importorskip("boto3", reason="the extra `server` is not installed")
     with pytest.MonkeyPatch.context() as patch, s3_server() as address:
-        for name, value in {"AWS_ACCESS_KEY_ID": "toy", "AWS_SECRET_ACCESS_KEY": "toy", "AWS_DEFAULT_REGION": "eu-west-1",
-                            "AWS_ENDPOINT_URL": address, "AWS_EC2_METADATA_DISABLED": "true",
-                            "AWS_MAX_ATTEMPTS": "1"}.items():
-            patch.setenv(name, value)
+        given = {"ACCESS_KEY_ID": "toy", "SECRET_ACCESS_KEY": "toy", "DEFAULT_REGION": "eu-west-1",
+                 "ENDPOINT_URL": address, "EC2_METADATA_DISABLED": "true", "MAX_ATTEMPTS": "1"}
+        for name, value in given.items():
+            patch.setenv(f"AWS_{name}", value)
         yield "s3://toy"
 
 
