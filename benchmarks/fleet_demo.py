@@ -127,7 +127,8 @@ def show(root: Path, target: str, place: Path, stack: ExitStack, start: float) -
         rolled = roll_out(repository, intake, target, model.model, devices, two, start)
         stack.enter_context(served(devices))
         good = rows[0].sha256
-        pixels = rows[0].sheet.golden.bytes_of("pixels")[: rows[0].sheet.channels * rows[0].sheet.height * rows[0].sheet.width]
+        sheet = rows[0].sheet
+        pixels = sheet.golden.bytes_of("pixels")[: sheet.channels * sheet.height * sheet.width]
         answers = [each.asked(pixels) for each in devices]
         classes = Counter(str(answer["classes"]) for answer in answers)
         serving = sum(answer["sha256"] == good for answer in answers)
@@ -139,8 +140,8 @@ def show(root: Path, target: str, place: Path, stack: ExitStack, start: float) -
         answers = [each.asked(pixels) for each in devices]
         still = sum(answer["sha256"] == good for answer in answers)
         now = repository.rows(target, model.model)
-        say(start, f"{still} of {DEVICES} devices serve the good model", f"release {now[0].release.counter} has its digest "
-            f"{good[:12]}, under a higher counter, for everyone")
+        say(start, f"{still} of {DEVICES} devices serve the good model", f"release {now[0].release.counter} has its "
+            f"digest {good[:12]}, under a higher counter, for everyone")
     account(repository)
     return (isinstance(rolled, Finished) and isinstance(stopped, Stop | Finished) and serving == still == DEVICES
             and now[0].sha256 == good and now[0].whole)
@@ -264,7 +265,8 @@ def served(devices: list[Device]) -> Iterator[None]:
 
 def account(repository: Repository) -> None:
     """The journal, for people."""
-    table = Table("when", "what", "release", "version", "share", "who", "why", title="The journal", title_justify="left")
+    columns = ("when", "what", "release", "version", "share", "who", "why")
+    table = Table(*columns, title="The journal", title_justify="left")
     for entry in repository.journal.entries():
         table.add_row(entry.when[11:19], entry.kind, str(entry.counter or ""), entry.version,
                       f"{entry.share / 100:g} %" if entry.share else "", entry.who, entry.why[:60])

@@ -74,10 +74,8 @@ STAGES: dict[str, Stage] = {stage.name: stage for stage in (
         "export", "delivery:run_export", params=("export", "verify", "targets.{target}"),
         reads=(*_files("ingest", "dataset.json", "val.npz", "calib.npz"),
                *_files("retrain", "result.json", "files.json", "weights.safetensors")),
-        writes=_files(
-            "export/{target}", "model.onnx", "bundle.json", "val_predictions.npz", "golden.npz", "drift.json",
-            "metrics.json",
-        ),
+        writes=_files("export/{target}", "model.onnx", "bundle.json", "val_predictions.npz", "golden.npz", "drift.json",
+                      "metrics.json"),
         code=("data", "space", "train", "export", "latency"), per_target=True,
     ),
     Stage(
