@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from tests.unit.registry.toy_artifacts import write_artifacts
 
 _HOME = Path(tempfile.mkdtemp(prefix="nas-prefect-"))
 atexit.register(shutil.rmtree, _HOME, ignore_errors=True)
+os.environ["PREFECT_HOME"] = str(_HOME / ".prefect")  # a worker inherits that of the process that started it
 environment.prepare(_HOME)
 
 
