@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 from collections.abc import Sequence
@@ -39,7 +38,6 @@ def drift(
     ks: float = 0.1,
     alpha: float = 0.001,
     min_images: int = 500,
-    reports: str = "fleet/reports.db",
     notify: list[str] | None = None,
     repo: str | None = None,
 ) -> State[Any]:
@@ -51,7 +49,6 @@ def drift(
         ks: See there.
         alpha: See there.
         min_images: See there.
-        reports: The database of reports: a file below the repository, or a URL.
         notify: Notification blocks, `TYPE/NAME`, that are told of a failure.
         repo: The repository with the fleet's folder; default: NAS_REPO, else where the process runs.
     """
@@ -59,20 +56,18 @@ def drift(
         check_blocks(notify or [])
         home = repository(Path(repo or os.environ.get("NAS_REPO") or "."))
         rules = DriftRules(psi=psi, ks=ks, alpha=alpha, min_images=min_images)
-        return look(home, _watched(home, reports, datetime.now(UTC) - timedelta(days=days)), rules)
+        return look(home, _watched(home, datetime.now(UTC) - timedelta(days=days)), rules)
     except NasError as error:
         return failed(error)
 
 
-def _watched(home: Path, reports: str, since: datetime) -> list[Watched]:
-    from nas_pipeline.fleet.intake import Intake  # these know databases and MLflow: `make serve` need not
-    from nas_pipeline.fleet.repository import ANCHOR
-    from nas_pipeline.steps.fleet import FOLDER, open_fleet
+def _watched(home: Path, since: datetime) -> list[Watched]:
+    from nas_pipeline.fleet.repository import ANCHOR  # these know databases and MLflow: `make serve` need not
+    from nas_pipeline.steps.fleet import FOLDER, intake_of, open_fleet
 
-    place = reports if "://" in reports else home / reports
-    if not (home / FOLDER / ANCHOR).is_file() or (isinstance(place, Path) and not place.is_file()):
-        return []  # no fleet, or none that told of anything
-    with contextlib.closing(Intake(place)) as intake:
+    if not (home / FOLDER / ANCHOR).is_file():
+        return []
+    with intake_of(home) as intake:
         return watch_all(
             open_fleet(home),
             lambda family, model: [each.report for each in intake.heard(family, model, since=since)],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -20,13 +21,13 @@ from nas_pipeline.fleet.repository import ANCHOR, Repository
 from nas_pipeline.fleet.roles import ISSUED
 from nas_pipeline.fleet.settings import FleetSettings, stamp
 from nas_pipeline.fleet.store import Folder
-from nas_pipeline.fleet.tables import FILE as REPORTS
 from nas_pipeline.params import load_params
 from nas_pipeline.sections import Params
 from nas_pipeline.steps.promotion import who_am_i
 
 FOLDER = "fleet"
 _END_OF_DAY = "T23:59:59Z"
+REPORTS_URL = "NAS_REPORTS_URL"
 
 
 def settings_of(root: Path, params: Params) -> FleetSettings:
@@ -55,6 +56,19 @@ def open_fleet(root: Path, keys: Sequence[Path] = ()) -> Repository:
         FleetError: `nas fleet init` was not run.
     """
     return Repository.open(settings_of(root, load_params(root)), elsewhere=keys)
+
+
+@contextlib.contextmanager
+def intake_of(root: Path) -> Iterator[Intake]:
+    """The database of reports of a workspace, open as long as the block."""
+    params = load_params(root)
+    settings_of(root, params)  # its message, where there is no section `fleet`
+    told = os.environ.get(REPORTS_URL) or (params.fleet.reports if params.fleet else "")
+    intake = Intake(told if "://" in told else root / told)
+    try:
+        yield intake
+    finally:
+        intake.close()
 
 
 def init_lines(root: Path) -> Iterator[str]:
@@ -204,7 +218,7 @@ def live_lines(root: Path, target: str, at: str) -> Iterator[str]:
     """Which version was live then; a date alone is the end of that day."""
     repository = open_fleet(root)
     model = the_model(repository, target)
-    reports = _reports(repository.settings.folder / REPORTS, target, model)
+    reports = _reports(root, target, model)
     found = live_at(
         repository.journal.entries(), reports, at if "T" in at else at + _END_OF_DAY, family=target, model=model
     )
@@ -228,11 +242,9 @@ def the_model(repository: Repository, family: str) -> str:
     return names.pop()
 
 
-def _reports(place: Path, family: str, model: str) -> list[Seen]:
+def _reports(root: Path, family: str, model: str) -> list[Seen]:
     """What devices said, at the time at which it came in: their clocks may be wrong."""
-    if not place.is_file():
-        return []
-    with contextlib.closing(Intake(place)) as intake:
+    with intake_of(root) as intake:
         return [(heard.report.device, stamp(heard.received), heard.report.counter, heard.report.sha256)
                 for heard in intake.heard(family, model, ever=True)]
 

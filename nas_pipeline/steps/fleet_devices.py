@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -15,7 +13,6 @@ from nas_pipeline.errors import NasError
 from nas_pipeline.fleet.advance import Step, advance
 from nas_pipeline.fleet.collect import Collected, collect, see_that_it_is_no_part_of
 from nas_pipeline.fleet.drop import open_drop
-from nas_pipeline.fleet.intake import Intake
 from nas_pipeline.fleet.page import write_page
 from nas_pipeline.fleet.rebuild import rebuild
 from nas_pipeline.fleet.reconcile import models, reconcile, show
@@ -24,10 +21,9 @@ from nas_pipeline.fleet.repository import Repository
 from nas_pipeline.fleet.rollout import Decision, Finished, Stop, Widen
 from nas_pipeline.params import load_params
 from nas_pipeline.registry.fleet_tags import write_counts
-from nas_pipeline.steps.fleet import open_fleet, settings_of
+from nas_pipeline.steps.fleet import intake_of, open_fleet, settings_of
 from nas_pipeline.steps.promotion import who_am_i
 
-REPORTS_URL = "NAS_REPORTS_URL"
 PAGE = Path("reports", "fleet.html")
 _MAX_ENROLMENTS = 10_000_000
 
@@ -41,19 +37,6 @@ class Progress:
     """Changes of aliases."""
     unseen: str
     """Why the registry does not show it yet; empty: it does."""
-
-
-@contextlib.contextmanager
-def intake_of(root: Path) -> Iterator[Intake]:
-    """The database of reports of a workspace, open as long as the block."""
-    params = load_params(root)
-    settings_of(root, params)  # its message, where there is no section `fleet`
-    told = os.environ.get(REPORTS_URL) or (params.fleet.reports if params.fleet else "")
-    intake = Intake(told if "://" in told else root / told)
-    try:
-        yield intake
-    finally:
-        intake.close()
 
 
 def enrol_lines(root: Path, source: str) -> Iterator[str]:
