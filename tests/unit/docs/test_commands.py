@@ -22,8 +22,8 @@ EXAMPLES = {"key.path=value", "..."}
 
 @pytest.mark.parametrize("page", PAGES)
 def test_make_targets_exist(page: str) -> None:
-    targets = set(re.findall(r"^([a-z]+):.*##", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
-    assert set(re.findall(r"\bmake ([a-z]+)", CODE[page])) <= targets
+    targets = set(re.findall(r"^([a-z-]+):.*##", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    assert set(re.findall(r"\bmake ([a-z-]+)", CODE[page])) <= targets
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -80,5 +80,5 @@ def test_profiles_are_valid(profile: Path) -> None:
 def test_the_commands_of_the_readme_are_all_there_are() -> None:
     listed = set(re.findall(r"^\| `nas ([a-z]+)", PAGES["README.md"], re.MULTILINE))
     assert listed == set(typer.main.get_group(app).commands)
-    targets = set(re.findall(r"^([a-z]+):.*##", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
-    assert set(re.findall(r"^\| `make ([a-z]+)", PAGES["README.md"], re.MULTILINE)) == targets - {"help"}
+    targets = set(re.findall(r"^([a-z-]+):.*##", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    assert set(re.findall(r"^\| `make ([a-z-]+)", PAGES["README.md"], re.MULTILINE)) == targets - {"help"}
