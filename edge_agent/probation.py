@@ -103,6 +103,7 @@ def main() -> int:
 
 
 def _limit(job: dict[str, Any]) -> None:
+    signal.alarm(math.ceil(job["wall_s"]) + 1)  # nobody waits for it any more, or the agent itself was killed
     room = int((2 * job["memory_mb"] + job["spare_mb"]) * _MB)
     for kind, value in (
         (resource.RLIMIT_AS, _status("VmSize") + room), (resource.RLIMIT_DATA, _status("VmData") + room),

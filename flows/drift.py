@@ -62,10 +62,9 @@ def drift(
 
 
 def _watched(home: Path, since: datetime) -> list[Watched]:
-    from nas_pipeline.fleet.repository import ANCHOR  # these know databases and MLflow: `make serve` need not
-    from nas_pipeline.steps.fleet import FOLDER, intake_of, open_fleet
+    from nas_pipeline.steps.fleet import has_fleet, intake_of, open_fleet  # these know MLflow: `make serve` need not
 
-    if not (home / FOLDER / ANCHOR).is_file():
+    if not has_fleet(home):
         return []
     with intake_of(home) as intake:
         return watch_all(

@@ -8,20 +8,33 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
-from nas_pipeline.steps.fleet import resign_line
+from flows.notify import check_blocks, tell
+from flows.tasks import failed
+from flows.worktree import repository
+from nas_pipeline.errors import NasError
+
+NO_FLEET = "there is no fleet here: `nas fleet init` makes one"
 
 
-@flow(name="resign", retries=3, retry_delay_seconds=600, log_prints=False)
-def resign(repo: str = "") -> State[str]:
-    """Date the fleet of the project at `repo` (default: NAS_REPO, else here) anew.
+@flow(name="resign", persist_result=False, on_failure=[tell], on_crashed=[tell], on_cancellation=[tell])
+def resign(notify: list[str] | None = None, repo: str | None = None) -> State[Any]:
+    """Date the fleet anew.
 
-    Raises:
-        NasError: A key is not at hand, or the store does not take a file or is not to be trusted.
+    Args:
+        notify: Notification blocks, `TYPE/NAME`, that are told when it cannot be done.
+        repo: The repository; default: NAS_REPO, else where the process runs.
     """
-    root = Path(repo or os.environ.get("NAS_REPO", "")).resolve()
-    return Completed(message=resign_line(root), data=str(root))
+    from nas_pipeline.steps.fleet import has_fleet, resign_line  # these know MLflow: `make serve` need not
+
+    try:
+        check_blocks(notify or [])
+        root = repository(Path(repo or os.environ.get("NAS_REPO") or "."))
+        return Completed(message=resign_line(root) if has_fleet(root) else NO_FLEET)
+    except NasError as error:
+        return failed(error)

@@ -13,10 +13,12 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
 from flows.notify import check_blocks, tell
+from flows.resign import NO_FLEET
 from flows.tasks import REFUSED, failed
 from flows.worktree import repository
 from nas_pipeline.errors import NasError, RolloutRefusal
 from nas_pipeline.fleet.rollout import Stop
+from nas_pipeline.steps.fleet import has_fleet
 from nas_pipeline.steps.fleet_devices import Progress, collect_now, go_on, page_line, told
 
 logger = logging.getLogger(__name__)
@@ -36,7 +38,8 @@ def rollout(notify: list[str] | None = None, repo: str | None = None) -> State[A
     """
     try:
         check_blocks(notify or [])
-        return run(repository(Path(repo or os.environ.get("NAS_REPO") or ".")))
+        root = repository(Path(repo or os.environ.get("NAS_REPO") or "."))
+        return run(root) if has_fleet(root) else Completed(message=NO_FLEET)
     except NasError as error:
         return failed(error)
 

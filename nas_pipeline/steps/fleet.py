@@ -48,6 +48,11 @@ def settings_of(root: Path, params: Params) -> FleetSettings:
     )
 
 
+def has_fleet(root: Path) -> bool:
+    """Whether `nas fleet init` was here."""
+    return (root / FOLDER / ANCHOR).is_file()
+
+
 def open_fleet(root: Path, keys: Sequence[Path] = ()) -> Repository:
     """The fleet of the workspace at `root`; `keys`: more folders with private keys.
 

@@ -4,24 +4,36 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
-from flows.resign import resign
-from nas_pipeline.errors import FleetError
+from flows.resign import NO_FLEET, resign
 from nas_pipeline.steps.fleet import init_lines
+from tests.unit.flows.toy_repository import write_repository
 
 REPO = Path(__file__).resolve().parents[3]
 
 
+def project(folder: Path) -> Path:
+    made = write_repository(folder / "repo")
+    (made / "params.yaml").write_text((REPO / "params.yaml").read_text())
+    return made
+
+
 def test_a_run_dates_the_fleet_anew(tmp_path: Path) -> None:
-    (tmp_path / "params.yaml").write_text((REPO / "params.yaml").read_text())
-    list(init_lines(tmp_path))
-    state = resign.fn(str(tmp_path))
-    assert state.is_completed()
-    assert state.message == "dated anew: timestamp"
+    root = project(tmp_path)
+    list(init_lines(root))
+    state = resign.fn(repo=str(root))
+    assert (state.is_completed(), state.message) == (True, "dated anew: timestamp")
 
 
-def test_without_a_fleet_it_fails_with_the_remedy(tmp_path: Path) -> None:
-    (tmp_path / "params.yaml").write_text((REPO / "params.yaml").read_text())
-    with pytest.raises(FleetError, match="run `nas fleet init`"):
-        resign.fn(str(tmp_path))
+def test_a_key_that_is_gone_fails_and_is_named(tmp_path: Path) -> None:
+    root = project(tmp_path)
+    list(init_lines(root))
+    for key in (root / "fleet/keys").glob("timestamp*"):
+        key.unlink()
+    state = resign.fn(repo=str(root))
+    assert state.is_failed()
+    assert "timestamp" in str(state.message)
+
+
+def test_without_a_fleet_there_is_nothing_to_do(tmp_path: Path) -> None:
+    state = resign.fn(repo=str(project(tmp_path)))
+    assert (state.is_completed(), state.message) == (True, NO_FLEET)
