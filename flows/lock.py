@@ -37,3 +37,13 @@ def workspace_lock(root: Path, name: str = "pipeline.lock") -> Iterator[None]:
         file.write(str(os.getpid()))
         file.flush()
         yield
+
+
+@contextlib.contextmanager
+def in_turn(repo: Path) -> Iterator[None]:
+    """Wait until no other scheduled pipeline of this repository runs here: two would spoil each other's latencies."""
+    path = repo / ".nas" / "turn.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
