@@ -41,6 +41,7 @@ from nas_pipeline.fleet.advance import advance
 from nas_pipeline.fleet.founding import found
 from nas_pipeline.fleet.intake import Intake
 from nas_pipeline.fleet.journal import Entry
+from nas_pipeline.fleet.page import write_page
 from nas_pipeline.fleet.publish import publish
 from nas_pipeline.fleet.receiver import server
 from nas_pipeline.fleet.releases import Listed, added
@@ -92,7 +93,7 @@ def main() -> int:
     start = time.monotonic()
     try:
         with ExitStack() as stack:
-            ok = show(root, options.target, place, stack, start)
+            ok = show(root, options.target, place, stack, copy_registry(root, place))
     except NasError as error:
         console.print(f"[red]{error}[/]")
         console.print("The demo starts from a verified candidate: `make pipeline` makes one, PROFILE=smoke in minutes.")
@@ -101,9 +102,9 @@ def main() -> int:
     return 0 if ok else 1
 
 
-def show(root: Path, target: str, place: Path, stack: ExitStack, start: float) -> bool:
-    """The story."""
-    registry = copy_registry(root, place)
+def show(root: Path, target: str, place: Path, stack: ExitStack, registry: str, number: int = DEVICES) -> bool:
+    """The story; whether all of it went as it should."""
+    start = time.monotonic()
     settings = FleetSettings(
         store=str(place / "store"), folder=place / "fleet", keys=place / "fleet/keys", families=(target,), waves=WAVES,
         rollout={"min_hours": 0.0, "min_reports": 1, "success_share": 1.0},
@@ -114,7 +115,7 @@ def show(root: Path, target: str, place: Path, stack: ExitStack, start: float) -
     intake = Intake(place / "reports.db")
     stack.callback(intake.close)
     web, reports = stack.enter_context(website(place / "store")), stack.enter_context(receiver(intake))
-    devices = [new_device(place, f"demo-{number:02d}") for number in range(DEVICES)]
+    devices = [new_device(place, f"demo-{index:02d}") for index in range(number)]
     model = publish(repository, root, target, who="demo", why="the demo", latency_ms=BOUND_MS, tracking_uri=registry)
     rows = repository.rows(target, model.model)
     say(start, "The candidate is signed", f"{model.model} version {model.version}, release {model.counter}: its seal "
@@ -125,7 +126,7 @@ def show(root: Path, target: str, place: Path, stack: ExitStack, start: float) -
             "--report", reports, "--hardware", target, "--root", str(settings.folder / "root.json")), devices)
         for line in lines:
             intake.enrol(enrolment_from(line))
-        say(start, "Twenty devices are set up and enrolled", "each with a key of its own; they trust root.json alone")
+        say(start, f"{number} devices are set up and enrolled", "each has its own key; they trust root.json alone")
         rolled = roll_out(repository, intake, target, model.model, devices, two, start)
         stack.enter_context(served(devices))
         good = rows[0].sha256
@@ -134,7 +135,7 @@ def show(root: Path, target: str, place: Path, stack: ExitStack, start: float) -
         answers = [each.asked(pixels) for each in devices]
         classes = Counter(str(answer["classes"]) for answer in answers)
         serving = sum(answer["sha256"] == good for answer in answers)
-        say(start, f"{serving} of {DEVICES} devices serve it", f"asked for the same image they answer {dict(classes)}")
+        say(start, f"{serving} of {number} devices serve it", f"asked for the same image they answer {dict(classes)}")
         bad = publish_bad(repository, target, model.model, rows[0])
         say(start, "A bad release is signed", f"release {bad.release.counter}: its weights are no numbers; somebody "
             "published it past every gate")
@@ -142,10 +143,11 @@ def show(root: Path, target: str, place: Path, stack: ExitStack, start: float) -
         answers = [each.asked(pixels) for each in devices]
         still = sum(answer["sha256"] == good for answer in answers)
         now = repository.rows(target, model.model)
-        say(start, f"{still} of {DEVICES} devices serve the good model", f"release {now[0].release.counter} has its "
+        say(start, f"{still} of {number} devices serve the good model", f"release {now[0].release.counter} has its "
             f"digest {good[:12]}, under a higher counter, for everyone")
     account(repository)
-    return (isinstance(rolled, Finished) and isinstance(stopped, Stop | Finished) and serving == still == DEVICES
+    say(start, "The fleet as a page", str(write_page(place / "fleet.html", repository, intake).name))
+    return (isinstance(rolled, Finished) and isinstance(stopped, Stop | Finished) and serving == still == number
             and now[0].sha256 == good and now[0].whole)
 
 
