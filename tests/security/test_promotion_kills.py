@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 from collections.abc import Callable
@@ -111,6 +112,32 @@ def test_killed_in_a_rotation_devices_lose_nothing(fleet: Repository, client: Cl
     rotate(fleet, role, who="alice")
     publish(fleet, b"two")
     assert client.look() == PUBLISHED
+
+
+@pytest.mark.parametrize("role", ["root", "targets", FAMILY])
+def test_a_full_disk_in_a_rotation_changes_nothing_for_devices(
+    fleet: Repository, client: Client, role: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for point in ROTATION_POINTS:
+        monkeypatch.setenv(VARIABLE, f"{point}:full")
+        with contextlib.suppress(OSError, StorageError):  # not every role writes at every point
+            rotate(fleet, role, who="alice")
+        assert client.look() == {1: b"one"}, point
+    monkeypatch.delenv(VARIABLE)
+    rotate(fleet, role, who="alice")
+    publish(fleet, b"two")
+    assert client.look() == PUBLISHED
+
+
+def test_a_full_disk_in_init_the_same_command_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = settings_of(tmp_path)
+    monkeypatch.setenv(VARIABLE, "init:full")
+    with pytest.raises(OSError, match="No space"):
+        found(settings, who="alice")
+    monkeypatch.delenv(VARIABLE)
+    done = found(settings, who="alice")
+    publish(done.repository, b"one")
+    assert client_of(done.repository, tmp_path / "client").look() == {1: b"one"}
 
 
 def test_killed_in_init_the_same_command_goes_on(tmp_path: Path) -> None:
