@@ -92,7 +92,7 @@ def test_export_carries_gates_and_the_very_bytes_of_the_bundle(
     kept = Path(store.removeprefix("sqlite:///")).parent / "mlruns"
     stored = next(kept.rglob(f"{model.model_id}/**/model.onnx"))
     evidence = {path.name: path.read_bytes() for path in (stored.parent / "evidence").iterdir()}
-    assert {*files, "dataset.json", "validation.json", "golden.npz"} == set(evidence)
+    assert {*files, "dataset.json", "validation.json", "drift.json", "golden.npz"} == set(evidence)
     assert model.tags["evidence.sha256"] == evidence_digest(evidence)
     assert b"toy-set" in evidence["model_card.md"]
     assert sha256_file(stored) == sha256_file(root / "artifacts" / "export" / "local-cpu" / "model.onnx")
