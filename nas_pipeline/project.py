@@ -24,6 +24,7 @@ _SMALL = 5000
 _IGNORED = """# What the pipeline makes; dvc.yaml, dvc.lock and params.yaml are yours to keep.
 /artifacts/
 /reports/
+/fleet/
 /nas_pipeline
 /requirements.lock
 /.nas/
