@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import io
 import sys
+import tokenize
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -75,6 +77,22 @@ def test_the_agent_leans_on_little() -> None:
     allowed = {"edge_agent", "numpy", "onnxruntime", "securesystemslib", "tuf", "urllib3"} | sys.stdlib_module_names
     found = {module.split(".")[0] for path in (REPO / "edge_agent").glob("*.py") for module in imported_modules(path)}
     assert found <= allowed
+
+
+def lines_of_code(source: str) -> int:
+    """Lines with something on them that is no comment and no docstring."""
+    quiet = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
+    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
+    lines = {line for each in tokens if each.type not in quiet for line in range(each.start[0], each.end[0] + 1)}
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
+            lines -= set(range(node.lineno, (node.end_lineno or node.lineno) + 1))
+    return len(lines)
+
+
+def test_the_agent_can_be_read() -> None:
+    """docs/decisions/0015: a change that takes more has to say why."""
+    assert sum(lines_of_code(path.read_text()) for path in (REPO / "edge_agent").glob("*.py")) <= 2000
 
 
 def test_the_mlflow_folder_is_no_package() -> None:
