@@ -107,8 +107,8 @@ class Tally:
         return self.members - self.ok - self.failed - self.silent
 
     def __str__(self) -> str:
-        return (f"{self.members} devices: {self.ok} ok, {self.failed} failed, {self.waiting} not yet, "
-                f"{self.silent} silent")
+        devices = "1 device" if self.members == 1 else f"{self.members} devices"
+        return f"{devices}: {self.ok} ok, {self.failed} failed, {self.waiting} not yet, {self.silent} silent"
 
 
 @dataclass(frozen=True, slots=True)
