@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +10,14 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
+from edge_agent.agent import Agent
 from edge_agent.errors import AgentError
 from edge_agent.inspect import check_content
 from edge_agent.probation import Limits, run_child, try_model
+from edge_agent.slots import Slots
+from tests.security.device import reports, set_up
 from tests.security.model_files import CLASSES, array, content_of, golden, linear, release, sheet
+from tests.security.tuf_repository import Row, TufRepository, row
 
 
 def judged(tmp_path: Path, model: onnx.ModelProto, *, latency_ms: float = 5.0) -> dict[str, float]:
@@ -35,6 +40,19 @@ def large(elements: int, operator: str) -> onnx.ModelProto:
             helper.make_node("Mul", ["mean", "zero"], ["zeros"]), helper.make_node("Add", ["scores", "zeros"], ["end"])]
     weights = [array("zero", np.float32(0)), array("sizes", np.array([elements], np.int64)),
                array("row", np.ones(1, np.float32))]
+    return linear(more=more, last="end", weights=weights)
+
+
+def heavy() -> onnx.ModelProto:
+    """Right, and slow: twelve products, each about a hundred megaflops."""
+    more = [helper.make_node("ReduceMax", ["input"], ["top"], keepdims=0),
+            helper.make_node("Mul", ["top", "tiny"], ["t"]), helper.make_node("Add", ["square", "t"], ["m"])]
+    for index in range(12):
+        more.append(helper.make_node("MatMul", ["m" if index == 0 else f"m{index - 1}", "m"], [f"m{index}"]))
+    more += [helper.make_node("ReduceMean", ["m11"], ["mean"], keepdims=0),
+             helper.make_node("Mul", ["mean", "zero"], ["z"]), helper.make_node("Add", ["scores", "z"], ["end"])]
+    weights = [array("zero", np.float32(0)), array("tiny", np.float32(1e-9)),
+               array("square", np.full((256, 256), 1e-3, np.float32))]
     return linear(more=more, last="end", weights=weights)
 
 
@@ -67,19 +85,8 @@ def test_wrong_answers(tmp_path, more, weights):
 
 
 def test_ten_times_too_slow(tmp_path):
-    more, last = [], "scores"
-    for index in range(12):  # each about a hundred megaflops, for which the budget has no time
-        more += [helper.make_node("MatMul", ["big", "big"], [f"m{index}"])] if index == 0 else [
-            helper.make_node("MatMul", [f"m{index - 1}", "big"], [f"m{index}"])]
-    more = [helper.make_node("ReduceMax", ["input"], ["top"], keepdims=0),
-            helper.make_node("Mul", ["top", "tiny"], ["t"]), helper.make_node("Add", ["square", "t"], ["big"]), *more,
-            helper.make_node("ReduceMean", ["m11"], ["mean"], keepdims=0),
-            helper.make_node("Mul", ["mean", "zero"], ["z"]),
-            helper.make_node("Add", [last, "z"], ["end"])]
-    weights = [array("zero", np.float32(0)), array("tiny", np.float32(1e-9)),
-               array("square", np.full((256, 256), 1e-3, np.float32))]
     with pytest.raises(AgentError, match="p95") as caught:
-        judged(tmp_path, linear(more=more, last="end", weights=weights), latency_ms=0.2)
+        judged(tmp_path, heavy(), latency_ms=0.2)
     assert caught.value.code == "too_slow"
     assert caught.value.figures["p95_ms"] > 0.24
     assert caught.value.figures["agreement"] == 1.0
@@ -121,3 +128,45 @@ def test_a_child_that_dies_is_an_answer(tmp_path):
     with pytest.raises(AgentError, match="absent") as caught:
         try_model(tmp_path / "absent.onnx", sheet(b""), release(), limits=Limits())
     assert caught.value.code == "crashed"
+
+
+def multiplied(factor: float) -> onnx.ModelProto:
+    """Every answer the same: 0, or no number."""
+    return linear(more=[helper.make_node("Mul", ["scores", "factor"], ["end"])], last="end",
+                  weights=[array("factor", np.float32(factor))])
+
+
+@pytest.mark.parametrize(("bad", "code", "bounds"), [
+    (multiplied(np.nan), "wrong_answers", {}),
+    (multiplied(0), "wrong_answers", {}),
+    (heavy(), "too_slow", {"latency_ms": 0.2}),
+    (large(40_000_000, "Expand"), "too_much_memory", {"memory_mb": 64.0}),
+    (linear(more=[helper.make_node("Conv", ["scores", "w"], ["end"])], last="end"), "crashed", {}),
+], ids=["no numbers", "constant", "slow", "hungry", "does not open"])
+def test_a_device_keeps_its_good_model(tmp_path, bad, code, bounds):
+    """Signed, fetched, tried three times, given up for good, told of: the good model answers all the while."""
+    repository = TufRepository(tmp_path / "tuf")
+    state = set_up(tmp_path / "device", repository)
+    good = offered(content_of(linear()), 1)
+    repository.publish([good])
+    assert Agent(state).once().event == "installed"
+    repository.publish([offered(content_of(bad), 2, **bounds)])
+    outcomes = []
+    for _ in range(4):
+        outcomes.append(Agent(state).once())
+        slot = Slots(state).current()
+        assert slot is not None
+        assert (slot.sheet.sha256, slot.whole) == (good.sha256, True)
+    assert [(each.event, each.code) for each in outcomes] == [
+        ("failed", code), ("failed", code), ("quarantined", code), ("refused", "quarantined")]
+    last = [each for each in reports(state) if each["event"] == "quarantined"]
+    assert [(each["code"], each["about"]["counter"], each["sha256"]) for each in last] == [(code, 2, good.sha256)]
+
+
+def offered(content: bytes, counter: int, **bounds: float) -> Row:
+    """Signed with the answers of the good one."""
+    listed = row(content, counter, golden=golden(), opset=20, **bounds)
+    like = sheet(content)
+    return replace(listed, sheet=replace(
+        listed.sheet, channels=like.channels, height=like.height, width=like.width, class_names=like.class_names,
+        mean=like.mean, std=like.std))
