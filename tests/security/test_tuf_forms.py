@@ -14,6 +14,7 @@ from securesystemslib.formats import encode_canonical
 from securesystemslib.signer import CryptoSigner, Signer
 from tuf.api.metadata import Metadata
 
+from edge_agent.errors import SetupError
 from tests.security.device import set_up
 from tests.security.scene import NEW, OLD, Scene
 from tests.security.tuf_repository import FAMILY, TufRepository
@@ -42,6 +43,11 @@ def test_a_time_that_is_no_text(issued: Any, scene: Scene) -> None:
     scene.repository.publish([NEW], change={
         "timestamp": lambda timestamp: timestamp.unrecognized_fields.update(issued=issued)})
     scene.refuses("bad_metadata")
+
+
+def test_a_floor_in_another_form_is_told_at_set_up(scene: Scene, tmp_path: Path) -> None:
+    with pytest.raises(SetupError, match="2026-9-1"):
+        set_up(tmp_path / "fresh", scene.repository, floor={"issued": "2026-9-1T00:00:00Z", "counter": 0})
 
 
 # Kinds of keys
