@@ -14,6 +14,7 @@ from edge_agent import wire
 from edge_agent.errors import SetupError
 from edge_agent.fetch import Source, source_of
 from edge_agent.state import sync, write_atomic
+from edge_agent.updates import seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +80,8 @@ def init(state: Path, root: Path, floor: Path | None, **told: Any) -> Config:
         if json.loads(trusted)["signed"]["_type"] != "root":
             raise ValueError(f"{root} is no root.json")
         told["issued"], told["counter"] = str(lowest.get("issued", "")), int(lowest.get("counter", 0))
+        if told["issued"]:
+            seconds(told["issued"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise SetupError(f"nothing was set up: {error}") from error
     (state / "keys").mkdir(parents=True, exist_ok=True)

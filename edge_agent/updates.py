@@ -29,6 +29,8 @@ SLACK_S: Final = 300
 FORMAT: Final = "%Y-%m-%dT%H:%M:%SZ"
 MAX_SHEETS: Final = 32 << 20
 """Bytes of a release.json."""
+ROOTS: Final = 64
+"""New roots that one look follows; those that are known already do not count."""
 _CODES: Final = (
     (exceptions.UnsignedMetadataError, "bad_signature"), (exceptions.ExpiredMetadataError, "expired"),
     (exceptions.LengthOrHashMismatchError, "tampered"), (exceptions.DownloadLengthMismatchError, "endless_data"),
@@ -63,9 +65,10 @@ class Updates:
         self.place = place
         folder = place.state / "metadata"
         folder.mkdir(parents=True, exist_ok=True)
+        known = len(list(folder.glob("root_history/*.root.json")))  # python-tuf counts from the first root on
         with refusals(place.source):
             self.tuf = Updater(str(folder), f"{place.url}/metadata/", fetcher=place.source, bootstrap=place.root,
-                               config=UpdaterConfig(max_root_rotations=64))
+                               config=UpdaterConfig(max_root_rotations=known + ROOTS))
             self.tuf.refresh()
         # The device's own clock does not go into the floor: set forward once, by mistake or by a forged time server,
         # it would lock the device out for ever. Only what was signed does, and only when the clock agrees with it: so
@@ -103,14 +106,14 @@ class Updates:
         return Offer(wire.release_from(target.unrecognized_fields.get("custom")), sheet, target.length)
 
     def _content(self, target: TargetFile) -> bytes:
-        kept = self.place.state / "releases.json"
+        kept, sha256 = self.place.state / "releases.json", wire.check_sha256(target.hashes.get("sha256", ""))
         try:
             content = kept.read_bytes()
             target.verify_length_and_hashes(content)
         except (OSError, exceptions.LengthOrHashMismatchError):
             if target.length > MAX_SHEETS:
                 raise AgentError("bad_release", f"{target.path} has {target.length} bytes") from None
-            content = self.place.source.download_bytes(self.url_of(target.path, target.hashes["sha256"]), target.length)
+            content = self.place.source.download_bytes(self.url_of(target.path, sha256), target.length)
             target.verify_length_and_hashes(content)
             write_atomic(kept, content)
         return content
@@ -133,7 +136,7 @@ def refusals(source: Source) -> Iterator[None]:
     except exceptions.BadVersionNumberError as error:
         # A timestamp or root below the known one is an old one; any other file of another version than the one that
         # the timestamp leads to is of another point in time.
-        old = source.last == "timestamp.json" or source.last.endswith("root.json")
+        old = source.last == "timestamp.json" or source.last.endswith(".root.json")
         raise AgentError("replayed" if old else "mixed", f"{source.last}: {error}") from error
     except (exceptions.RepositoryError, exceptions.DownloadError) as error:
         code = next(code for kind, code in _CODES if isinstance(error, kind))
@@ -160,9 +163,13 @@ def seconds(text: str) -> float:
     """Since 1970, of 2026-11-24T17:00:00Z.
 
     Raises:
-        ValueError: It is not written like this; texts of this form sort as the times do.
+        ValueError: It is not written like this; texts of exactly this form sort as the times do.
+        TypeError: It is no text.
     """
-    return datetime.strptime(text, FORMAT).replace(tzinfo=UTC).timestamp()
+    moment = datetime.strptime(text, FORMAT).replace(tzinfo=UTC)
+    if moment.strftime(FORMAT) != text:  # 2026-9-1 is later than 2026-11-01, as a text, and so are digits of elsewhere
+        raise ValueError(f"{text!r:.60} is not of the form 2026-11-24T17:00:00Z")
+    return moment.timestamp()
 
 
 def stamp(now: float) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError
 
 from nas_pipeline.errors import ConfigError
 
@@ -49,22 +49,34 @@ def open_database(where: str | Path) -> sa.Engine:
     """An engine for an SQLite file or a URL; the tables are made where they are missing.
 
     Raises:
-        ConfigError: No such kind of database, or its driver is not installed.
+        ConfigError: No such kind of database, its driver is not installed, or it does not answer. No message of ours
+            holds the URL: there is a password in it.
     """
     url = f"sqlite:///{where}" if isinstance(where, Path) else where
     if isinstance(where, Path):
         where.parent.mkdir(parents=True, exist_ok=True)
     try:
+        if "@" in (sa.make_url(url).host or ""):
+            raise ValueError  # the end of a password, which any message about the host would tell
         given: dict[str, Any] = {"connect_args": {"timeout": _BUSY_S}} if url.startswith("sqlite") else {}
         engine = sa.create_engine(url, pool_pre_ping=True, **given)
     except (ArgumentError, NoSuchModuleError, ImportError) as error:
         raise ConfigError(f"the database of reports cannot be opened ({type(error).__name__}): give "
                           "postgresql+psycopg://... (pip install 'nas-pipeline[postgres]'), or no URL for an SQLite "
                           "file") from error
+    except ValueError:  # what it says may be a part of the password, so it is not passed on
+        raise ConfigError("the URL of the database of reports cannot be read: in a user's name or password, write %40 "
+                          "for @, %2F for / and %3A for :") from None
     if engine.dialect.name == "sqlite":
         sa.event.listen(engine, "connect", _set_up)
         sa.event.listen(engine, "begin", _begin)
-    metadata.create_all(engine)
+    try:
+        metadata.create_all(engine)
+    except OperationalError as error:
+        if engine.dialect.name == "sqlite":
+            raise
+        raise ConfigError(f"the database of reports does not answer: {error.orig}; is it running, and are host, name "
+                          "and password right?") from error
     return engine
 
 

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import copy
-import datetime as datetimes
 import json
 import random
 import shutil
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,90 +13,19 @@ from typing import Any
 
 import pytest
 from tuf.api.exceptions import SlowRetrievalError
-from tuf.ngclient._internal import trusted_metadata_set
 
 from edge_agent import cli, wire
-from edge_agent.agent import Agent, Outcome
+from edge_agent.agent import Agent
 from edge_agent.errors import AgentError
 from edge_agent.fetch import Folder, Web
 from edge_agent.state import load
 from edge_agent.updates import Place, Updates, stamp
-from tests.security.device import copy_of, in_use, reports, set_up
-from tests.security.tuf_repository import FAMILY, MODEL, Row, TufRepository, golden_of, new_keys, row, tiny_onnx
+from tests.security.device import in_use, reports, set_up
+from tests.security.scene import NEW, OLD, Scene, clock_of_tuf
+from tests.security.tuf_repository import FAMILY, MODEL, Row, golden_of, new_keys, row, tiny_onnx
 from tests.security.web import Handler, honest, serving
 
-OLD, NEW = row(tiny_onnx(1), 1), row(tiny_onnx(2, padding=200_000), 2)
 DAY = 86_400
-
-
-class Scene:
-    """A repository, and a device that runs the old model."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.repository = TufRepository(folder / "repository")
-        self.state = set_up(folder / "device", self.repository)
-        self.repository.publish([OLD])
-        assert self.once().event == "installed"
-
-    def once(self, url: str = "", clock: float = 0) -> Outcome:
-        return Agent(self.state, clock=lambda: time.time() + clock).once(url)
-
-    def configure(self, **changes: Any) -> None:
-        path = self.state / "config.json"
-        path.write_text(json.dumps({**json.loads(path.read_bytes()), **changes}))
-
-    def refuses(self, code: str, url: str = "", clock: float = 0) -> None:
-        outcome = self.once(url, clock)
-        assert outcome.code == code, outcome
-        assert outcome.status in (3, 4)
-        assert in_use(self.state) == OLD.sha256
-        if code != "unreachable":
-            assert (reports(self.state)[-1]["code"], reports(self.state)[-1]["sha256"]) == (code, OLD.sha256)
-
-    def installs(self, wanted: Row = NEW, url: str = "") -> None:
-        outcome = self.once(url)
-        assert outcome.event == "installed", outcome
-        assert in_use(self.state) == wanted.sha256
-
-    @property
-    def metadata(self) -> Path:
-        return self.repository.folder / "metadata"
-
-
-@pytest.fixture(scope="module")
-def before(tmp_path_factory: pytest.TempPathFactory) -> Scene:
-    return Scene(tmp_path_factory.mktemp("before"))
-
-
-@pytest.fixture
-def scene(before: Scene, tmp_path: Path) -> Scene:
-    made = copy.copy(before)
-    made.folder, made.repository = tmp_path, copy.deepcopy(before.repository)
-    made.repository.folder = tmp_path / "repository"
-    shutil.copytree(before.repository.folder, made.repository.folder)
-    made.state = copy_of(before.state, tmp_path / "device")
-    made.configure(url=str(made.repository.folder))
-    return made
-
-
-@contextmanager
-def clock_of_tuf(offset_s: float) -> Iterator[None]:
-    """python-tuf takes the time from the system; here, from a system whose clock is off."""
-
-    class Shifted(datetime):
-        @classmethod
-        def now(cls, tz: Any = None) -> Shifted:
-            return super().now(tz) + timedelta(seconds=offset_s)
-
-    class Module:
-        datetime, timezone = Shifted, datetimes.timezone
-
-    trusted_metadata_set.datetime = Module
-    try:
-        yield
-    finally:
-        trusted_metadata_set.datetime = datetimes
 
 
 def onnx_file(scene: Scene, wanted: Row = NEW) -> Path:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 import onnx
@@ -35,6 +36,8 @@ from edge_agent import wire
 FAMILY, MODEL = "toy", "shapes--toy"
 CLASSES, CHANNELS, SIDE = 3, 3, 8
 EVERYONE = wire.Wave("00" * 16, (wire.WHOLE,), 0)
+Change = Callable[[Any], object]
+"""Something done to the signed part of a role before it is signed."""
 
 
 @cache
@@ -116,6 +119,35 @@ def new_keys(*roles: str) -> dict[str, list[Signer]]:
     return {role: [CryptoSigner.generate_ed25519() for _ in range(3 if role == "root" else 1)] for role in roles}
 
 
+@dataclass(frozen=True)
+class Other:
+    """A role besides the one of the family, to which the top-level targets delegate; or `children` of such a role."""
+
+    name: str
+    rows: Sequence[Row] = ()
+    """What it lists for the usual model; empty: not even a release.json."""
+    paths: Sequence[str] | None = (f"{FAMILY}/*/*",)
+    prefixes: Sequence[str] | None = None
+    """Beginnings of sha256 of paths, in place of `paths`."""
+    terminating: bool = False
+    threshold: int = 1
+    keys: Sequence[Signer] = field(default_factory=lambda: [CryptoSigner.generate_ed25519()])
+    children: Sequence[Other] = ()
+    first: bool = True
+    """Whether it is asked before the family."""
+
+    @property
+    def delegation(self) -> DelegatedRole:
+        return DelegatedRole(self.name, [key.public_key.keyid for key in self.keys], self.threshold, self.terminating,
+                             list(self.paths) if self.paths else None, list(self.prefixes) if self.prefixes else None)
+
+
+def delegations_to(roles: Sequence[Other]) -> Delegations | None:
+    """In the order in which they are asked."""
+    keys = {key.public_key.keyid: key.public_key for role in roles for key in role.keys}
+    return Delegations(keys, {role.name: role.delegation for role in roles}) if roles else None
+
+
 @dataclass
 class TufRepository:
     """Signs and writes; every `publish` is a new version of everything below root.
@@ -124,6 +156,7 @@ class TufRepository:
         folder: What a web server would serve, or a stick hold.
         now: Of the machine that signs; None: the real time.
         hashes: Whether snapshot and timestamp list the hashes of what they lead to.
+        thresholds: How many keys of a role have to sign; 1 for one that is not named.
     """
 
     folder: Path
@@ -131,6 +164,7 @@ class TufRepository:
     now: datetime | None = None
     hashes: bool = False
     keys: dict[str, list[Signer]] = field(default_factory=dict)
+    thresholds: dict[str, int] = field(default_factory=lambda: {"root": 2})
     version: int = 0
     root_version: int = 0
     listed: dict[str, tuple[Row, ...]] = field(default_factory=dict)
@@ -146,9 +180,10 @@ class TufRepository:
         """What a device gets when it is set up."""
         return self.folder / "metadata" / "1.root.json"
 
-    def rotate(self, role: str = "", days: float = 365) -> None:
-        """Write the next root, with a new key for `role`; the old and the new root keys sign."""
-        signers = list(self.keys["root"])
+    def rotate(self, role: str = "", days: float = 365, *, signers: Sequence[Signer] | None = None,
+               change: Change = id) -> None:
+        """Write the next root, with a new key for `role`; the old and the new root keys sign, or `signers`."""
+        able = list(self.keys["root"])
         if role:
             self.keys.update(new_keys(role))
         self.root_version += 1
@@ -156,13 +191,15 @@ class TufRepository:
         for name in ("root", "targets", "snapshot", "timestamp"):
             for signer in self.keys[name]:
                 root.add_key(signer.public_key, name)
-        root.roles["root"].threshold = 2
-        signers += [signer for signer in self.keys["root"] if signer not in signers]
-        self._write(f"{self.root_version}.root", root, signers)
+            root.roles[name].threshold = self.thresholds.get(name, 1)
+        able += [signer for signer in self.keys["root"] if signer not in able]
+        change(root)
+        self._write(f"{self.root_version}.root", root, able if signers is None else signers)
 
     def publish(self, rows: Sequence[Row] = (), *, model: str = MODEL, days: float = 30, timestamp_days: float = 7,
                 issued: str | None = None, sheets: bytes | None = None,
-                signers: Mapping[str, Sequence[Signer]] | None = None) -> None:
+                signers: Mapping[str, Sequence[Signer]] | None = None, others: Sequence[Other] = (),
+                change: Mapping[str, Change] | None = None) -> None:
         """Write a list of releases.
 
         Args:
@@ -173,29 +210,41 @@ class TufRepository:
             issued: In place of the time of now.
             sheets: In place of what release.json should hold.
             signers: Who signs a role in place of those that should.
+            others: More roles, in the order in which they are asked.
+            change: By role, what is done to its content before it is signed.
         """
-        keys = {**self.keys, **(signers or {})}
         self.version += 1
         self.listed[model] = tuple(rows)
-        family = Targets(version=self.version, expires=self._expiry(days))
-        for name, listed in self.listed.items():
-            text = wire.releases_to(name, self.family, self._stamp(), tuple(row.sheet for row in listed))
-            self._target(family, wire.release_path(self.family, name), sheets or text, {})
-            for one in listed:
-                self._target(family, one.sheet.onnx, one.content, {"custom": wire.custom_of(one.release)})
-        signer, *_ = self.keys[self.family]
-        top = Targets(version=self.version, expires=self._expiry(days), delegations=Delegations(
-            {signer.public_key.keyid: signer.public_key},
-            {self.family: DelegatedRole(self.family, [signer.public_key.keyid], 1, True, [f"{self.family}/*/*"])}))
-        meta = {
-            f"{self.family}.json": self._write(f"{self.version}.{self.family}", family, keys[self.family]),
-            "targets.json": self._write(f"{self.version}.targets", top, keys["targets"]),
-        }
+        family = Other(self.family, keys=self.keys[self.family], threshold=self.thresholds.get(self.family, 1),
+                       paths=(f"{self.family}/*/*",), terminating=True)
+        roles = [*(other for other in others if other.first), family, *(other for other in others if not other.first)]
+        keys = {**self.keys, **{role.name: role.keys for role in _all(roles)}, **(signers or {})}
+        meta = {}
+
+        def write(role: str, signed: Signed) -> MetaFile:
+            (change or {}).get(role, id)(signed)
+            name = role if role == "timestamp" else f"{signed.version}.{quote(role, '')}"
+            return self._write(name, signed, keys[role])
+
+        for role in _all(roles):
+            targets = Targets(version=self.version, expires=self._expiry(days),
+                              delegations=delegations_to(role.children))
+            self._list(targets, self.listed if role is family else {MODEL: role.rows} if role.rows else {}, sheets)
+            meta[f"{role.name}.json"] = write(role.name, targets)
+        top = Targets(version=self.version, expires=self._expiry(days), delegations=delegations_to(roles))
+        meta["targets.json"] = write("targets", top)
         snapshot = Snapshot(version=self.version, expires=self._expiry(days), meta=meta)
-        top_of_all = self._write(f"{self.version}.snapshot", snapshot, keys["snapshot"])
+        top_of_all = write("snapshot", snapshot)
         timestamp = Timestamp(version=self.version, expires=self._expiry(timestamp_days), snapshot_meta=top_of_all,
                               unrecognized_fields={"issued": issued or self._stamp()})
-        self._write("timestamp", timestamp, keys["timestamp"])
+        write("timestamp", timestamp)
+
+    def _list(self, targets: Targets, listed: Mapping[str, Sequence[Row]], sheets: bytes | None) -> None:
+        for name, rows in listed.items():
+            text = wire.releases_to(name, self.family, self._stamp(), tuple(row.sheet for row in rows))
+            self._target(targets, wire.release_path(self.family, name), sheets or text, {})
+            for one in rows:
+                self._target(targets, one.sheet.onnx, one.content, {"custom": wire.custom_of(one.release)})
 
     def _target(self, targets: Targets, path: str, content: bytes, extra: dict[str, Any]) -> None:
         info = TargetFile.from_data(path, content, ["sha256"])
@@ -224,3 +273,7 @@ class TufRepository:
 
     def _expiry(self, days: float) -> datetime:
         return self._time() + timedelta(days=days)
+
+
+def _all(roles: Sequence[Other]) -> list[Other]:
+    return [each for role in roles for each in (role, *_all(role.children))]
