@@ -112,3 +112,10 @@ def test_nothing_prints_but_the_command_line() -> None:
         if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "print"
     ]
     assert not printing
+
+
+@pytest.mark.xdist_group("proof")
+def test_tests_of_a_group_stay_together(request: pytest.FixtureRequest) -> None:
+    """Where they do not, what they share is made once more by each worker: minutes, and nothing says so."""
+    if getattr(request.config.option, "loadgroup", False):
+        assert request.node.nodeid.endswith("@proof")
