@@ -176,7 +176,7 @@ def test_a_device_does_not_change_its_family(intake: Intake) -> None:
     "", "{}", "[1]", '{"device": "../x", "family": "pi", "keyid": "a", "key": {}}',
     json.dumps({"device": "x", "family": "pi", "keyid": "a",
                 "key": CryptoSigner.generate_ecdsa().public_key.to_dict()}),
-])
+], ids=["empty", "nothing in it", "no table", "a bad name", "another kind of key"])
 def test_an_enrolment_is_checked(line: str) -> None:
     with pytest.raises(FleetError, match="nas-agent init"):
         enrolment_from(line)
