@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import sqlalchemy as sa
+from securesystemslib.dsse import Envelope
 from sqlalchemy.exc import IntegrityError
 
 from edge_agent.wire import Report, report_from
@@ -175,13 +176,13 @@ class Intake:
         with self._engine.begin() as connection:
             return connection.execute(sa.delete(reports).where(reports.c.received < _naive(before))).rowcount
 
-    def _taken(self, connection: sa.Connection, envelope: object, name: str, sha256: str) -> Answer:
+    def _taken(self, connection: sa.Connection, envelope: Envelope, name: str, sha256: str) -> Answer:
         row = connection.execute(sa.select(devices).where(devices.c.device == name).with_for_update()).one_or_none()
         if row is None:
             raise Unfit("unknown_device", "no such device is enrolled")
         if row.retired:
             raise Unfit("retired_device", "this device was retired")
-        report = verified(envelope, public_key(row.keyid, json.loads(row.key)), row.family)  # type: ignore[arg-type]
+        report = verified(envelope, public_key(row.keyid, json.loads(row.key)), row.family)
         if sha256 == row.last_sha256:
             return Answer(True, "known", "", report.device, report.seq)
         if report.seq <= row.seq:

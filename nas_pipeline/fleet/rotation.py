@@ -11,7 +11,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from securesystemslib.signer import Key
-from tuf.api.metadata import Root, Targets
+from tuf.api.metadata import Root, Snapshot, Targets
 
 from nas_pipeline.errors import FleetError
 from nas_pipeline.fleet.journal import Entry
@@ -68,7 +68,7 @@ def resign(repository: Repository, *, who: str) -> list[str]:
         trusted, now, days = repository.settled(), repository.clock(), repository.settings.expiry_days
         keys, settings = repository.keys, repository.settings
 
-        def due(signed: Targets | Root, role: str) -> bool:
+        def due(signed: Targets | Root | Snapshot, role: str) -> bool:
             return signed.expires - now < timedelta(days=days[role]) / 2
 
         targets = deepcopy(trusted.targets.signed)
@@ -79,7 +79,7 @@ def resign(repository: Repository, *, who: str) -> list[str]:
             enough = len(at_hand) >= delegated[family].threshold and not settings.approval
             if enough and due(metadata.signed, FAMILY_ROLE):
                 families[family] = writer.family(family, deepcopy(metadata.signed), targets)
-        snapshot = bool(families) or top or due(trusted.snapshot.signed, "snapshot")  # type: ignore[arg-type]
+        snapshot = bool(families) or top or due(trusted.snapshot.signed, "snapshot")
         change = Change(families=families, targets=targets if top else None, snapshot=snapshot)
         writer.write(trusted, change, repository.journal.head())
         done = [*families, *["targets"] * top, *["snapshot"] * snapshot, "timestamp"]

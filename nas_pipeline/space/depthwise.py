@@ -21,7 +21,8 @@ _FAST_COLUMNS = 3
 _CHUNK_BYTES = 2 << 20
 """Input bytes of one call: stays in the cache, and bounds both the copies and the rounding error of long sums."""
 
-_MEASURED_CPU = torch.backends.mkldnn.is_available() and platform.machine() in {"x86_64", "AMD64"}  # type: ignore[no-untyped-call]
+_has_mkldnn = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]  # torch has no types here
+_MEASURED_CPU = _has_mkldnn and platform.machine() in {"x86_64", "AMD64"}
 
 
 class DepthwiseConv2d(nn.Conv2d):
@@ -145,14 +146,14 @@ class _WeightGradient(torch.autograd.Function):
 def _convolution(x: Tensor, weight: Tensor, dilation: int) -> Tensor:
     if not torch.is_grad_enabled():  # the backward of a plain training step: nothing to record
         return _convolve(x, weight, dilation)
-    result: Tensor = _Convolution.apply(x, weight, dilation)  # type: ignore[no-untyped-call]
+    result: Tensor = _Convolution.apply(x, weight, dilation)  # type: ignore[no-untyped-call]  # torch's function has no types
     return result
 
 
 def _weight_gradient(x: Tensor, y_grad: Tensor, kernel_size: int, dilation: int) -> Tensor:
     if not torch.is_grad_enabled():
         return _correlate(x, y_grad, kernel_size, dilation)
-    result: Tensor = _WeightGradient.apply(x, y_grad, kernel_size, dilation)  # type: ignore[no-untyped-call]
+    result: Tensor = _WeightGradient.apply(x, y_grad, kernel_size, dilation)  # type: ignore[no-untyped-call]  # torch's function has no types
     return result
 
 

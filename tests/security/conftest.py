@@ -1,4 +1,4 @@
-"""One device that runs a model, made once; each test has its own copy."""
+"""One device that runs a model, made once; each test has its own copy. And a fleet with one release and its client."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from nas_pipeline.fleet.repository import Repository
 from tests.security.scene import Scene
+from tests.unit.fleet.toy_releases import Client, client_of, new_fleet, publish
 
 
 @pytest.fixture(scope="session")
@@ -17,3 +19,17 @@ def before(tmp_path_factory: pytest.TempPathFactory) -> Scene:
 @pytest.fixture
 def scene(before: Scene, tmp_path: Path) -> Scene:
     return before.again(tmp_path)
+
+
+@pytest.fixture
+def fleet(tmp_path: Path) -> Repository:
+    repository = new_fleet(tmp_path)
+    publish(repository, b"one")
+    return repository
+
+
+@pytest.fixture
+def client(fleet: Repository, tmp_path: Path) -> Client:
+    seen = client_of(fleet, tmp_path / "client")
+    assert seen.look() == {1: b"one"}
+    return seen

@@ -19,23 +19,9 @@ from nas_pipeline.fleet.roles import Trusted, metadata_name, read_trusted, signe
 from nas_pipeline.fleet.roles import entry_of as meta_of
 from nas_pipeline.fleet.rotation import resign, restore, revoke, rotate, signing
 from nas_pipeline.fleet.store import checked
-from tests.unit.fleet.toy_releases import FAMILY, MODEL, Client, client_of, entry_of, new_fleet, publish, row_of
+from tests.unit.fleet.toy_releases import FAMILY, MODEL, Client, entry_of, publish, row_of
 
 REFUSED = (RepositoryError, DownloadError)
-
-
-@pytest.fixture
-def fleet(tmp_path: Path) -> Repository:
-    repository = new_fleet(tmp_path)
-    publish(repository, b"one")
-    return repository
-
-
-@pytest.fixture
-def client(fleet: Repository, tmp_path: Path) -> Client:
-    seen = client_of(fleet, tmp_path / "client")
-    assert seen.look() == {1: b"one"}
-    return seen
 
 
 def _signers(fleet: Repository, *roles: str) -> dict[str, list[Signer]]:

@@ -22,7 +22,6 @@ from tests.unit.fleet.toy_releases import (
     Client,
     client_of,
     entry_of,
-    new_fleet,
     publish,
     row_of,
     settings_of,
@@ -44,20 +43,6 @@ def dies(at: str, act: Callable[[], object]) -> None:
             os._exit(0)
     _, status = os.waitpid(child, 0)
     assert os.WIFEXITED(status) or os.WTERMSIG(status) == signal.SIGKILL
-
-
-@pytest.fixture
-def fleet(tmp_path: Path) -> Repository:
-    repository = new_fleet(tmp_path)
-    publish(repository, b"one")
-    return repository
-
-
-@pytest.fixture
-def client(fleet: Repository, tmp_path: Path) -> Client:
-    seen = client_of(fleet, tmp_path / "client")
-    assert seen.look() == {1: b"one"}
-    return seen
 
 
 def _second(fleet: Repository) -> None:

@@ -52,13 +52,15 @@ class Epoch:
             name = f"{self._seed}/{number}/{attempt}/{step}"
             if learns:
                 losses[1].append(bilevel.alpha_step(
-                    held_out, batch, lambda name=name: self._mix(progress, f"{name}/alphas"),  # type: ignore[misc]
+                    held_out, batch,
+                    # mypy gives a lambda with a default no type; the default keeps this step's name
+                    lambda name=name: self._mix(progress, f"{name}/alphas"),  # type: ignore[misc]  # see above
                     lambda: self._extra(progress),
                 ))
                 if not math.isfinite(losses[1][-1]):
                     return None
             losses[0].append(bilevel.weight_step(
-                batch, lambda name=name: self._thinned(progress, f"{name}/weights")  # type: ignore[misc]
+                batch, lambda name=name: self._thinned(progress, f"{name}/weights")  # type: ignore[misc]  # see above
             ))
             if not math.isfinite(losses[0][-1]):
                 return None

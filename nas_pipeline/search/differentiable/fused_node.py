@@ -21,7 +21,8 @@ from nas_pipeline.search.differentiable.batch_statistics import normalise, norma
 from nas_pipeline.search.differentiable.chains import Unit
 from nas_pipeline.space.depthwise import depthwise_conv2d, depthwise_gradients
 
-_MEASURED_CPU = torch.backends.mkldnn.is_available() and platform.machine() in {"x86_64", "AMD64"}  # type: ignore[no-untyped-call]
+_has_mkldnn = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]  # torch has no types here
+_MEASURED_CPU = _has_mkldnn and platform.machine() in {"x86_64", "AMD64"}
 
 @dataclass(frozen=True, slots=True)
 class NodePlan:
@@ -52,7 +53,7 @@ def measured_here(tensors: Sequence[Tensor]) -> bool:
 
 def fused_node(plan: NodePlan, sum_weights: Tensor, tensors: Sequence[Tensor]) -> Tensor:
     """The node, [N, C, H, W], channels last."""
-    node: Tensor = _Node.apply(plan, sum_weights, *tensors)  # type: ignore[no-untyped-call]
+    node: Tensor = _Node.apply(plan, sum_weights, *tensors)  # type: ignore[no-untyped-call]  # torch's function has no types
     return node
 
 

@@ -147,7 +147,7 @@ class _Run:
         return genotype_from(picks, self.settings)
 
     def _strongest(self, row: dict[str, object]) -> dict[str, tuple[tuple[int, str], ...]]:
-        return strongest(strengths_of_row(row), self.settings.ops, self.settings.nodes,  # type: ignore[arg-type]
+        return strongest(strengths_of_row(row), self.settings.ops, self.settings.nodes,  # type: ignore[arg-type]  # of JSON
                          bounds=self.bounds, skip_cap=self.settings.skip_cap)
 
     def _refuse_what_cannot_be(self) -> None:
