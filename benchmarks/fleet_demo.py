@@ -34,21 +34,21 @@ from onnx import numpy_helper
 from rich.console import Console
 from rich.table import Table
 
-from edge_agent import wire
-from nas_pipeline.cli import _workspace
+from edge_agent.contract import wire
+from nas_pipeline.cli.app import _workspace
 from nas_pipeline.errors import NasError
-from nas_pipeline.fleet.advance import advance
-from nas_pipeline.fleet.founding import found
-from nas_pipeline.fleet.intake import Intake
-from nas_pipeline.fleet.journal import Entry
-from nas_pipeline.fleet.page import write_page
-from nas_pipeline.fleet.publish import publish
-from nas_pipeline.fleet.receiver import server
-from nas_pipeline.fleet.releases import Listed, added
-from nas_pipeline.fleet.reports import enrolment_from
-from nas_pipeline.fleet.repository import Repository
-from nas_pipeline.fleet.rollout import Finished, Stop
-from nas_pipeline.fleet.settings import FleetSettings, stamp
+from nas_pipeline.fleet.reports.intake import Intake
+from nas_pipeline.fleet.reports.receiver import server
+from nas_pipeline.fleet.reports.signed import enrolment_from
+from nas_pipeline.fleet.rollout.advance import advance
+from nas_pipeline.fleet.rollout.page import write_page
+from nas_pipeline.fleet.rollout.state_machine import Finished, Stop
+from nas_pipeline.fleet.tuf.create_fleet import found
+from nas_pipeline.fleet.tuf.journal import Entry
+from nas_pipeline.fleet.tuf.publish import publish
+from nas_pipeline.fleet.tuf.releases import Listed, added
+from nas_pipeline.fleet.tuf.repository import Repository
+from nas_pipeline.fleet.tuf.settings import FleetSettings, stamp
 
 DEVICES = 20
 BOUND_MS = 50.0

@@ -15,7 +15,7 @@ COPY flows flows
 RUN uv pip install --constraint requirements.lock --torch-backend cpu ./edge_agent '.[postgres]' \
     && uv pip check \
     && uv pip uninstall nas-pipeline nas-edge-agent \
-    && printf '#!/opt/venv/bin/python\nfrom nas_pipeline.cli import main\nmain()\n' > /opt/venv/bin/nas \
+    && printf '#!/opt/venv/bin/python\nfrom nas_pipeline.cli.app import main\nmain()\n' > /opt/venv/bin/nas \
     && chmod 755 /opt/venv/bin/nas
 
 FROM python:${PYTHON}

@@ -16,8 +16,8 @@ from typing import Any, Final
 from edge_agent import config, reports, watchdog
 from edge_agent.choose import Adopt, Device, Install, Nothing, Refuse, choose
 from edge_agent.errors import AgentError, SetupError
+from edge_agent.failpoints import reach
 from edge_agent.install import Installer, about
-from edge_agent.points import reach
 from edge_agent.slots import Slots
 from edge_agent.state import State, load
 from edge_agent.updates import Place, Updates

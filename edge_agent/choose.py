@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from edge_agent import __version__
-from edge_agent.wire import Release, Sheet
+from edge_agent.contract.wire import Release, Sheet
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from typing import Any
 
 from securesystemslib.signer import CryptoSigner, Key, Signer
 
-from edge_agent import wire
+from edge_agent.contract import wire
 from edge_agent.errors import SetupError
 from edge_agent.fetch import Source, source_of
 from edge_agent.state import sync, write_atomic

@@ -9,17 +9,14 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from edge_agent.contract.drift import BINS, LEAST, binned
 from edge_agent.state import write_atomic
 
-LEAST: Final = 50
-"""Images below which nothing leaves the device: sums of a few would say much of each."""
-BINS: Final = {"confidence": (10, 1.0), "mean": (16, 1.0), "std": (16, 0.5)}
-"""Bins and upper end, from 0; of an image's pixels / 255, the standard deviation is at most a half."""
 _SAVE_IMAGES, _SAVE_S = 256, 30.0
 Sums = dict[str, Any]
 
@@ -31,14 +28,7 @@ def sums(pixels: npt.NDArray[np.uint8], logits: npt.NDArray[Any]) -> Sums:
     flat = pixels.reshape(len(pixels), -1) / 255
     found = {"confidence": odds.max(axis=1) / odds.sum(axis=1), "mean": flat.mean(axis=1), "std": flat.std(axis=1)}
     return {"images": len(pixels), "classes": np.bincount(values.argmax(1), minlength=values.shape[1]).tolist(),
-            **{name: binned(name, found[name]) for name in BINS}}
-
-
-def binned(name: str, values: npt.NDArray[Any]) -> list[int]:
-    """Counts per bin of one of BINS; what is outside is in the outermost bin."""
-    bins, end = BINS[name]
-    counts: list[int] = np.histogram(np.clip(np.nan_to_num(values), 0, end), bins, (0, end))[0].tolist()
-    return counts
+            **{name: binned(name, found[name].tolist()) for name in BINS}}
 
 
 def added(one: Sums, other: Sums) -> Sums:

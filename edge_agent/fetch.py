@@ -19,7 +19,7 @@ from tuf.ngclient import FetcherInterface
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from edge_agent.errors import AgentError
-from edge_agent.points import reach
+from edge_agent.failpoints import reach
 from edge_agent.watchdog import alive
 
 CHUNK: Final = 1 << 16

@@ -11,8 +11,8 @@ from typing import Any, Final
 
 from edge_agent.choose import Offer
 from edge_agent.errors import AgentError
+from edge_agent.failpoints import reach
 from edge_agent.fetch import Source, download
-from edge_agent.points import reach
 from edge_agent.slots import Slot, Slots, describe, sha256_of
 from edge_agent.state import State
 from edge_agent.watchdog import alive

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
 
+from edge_agent.contract.wire import Sheet
 from edge_agent.errors import AgentError
-from edge_agent.wire import Sheet
 
 Pixels = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]

@@ -19,9 +19,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from edge_agent.contract.wire import Release, Sheet, sheet_from
 from edge_agent.errors import AgentError
-from edge_agent.points import reach
-from edge_agent.wire import Release, Sheet, sheet_from
+from edge_agent.failpoints import reach
 
 _MARGIN = 1.2
 """A device that serves meanwhile is slower than the one on which the budget was set."""

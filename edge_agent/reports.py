@@ -12,7 +12,8 @@ from typing import Any, Final
 from securesystemslib.dsse import Envelope
 from tuf.api.exceptions import DownloadError
 
-from edge_agent import __version__, config, wire
+from edge_agent import __version__, config
+from edge_agent.contract import wire
 from edge_agent.fetch import Web
 from edge_agent.state import State, write_atomic
 from edge_agent.updates import stamp

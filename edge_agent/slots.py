@@ -8,8 +8,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 
-from edge_agent import wire
-from edge_agent.points import reach
+from edge_agent.contract import wire
+from edge_agent.failpoints import reach
 from edge_agent.state import sync, write_atomic
 
 UNTRIED: Final = "untried"

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from edge_agent.points import reach
+from edge_agent.failpoints import reach
 
 PHASES = ("idle", "checked", "downloaded", "verified", "staged", "probation", "passed")
 

@@ -16,8 +16,8 @@ from typing import Final
 from tuf.api import exceptions
 from tuf.ngclient import TargetFile, Updater, UpdaterConfig
 
-from edge_agent import wire
 from edge_agent.choose import Offer
+from edge_agent.contract import wire
 from edge_agent.errors import AgentError
 from edge_agent.fetch import Source
 from edge_agent.state import sync, write_atomic

@@ -22,7 +22,7 @@ from flows.tasks import failed
 from flows.worktree import repository
 from nas_pipeline.core.files import read_json, write_json
 from nas_pipeline.errors import NasError
-from nas_pipeline.fleet.drift import RED, DriftRules, DriftVerdict, Watched, judge, watch_all
+from nas_pipeline.fleet.reports.drift import RED, DriftRules, DriftVerdict, Watched, judge, watch_all
 
 logger = logging.getLogger(__name__)
 
@@ -62,7 +62,7 @@ def drift(
 
 
 def _watched(home: Path, since: datetime) -> list[Watched]:
-    from nas_pipeline.steps.fleet import has_fleet, intake_of, open_fleet  # these know MLflow: `make serve` need not
+    from nas_pipeline.actions.fleet import has_fleet, intake_of, open_fleet  # these know MLflow: `make serve` need not
 
     if not has_fleet(home):
         return []

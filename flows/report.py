@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 
 from flows.outcome import Outcome
+from nas_pipeline.actions.report import write_report
 from nas_pipeline.errors import NasError
 from nas_pipeline.registry.attach import attach
-from nas_pipeline.run_report import write_report
 
 logger = logging.getLogger(__name__)
 

@@ -30,7 +30,7 @@ def resign(notify: list[str] | None = None, repo: str | None = None) -> State[An
         notify: Notification blocks, `TYPE/NAME`, that are told when it cannot be done.
         repo: The repository; default: NAS_REPO, else where the process runs.
     """
-    from nas_pipeline.steps.fleet import has_fleet, resign_line  # these know MLflow: `make serve` need not
+    from nas_pipeline.actions.fleet import has_fleet, resign_line  # these know MLflow: `make serve` need not
 
     try:
         check_blocks(notify or [])

@@ -16,10 +16,10 @@ from flows.notify import check_blocks, tell
 from flows.resign import NO_FLEET
 from flows.tasks import REFUSED, failed
 from flows.worktree import repository
+from nas_pipeline.actions.devices import Progress, collect_now, go_on, page_line, told
+from nas_pipeline.actions.fleet import has_fleet
 from nas_pipeline.errors import NasError, RolloutRefusal
-from nas_pipeline.fleet.rollout import Stop
-from nas_pipeline.steps.fleet import has_fleet
-from nas_pipeline.steps.fleet_devices import Progress, collect_now, go_on, page_line, told
+from nas_pipeline.fleet.rollout.state_machine import Stop
 
 logger = logging.getLogger(__name__)
 

@@ -21,10 +21,10 @@ from flows.lock import in_turn
 from flows.notify import check_blocks, tell
 from flows.tasks import REFUSED, failed
 from flows.worktree import commit_of, prune, remove, repository, share_work, worktree
+from nas_pipeline.config.params import compose
+from nas_pipeline.config.workspace import prepare_workspace
 from nas_pipeline.core.files import read_json, sha256_text
 from nas_pipeline.errors import ERRORS, GateRefusal, NasError
-from nas_pipeline.params import compose
-from nas_pipeline.workspace import prepare_workspace
 
 logger = logging.getLogger(__name__)
 

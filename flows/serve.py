@@ -22,8 +22,8 @@ from flows.child import running
 from flows.launch import log_to_terminal
 from flows.ports import HOST, see_that_it_is_free
 from flows.worktree import repository
+from nas_pipeline.config.params import read_yaml
 from nas_pipeline.errors import ConfigError, NasError
-from nas_pipeline.params import read_yaml
 
 if TYPE_CHECKING:
     from prefect import Flow

@@ -16,14 +16,14 @@ from torch import Tensor
 
 from benchmarks.darts_step.reference import Reference, copy_weights
 from nas_pipeline.core.records import InputSpec
-from nas_pipeline.search.differentiable.mixing import (
+from nas_pipeline.search.differentiable.network.mixing import (
     KINDS,
     Mixing,
     gumbel_mixing,
     partial_mixing,
     softmax_mixing,
 )
-from nas_pipeline.search.differentiable.search_network import SearchNetwork
+from nas_pipeline.search.differentiable.network.search_network import SearchNetwork
 
 SPEC = InputSpec(3, 32, 32, 10)
 PARTIAL = 4

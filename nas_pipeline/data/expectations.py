@@ -25,7 +25,10 @@ from nas_pipeline.core.records import DatasetManifest
 from nas_pipeline.data.data_docs import render
 from nas_pipeline.data.findings import FINDINGS, Finding
 from nas_pipeline.data.findings import findings as the_findings
-from nas_pipeline.data.judged import (
+from nas_pipeline.data.loaders import load_manifest
+from nas_pipeline.data.shards import SPLITS
+from nas_pipeline.data.table import COLUMNS, read_table
+from nas_pipeline.data.validation_tables import (
     DERIVED,
     LABEL_NAME_FITS,
     LOOK_ALIKES,
@@ -34,9 +37,6 @@ from nas_pipeline.data.judged import (
     class_table,
     image_table,
 )
-from nas_pipeline.data.loaders import load_manifest
-from nas_pipeline.data.shards import SPLITS
-from nas_pipeline.data.table import COLUMNS, read_table
 from nas_pipeline.data.verdicts import plain_check, refusal_text, warning_text
 from nas_pipeline.errors import DataRefusal
 

@@ -16,7 +16,7 @@ from nas_pipeline.core.files import write_json
 from nas_pipeline.core.records import DatasetManifest, InputSpec
 from nas_pipeline.data.assign import Amount, Cuts, assign, ids
 from nas_pipeline.data.duplicates import deduplicate, hash_images
-from nas_pipeline.data.looks import looks
+from nas_pipeline.data.image_stats import looks
 from nas_pipeline.data.perceptual import perceptual_hashes
 from nas_pipeline.data.shards import SPLITS, Split, read_shard, write_shard
 from nas_pipeline.data.source import DataSource, RawData

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from nas_pipeline.data.looks import grey
+from nas_pipeline.data.image_stats import grey
 
 _SIDE = 32
 _LOW = 16

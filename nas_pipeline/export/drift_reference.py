@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edge_agent.drift import binned
+from edge_agent.contract.drift import binned
 from nas_pipeline.core.files import write_json
 from nas_pipeline.export.val_predictions import ValPredictions
 
@@ -21,7 +21,7 @@ _BATCH = 1024
 
 
 def drift_reference(said: ValPredictions, images: npt.NDArray[np.uint8], classes: int) -> dict[str, Any]:
-    """`images` uint8 [N, H, W, C], those that `said` is about, of so many classes; bins: see edge_agent/drift.py."""
+    """`images` uint8 [N, H, W, C], those that `said` is about, of so many classes."""
     mean, std = np.zeros(len(images)), np.zeros(len(images))
     for start in range(0, len(images), _BATCH):
         part = slice(start, start + _BATCH)
@@ -29,7 +29,8 @@ def drift_reference(said: ValPredictions, images: npt.NDArray[np.uint8], classes
         mean[part], std[part] = flat.mean(axis=1), flat.std(axis=1)
     return {
         "images": len(images), "classes": np.bincount(said.predictions, minlength=classes).tolist(),
-        "confidence": binned("confidence", said.confidence), "mean": binned("mean", mean), "std": binned("std", std),
+        "confidence": binned("confidence", said.confidence.tolist()), "mean": binned("mean", mean.tolist()),
+        "std": binned("std", std.tolist()),
     }
 
 

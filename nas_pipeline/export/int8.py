@@ -15,7 +15,7 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from nas_pipeline.errors import ExportError
 from nas_pipeline.export import graph
-from nas_pipeline.export.quiet import quiet_quantizer
+from nas_pipeline.export.log_filters import quiet_quantizer
 from nas_pipeline.export.session import INPUT, Images
 
 Calibration = Literal["minmax", "percentile"]

@@ -12,7 +12,7 @@ from torch import nn
 from nas_pipeline.core.records import InputSpec
 from nas_pipeline.errors import ExportError
 from nas_pipeline.export import graph
-from nas_pipeline.export.quiet import quiet_exporter
+from nas_pipeline.export.log_filters import quiet_exporter
 from nas_pipeline.export.session import INPUT, OUTPUT
 
 _MAX_BATCH = 4096

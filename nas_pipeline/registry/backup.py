@@ -10,8 +10,8 @@ from urllib.parse import unquote, urlsplit
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
+from nas_pipeline.registry.aliases import read_standing
 from nas_pipeline.registry.connection import tracking
-from nas_pipeline.registry.standing import read_standing
 
 _KEPT_FOLDERS = ("promotion", "release")
 """Of a run's artefacts: the answers of gates that events point to. The rest lies in the version's evidence."""

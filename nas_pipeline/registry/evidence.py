@@ -19,12 +19,12 @@ from nas_pipeline.errors import NasError, RegistryError
 from nas_pipeline.export.bundle import MODEL_FILE
 from nas_pipeline.export.drift_reference import FILE as DRIFT
 from nas_pipeline.export.golden import FILE as GOLDEN
-from nas_pipeline.promotion.card import Facts, render
-from nas_pipeline.promotion.contender import Contender, InUse, Seal
-from nas_pipeline.promotion.gates import seal_gates
-from nas_pipeline.promotion.statement import Statement
+from nas_pipeline.gates.challenger import Contender, InUse, Seal
+from nas_pipeline.gates.promotion import seal_gates
+from nas_pipeline.registry.model_card import Facts, render
 from nas_pipeline.registry.onnx_model import EVIDENCE
 from nas_pipeline.registry.results import Results
+from nas_pipeline.registry.statement import Statement
 from nas_pipeline.registry.tags import EVIDENCE_SHA256, WITHDRAWN
 
 _PREDICTIONS = "predictions.npz"

@@ -12,11 +12,11 @@ from pathlib import Path
 
 from mlflow import MlflowClient
 
-from nas_pipeline.promotion.history import Event, came_about, in_use
+from nas_pipeline.registry.aliases import PREVIOUS, Standing, get_version, read_standing, shortened, write_event
 from nas_pipeline.registry.connection import tracking
+from nas_pipeline.registry.history import Event, came_about, in_use
 from nas_pipeline.registry.register import CANDIDATE, CHAMPION
 from nas_pipeline.registry.releasing import CANARY
-from nas_pipeline.registry.standing import PREVIOUS, Standing, get_version, read_standing, shortened, write_event
 from nas_pipeline.registry.tags import WITHDRAWN
 
 _WHY_CHARACTERS = 500

@@ -19,16 +19,10 @@ from mlflow.entities.model_registry import ModelVersion
 from nas_pipeline.core.files import sha256_file
 from nas_pipeline.core.records import GateResult
 from nas_pipeline.errors import PromotionRefusal, RegistryError
-from nas_pipeline.promotion.contender import InUse
-from nas_pipeline.promotion.gates import promotion_gates, seal_gates, told
-from nas_pipeline.promotion.history import Event, Kind
-from nas_pipeline.promotion.policy import Policy, find_policy, read_policy
-from nas_pipeline.registry.connection import tracking
-from nas_pipeline.registry.connection import tracking_uri as uri_of
-from nas_pipeline.registry.evidence import download, read_contender, read_in_use, seal
-from nas_pipeline.registry.register import CANDIDATE, CHAMPION, model_name
-from nas_pipeline.registry.results import read_dataset
-from nas_pipeline.registry.standing import (
+from nas_pipeline.gates.challenger import InUse
+from nas_pipeline.gates.policy import Policy, find_policy, read_policy
+from nas_pipeline.gates.promotion import promotion_gates, seal_gates, told
+from nas_pipeline.registry.aliases import (
     PREVIOUS,
     Standing,
     get_version,
@@ -37,6 +31,12 @@ from nas_pipeline.registry.standing import (
     write_answers,
     write_event,
 )
+from nas_pipeline.registry.connection import tracking
+from nas_pipeline.registry.connection import tracking_uri as uri_of
+from nas_pipeline.registry.evidence import download, read_contender, read_in_use, seal
+from nas_pipeline.registry.history import Event, Kind
+from nas_pipeline.registry.register import CANDIDATE, CHAMPION, model_name
+from nas_pipeline.registry.results import read_dataset
 from nas_pipeline.registry.tags import WITHDRAWN
 
 logger = logging.getLogger(__name__)

@@ -21,11 +21,11 @@ from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT
 from nas_pipeline.core.files import canonical_json
 from nas_pipeline.core.records import DatasetManifest
 from nas_pipeline.errors import RegistryError
-from nas_pipeline.promotion.statement import Statement, read_statement
 from nas_pipeline.registry.connection import artifact_location, tracking, tracking_uri
 from nas_pipeline.registry.evidence import evidence
 from nas_pipeline.registry.results import Results, read_dataset, read_results
 from nas_pipeline.registry.runs import Recorder, summary, write_export, write_retrain, write_search
+from nas_pipeline.registry.statement import Statement, read_statement
 from nas_pipeline.registry.tags import COMPLETE, DVC_LOCK, PARAMS, PATCH, ROLE, RUN_KEY, uncommitted
 
 logger = logging.getLogger(__name__)

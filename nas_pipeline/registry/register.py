@@ -19,8 +19,8 @@ from mlflow.exceptions import MlflowException
 from nas_pipeline.core.records import GateResult
 from nas_pipeline.errors import GateRefusal, RegistryError
 from nas_pipeline.export.bundle import MODEL_FILE
-from nas_pipeline.promotion.card import MARKDOWN
 from nas_pipeline.registry.connection import tracking
+from nas_pipeline.registry.model_card import MARKDOWN
 from nas_pipeline.registry.onnx_model import EVIDENCE
 from nas_pipeline.registry.publish import Published
 from nas_pipeline.registry.results import TargetResult, read_dataset, read_target

@@ -11,9 +11,10 @@ from typing import Any
 from nas_pipeline.core.records import GateResult
 from nas_pipeline.errors import PromotionRefusal, RegistryError
 from nas_pipeline.export.bundle import MODEL_FILE
-from nas_pipeline.promotion.contender import Contender
-from nas_pipeline.promotion.gates import seal_gates, told
-from nas_pipeline.promotion.policy import find_policy, read_policy
+from nas_pipeline.gates.challenger import Contender
+from nas_pipeline.gates.policy import find_policy, read_policy
+from nas_pipeline.gates.promotion import seal_gates, told
+from nas_pipeline.registry.aliases import get_version, read_standing, write_answers
 from nas_pipeline.registry.connection import tracking
 from nas_pipeline.registry.connection import tracking_uri as uri_of
 from nas_pipeline.registry.evidence import download, read_contender, seal
@@ -21,7 +22,6 @@ from nas_pipeline.registry.onnx_model import EVIDENCE
 from nas_pipeline.registry.promote import answers_about
 from nas_pipeline.registry.register import model_name
 from nas_pipeline.registry.results import read_dataset
-from nas_pipeline.registry.standing import get_version, read_standing, write_answers
 
 CANARY = "canary"
 """Alias of the version that a roll-out is on its way with."""

@@ -15,9 +15,9 @@ from mlflow.entities import Metric, Param, RunTag
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from nas_pipeline.export.bundle import MODEL_FILE
-from nas_pipeline.promotion.card import HTML, MARKDOWN
 from nas_pipeline.registry import trials as reading
 from nas_pipeline.registry.evidence import evidence_digest
+from nas_pipeline.registry.model_card import HTML, MARKDOWN
 from nas_pipeline.registry.onnx_model import log_onnx_model
 from nas_pipeline.registry.results import Results, TargetResult, numbers
 from nas_pipeline.registry.tags import EVIDENCE_SHA256, ROLE, RUN_KEY

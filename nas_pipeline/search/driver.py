@@ -21,8 +21,8 @@ from nas_pipeline.core.genotype import Genotype
 from nas_pipeline.core.measures import Budget, Constraint, Spend
 from nas_pipeline.core.protocols import SearchSpace
 from nas_pipeline.errors import SearchError
-from nas_pipeline.search.aims import Aim
 from nas_pipeline.search.ledger import Row, derivations_of, describe, row_of, rows_of
+from nas_pipeline.search.objectives import Aim
 from nas_pipeline.search.protocols import Evaluator, Strategy
 from nas_pipeline.search.strategies.random import Random
 from nas_pipeline.search.study import exclusive, open_study, orphans, study_name

@@ -23,7 +23,7 @@ from nas_pipeline.core.genotype import Genotype
 from nas_pipeline.core.measures import Budget, Constraint, Spend
 from nas_pipeline.core.protocols import SearchSpace
 from nas_pipeline.errors import Refusal
-from nas_pipeline.search.aims import Aim
+from nas_pipeline.search.objectives import Aim
 from nas_pipeline.search.protocols import Deriving, Evaluator, Metrics, Score, Strategy
 from nas_pipeline.search.study import exclusive, identity, open_study
 from nas_pipeline.search.trial_chooser import GivenSampler, TrialChooser

@@ -16,7 +16,7 @@ from nas_pipeline.core.protocols import Chooser
 from nas_pipeline.core.records import InputSpec
 from nas_pipeline.errors import SpaceError
 from nas_pipeline.space.choosers import replay
-from nas_pipeline.space.legal import OPERATION, WIDTH, Numbers, Whole
+from nas_pipeline.space.domains import OPERATION, WIDTH, Numbers, Whole
 from nas_pipeline.space.options import Open, opened
 from nas_pipeline.space.primitives import PRIMITIVES
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from nas_pipeline.core.protocols import Chooser
 from nas_pipeline.core.records import InputSpec
-from nas_pipeline.space.legal import KERNEL, OPERATION, WIDTH
+from nas_pipeline.space.domains import KERNEL, OPERATION, WIDTH
 from nas_pipeline.space.options import at_most, choices, counts, opened
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from nas_pipeline.core.protocols import Chooser
 from nas_pipeline.core.records import InputSpec
 from nas_pipeline.errors import SpaceError
 from nas_pipeline.space.choosers import replay
-from nas_pipeline.space.legal import OPERATION, WIDTH, Whole
+from nas_pipeline.space.domains import OPERATION, WIDTH, Whole
 from nas_pipeline.space.options import opened
 from nas_pipeline.space.primitives import BENCHMARK_PRIMITIVES
 

@@ -13,7 +13,7 @@ from typing import Protocol, cast
 
 from nas_pipeline.core.protocols import G
 from nas_pipeline.errors import ConfigError
-from nas_pipeline.space.legal import Whole
+from nas_pipeline.space.domains import Whole
 
 
 class Legal(Protocol):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from nas_pipeline.core.protocols import Chooser
 from nas_pipeline.core.records import InputSpec
-from nas_pipeline.space.legal import WIDTH, Whole
+from nas_pipeline.space.domains import WIDTH, Whole
 from nas_pipeline.space.options import at_most, choices, counts, opened
 
 if TYPE_CHECKING:

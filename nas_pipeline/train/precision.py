@@ -16,7 +16,7 @@ from torch import nn
 from nas_pipeline.core.files import read_json, write_json
 from nas_pipeline.train.device import DeviceClock
 from nas_pipeline.train.recipe import Recipe
-from nas_pipeline.train.training_only import all_logits
+from nas_pipeline.train.regularisation import all_logits
 
 logger = logging.getLogger(__name__)
 

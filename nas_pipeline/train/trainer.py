@@ -24,14 +24,14 @@ from nas_pipeline.train.batches import Batches, shrink
 from nas_pipeline.train.budget import TrainBudget
 from nas_pipeline.train.checkpoint import Checkpoint
 from nas_pipeline.train.device import DeviceClock, on_device
-from nas_pipeline.train.easy_images import EasyImages
 from nas_pipeline.train.ema import Ema
+from nas_pipeline.train.infobatch import EasyImages
 from nas_pipeline.train.optimiser import make_optimiser, set_learning_rate
 from nas_pipeline.train.precision import autocast_dtype, seconds_per_step
 from nas_pipeline.train.randomness import isolated
 from nas_pipeline.train.recipe import Recipe
+from nas_pipeline.train.regularisation import all_logits, equip, set_drop_path, without
 from nas_pipeline.train.schedule import learning_rate
-from nas_pipeline.train.training_only import all_logits, equip, set_drop_path, without
 
 logger = logging.getLogger(__name__)
 

@@ -9,13 +9,13 @@ import pytest
 import yaml
 
 from flows.dvc import stage_folder, stage_names
-from nas_pipeline.params import load_params
-from nas_pipeline.stages import STAGES
-from nas_pipeline.stages import stage_folder as folder_of
+from nas_pipeline.config.params import load_params
+from nas_pipeline.stages.table import STAGES
+from nas_pipeline.stages.table import stage_folder as folder_of
 
 ROOT = Path(__file__).resolve().parents[2]
 FILE: dict[str, Any] = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
-EVERY_STAGE = ("core", "steps")
+EVERY_STAGE = ("core", "stages")
 
 
 def entry(name: str) -> dict[str, Any]:

@@ -11,9 +11,9 @@ from typing import Any
 
 import yaml
 
+from nas_pipeline.config.params import overlay
+from nas_pipeline.config.workspace import prepare_workspace
 from nas_pipeline.core.files import read_json
-from nas_pipeline.params import overlay
-from nas_pipeline.workspace import prepare_workspace
 
 REPO = Path(__file__).resolve().parents[2]
 

@@ -20,7 +20,7 @@ import psutil
 import pytest
 import yaml
 
-from nas_pipeline.stages import STAGES
+from nas_pipeline.stages.table import STAGES
 from tests.pipeline.conftest import Finished
 from tests.pipeline.small_project import log_of, make_workspace, run_pipeline, start_pipeline
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from nas_pipeline.params import overlay
+from nas_pipeline.config.params import overlay
 from tests.generated_images import write_images
 
 REPO = Path(__file__).resolve().parents[2]
@@ -24,7 +24,7 @@ def nas(*arguments: str, code: int = 0) -> str:
     """What a command printed; `code` is the exit status that it must have."""
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
     done = subprocess.run(
-        [sys.executable, "-c", "from nas_pipeline.cli import main; main()", *arguments], cwd=REPO, env=environment,
+        [sys.executable, "-c", "from nas_pipeline.cli.app import main; main()", *arguments], cwd=REPO, env=environment,
         capture_output=True, text=True, check=False,
     )
     assert done.returncode == code, done.stdout[-3000:] + done.stderr[-3000:]

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nas_pipeline.stages import STAGES
+from nas_pipeline.stages.table import STAGES
 from tests.pipeline.conftest import Finished
 from tests.pipeline.small_project import log_of, run_pipeline
 
@@ -73,7 +73,7 @@ def test_dvc_alone_finds_nothing_to_do_either(finished: Finished) -> None:
 def test_the_summary_shows_what_was_measured(
     finished: Finished, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from nas_pipeline.report.summary import print_summary
+    from nas_pipeline.cli.summary import print_summary
 
     monkeypatch.setenv("COLUMNS", "160")  # a narrow terminal breaks words
     print_summary(finished.root)
@@ -86,8 +86,8 @@ def test_the_summary_shows_what_was_measured(
 
 
 def test_the_summary_says_what_to_do_before_the_first_run(tmp_path: Path) -> None:
+    from nas_pipeline.cli.summary import print_summary
     from nas_pipeline.errors import DataError
-    from nas_pipeline.report.summary import print_summary
 
     with pytest.raises(DataError, match=r"dataset\.json is missing; run `make pipeline`"):
         print_summary(tmp_path)

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from nas_pipeline.params import load_params
-from nas_pipeline.stages import run_stage, stage_folder
-from nas_pipeline.steps.context import Context
-from nas_pipeline.steps.search import _search
+from nas_pipeline.config.params import load_params
+from nas_pipeline.stages.context import Context
+from nas_pipeline.stages.search import _search
+from nas_pipeline.stages.table import run_stage, stage_folder
 from tests.pipeline.conftest import Finished
 from tests.pipeline.small_project import trials, write_project
 
@@ -53,7 +53,7 @@ def test_what_a_search_worker_is_given_does_not_hold_the_test_images(finished: F
 
 
 def test_the_search_stage_does_not_even_declare_the_test_split(finished: Finished) -> None:
-    from nas_pipeline.stages import STAGES
+    from nas_pipeline.stages.table import STAGES
 
     readers = [name for name, stage in STAGES.items() if any("test.npz" in path for path in stage.reads)]
     assert readers == ["retrain"]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from nas_pipeline.fleet.repository import Repository
+from nas_pipeline.fleet.tuf.repository import Repository
 from tests.security.scene import Scene
 from tests.unit.fleet.toy_releases import Client, client_of, new_fleet, publish
 

@@ -12,7 +12,7 @@ import onnx
 import onnxruntime as ort
 from onnx import TensorProto, helper, numpy_helper
 
-from edge_agent import wire
+from edge_agent.contract import wire
 
 SHAPE = (1, 8, 8)
 CLASSES = 5

@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 from tuf.api.exceptions import SlowRetrievalError
 
-from edge_agent import cli, wire
+from edge_agent import cli
 from edge_agent.agent import Agent
+from edge_agent.contract import wire
 from edge_agent.errors import AgentError
 from edge_agent.fetch import Folder, Web
 from edge_agent.state import load

@@ -19,19 +19,20 @@ from pathlib import Path
 
 import pytest
 
-from edge_agent import config, wire
+from edge_agent import config
 from edge_agent.agent import Agent, Outcome
+from edge_agent.contract import wire
 from edge_agent.slots import Slots
-from nas_pipeline.fleet.advance import Step, advance
-from nas_pipeline.fleet.founding import found
-from nas_pipeline.fleet.intake import Intake
-from nas_pipeline.fleet.journal import Entry
-from nas_pipeline.fleet.receiver import server
-from nas_pipeline.fleet.releases import Listed, added, next_counter
-from nas_pipeline.fleet.reports import Enrolment
-from nas_pipeline.fleet.repository import Repository
-from nas_pipeline.fleet.rollout import Stop, Widen
-from nas_pipeline.fleet.settings import FleetSettings
+from nas_pipeline.fleet.reports.intake import Intake
+from nas_pipeline.fleet.reports.receiver import server
+from nas_pipeline.fleet.reports.signed import Enrolment
+from nas_pipeline.fleet.rollout.advance import Step, advance
+from nas_pipeline.fleet.rollout.state_machine import Stop, Widen
+from nas_pipeline.fleet.tuf.create_fleet import found
+from nas_pipeline.fleet.tuf.journal import Entry
+from nas_pipeline.fleet.tuf.releases import Listed, added, next_counter
+from nas_pipeline.fleet.tuf.repository import Repository
+from nas_pipeline.fleet.tuf.settings import FleetSettings
 from tests.security.device import in_use
 from tests.security.tuf_repository import FAMILY, MODEL, row, tiny_onnx
 from tests.security.web import serving

@@ -12,13 +12,13 @@ from securesystemslib.signer import Signer
 from tuf.api.exceptions import DownloadError, RepositoryError
 from tuf.api.metadata import Metadata, TargetFile
 
-from edge_agent.wire import WireError
+from edge_agent.contract.wire import WireError
 from nas_pipeline.errors import FleetError
-from nas_pipeline.fleet.repository import Repository
-from nas_pipeline.fleet.roles import Trusted, metadata_name, read_trusted, signed_by, target_name, to_bytes
-from nas_pipeline.fleet.roles import entry_of as meta_of
-from nas_pipeline.fleet.rotation import resign, restore, revoke, rotate, signing
-from nas_pipeline.fleet.store import checked
+from nas_pipeline.fleet.tuf.repository import Repository
+from nas_pipeline.fleet.tuf.roles import Trusted, metadata_name, read_trusted, signed_by, target_name, to_bytes
+from nas_pipeline.fleet.tuf.roles import entry_of as meta_of
+from nas_pipeline.fleet.tuf.rotation import resign, restore, revoke, rotate, signing
+from nas_pipeline.fleet.tuf.store import checked
 from tests.unit.fleet.toy_releases import FAMILY, MODEL, Client, entry_of, publish, row_of
 
 REFUSED = (RepositoryError, DownloadError)

@@ -12,10 +12,10 @@ import pytest
 
 from nas_pipeline.core.failpoints import VARIABLE
 from nas_pipeline.errors import FleetError, StorageError
-from nas_pipeline.fleet.founding import found
-from nas_pipeline.fleet.releases import added
-from nas_pipeline.fleet.repository import ANCHOR, Repository
-from nas_pipeline.fleet.rotation import resign, rotate
+from nas_pipeline.fleet.tuf.create_fleet import found
+from nas_pipeline.fleet.tuf.releases import added
+from nas_pipeline.fleet.tuf.repository import ANCHOR, Repository
+from nas_pipeline.fleet.tuf.rotation import resign, rotate
 from tests.unit.fleet.toy_releases import (
     FAMILY,
     MODEL,

@@ -11,16 +11,16 @@ from mlflow import MlflowClient
 
 from nas_pipeline.core.files import canonical_json
 from nas_pipeline.errors import PromotionRefusal, RegistryError
-from nas_pipeline.fleet import operations
-from nas_pipeline.fleet.journal import Entry
-from nas_pipeline.fleet.publish import publish
-from nas_pipeline.fleet.rebuild import read_kept, rebuild
-from nas_pipeline.fleet.reconcile import reconcile, show
-from nas_pipeline.fleet.releases import widened
-from nas_pipeline.fleet.repository import Repository
+from nas_pipeline.fleet.rollout.rebuild import read_kept, rebuild
+from nas_pipeline.fleet.rollout.reconcile import reconcile, show
+from nas_pipeline.fleet.tuf import operations
+from nas_pipeline.fleet.tuf.journal import Entry
+from nas_pipeline.fleet.tuf.publish import publish
+from nas_pipeline.fleet.tuf.releases import widened
+from nas_pipeline.fleet.tuf.repository import Repository
+from nas_pipeline.registry.aliases import Standing, history
 from nas_pipeline.registry.promote import promote, rollback
 from nas_pipeline.registry.publish import Published
-from nas_pipeline.registry.standing import Standing, history
 from tests.unit.fleet.toy_releases import new_fleet
 from tests.unit.registry.conftest import shared, store, workspace
 from tests.unit.registry.versions import Versions

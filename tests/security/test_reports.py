@@ -19,15 +19,15 @@ import httpx
 import pytest
 from securesystemslib.signer import CryptoSigner
 
-from edge_agent.wire import canonical
+from edge_agent.contract.wire import canonical
 from nas_pipeline.errors import FleetError
-from nas_pipeline.fleet.collect import ASIDE, collect, see_that_it_is_no_part_of
-from nas_pipeline.fleet.drop import FolderDrop
-from nas_pipeline.fleet.intake import Intake
-from nas_pipeline.fleet.receiver import server
-from nas_pipeline.fleet.reports import MAX_BYTES, enrolment_from
-from tests.unit.fleet.given import FAMILY, MODEL, report
+from nas_pipeline.fleet.reports.collect import ASIDE, collect, see_that_it_is_no_part_of
+from nas_pipeline.fleet.reports.drop import FolderDrop
+from nas_pipeline.fleet.reports.intake import Intake
+from nas_pipeline.fleet.reports.receiver import server
+from nas_pipeline.fleet.reports.signed import MAX_BYTES, enrolment_from
 from tests.unit.fleet.toy_device import ToyDevice
+from tests.unit.fleet.toy_fleet import FAMILY, MODEL, report
 
 NOW = datetime(2026, 5, 3, 12, 0, tzinfo=UTC)
 

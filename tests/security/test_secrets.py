@@ -14,11 +14,11 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from typer.testing import CliRunner
 
 from edge_agent import cli
-from nas_pipeline.cli import app
+from nas_pipeline.actions.fleet import REPORTS_URL, open_fleet
+from nas_pipeline.cli.app import app
 from nas_pipeline.errors import ConfigError, FleetError, NasError
-from nas_pipeline.fleet.keys import PASSWORD
-from nas_pipeline.fleet.releases import Listed, added
-from nas_pipeline.steps.fleet import REPORTS_URL, open_fleet
+from nas_pipeline.fleet.tuf.keys import PASSWORD
+from nas_pipeline.fleet.tuf.releases import Listed, added
 from tests.security.scene import NEW, OLD
 from tests.security.tuf_repository import Row
 from tests.unit.fleet.toy_releases import entry_of

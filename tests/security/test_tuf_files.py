@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from tuf.api.metadata import MetaFile
 
-from edge_agent import wire
+from edge_agent.contract import wire
 from tests.security.scene import NEW, OLD, Scene
 from tests.security.tuf_repository import FAMILY, MODEL, Other, delegations_to, new_keys, row
 from tests.security.web import serving

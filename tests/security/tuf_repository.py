@@ -31,7 +31,7 @@ from tuf.api.metadata import (
 )
 from tuf.api.serialization.json import JSONSerializer
 
-from edge_agent import wire
+from edge_agent.contract import wire
 
 FAMILY, MODEL = "toy", "shapes--toy"
 CLASSES, CHANNELS, SIDE = 3, 3, 8

@@ -10,14 +10,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from nas_pipeline.search.differentiable.bilevel_split import Halves
 from nas_pipeline.search.differentiable.curvature import dominant_eigenvalue
-from nas_pipeline.search.differentiable.derive import SKIP, skips, strongest
-from nas_pipeline.search.differentiable.discrete import genotype_from, strengths
+from nas_pipeline.search.differentiable.derivation.cost_table import CostModel
+from nas_pipeline.search.differentiable.derivation.discrete import genotype_from, strengths
+from nas_pipeline.search.differentiable.derivation.integer_program import SKIP, skips, strongest
 from nas_pipeline.search.differentiable.guards import beta_decay, entropy, stable_epochs, top_learnable
-from nas_pipeline.search.differentiable.halves import Halves
 from nas_pipeline.search.differentiable.hypergradient import frozen
-from nas_pipeline.search.differentiable.mixing import KINDS, KindMixing
-from nas_pipeline.search.differentiable.prices import CostModel
+from nas_pipeline.search.differentiable.network.mixing import KINDS, KindMixing
 from nas_pipeline.search.differentiable.settings import Settings
 from nas_pipeline.search.differentiable.steps import Bilevel
 from nas_pipeline.search.differentiable.variants import Variant, soft_mixing, without_some_skips

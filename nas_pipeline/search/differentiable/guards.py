@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from nas_pipeline.errors import ConfigError
-from nas_pipeline.search.differentiable.derive import NONE, SKIP
+from nas_pipeline.search.differentiable.derivation.integer_program import NONE, SKIP
 
 Row = dict[str, Any]
 

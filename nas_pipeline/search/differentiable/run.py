@@ -17,17 +17,17 @@ from nas_pipeline.core.files import canonical_json, read_json, sha256_text, writ
 from nas_pipeline.core.genotype import Genotype
 from nas_pipeline.data.loaders import SearchData
 from nas_pipeline.errors import TrainError
-from nas_pipeline.search.differentiable.derive import strongest
-from nas_pipeline.search.differentiable.discrete import genotype_from, strengths_of_row
+from nas_pipeline.search.differentiable.bilevel_split import Halves
+from nas_pipeline.search.differentiable.derivation.cost_table import Deploy, bounds_of, cost_models
+from nas_pipeline.search.differentiable.derivation.discrete import genotype_from, strengths_of_row
+from nas_pipeline.search.differentiable.derivation.integer_program import strongest
+from nas_pipeline.search.differentiable.derivation.trial_removal import picks_by_perturbation
 from nas_pipeline.search.differentiable.epoch import Epoch
 from nas_pipeline.search.differentiable.guards import Verdict, judge
-from nas_pipeline.search.differentiable.halves import Halves
-from nas_pipeline.search.differentiable.prices import Deploy, bounds_of, cost_models
+from nas_pipeline.search.differentiable.network.search_network import SearchNetwork
 from nas_pipeline.search.differentiable.progress import Progress, ProgressFiles
-from nas_pipeline.search.differentiable.search_network import SearchNetwork
 from nas_pipeline.search.differentiable.settings import Settings
 from nas_pipeline.search.differentiable.steps import Bilevel
-from nas_pipeline.search.differentiable.trial_removal import picks_by_perturbation
 from nas_pipeline.search.differentiable.variants import Variant
 from nas_pipeline.search.protocols import Derived
 from nas_pipeline.train.device import DeviceClock, on_device

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from nas_pipeline.errors import ConfigError
-from nas_pipeline.search.differentiable.derive import NONE
+from nas_pipeline.search.differentiable.derivation.integer_program import NONE
 from nas_pipeline.search.differentiable.guards import Guards
 from nas_pipeline.search.differentiable.hypergradient import Form, Order
 from nas_pipeline.search.differentiable.steps import Rates

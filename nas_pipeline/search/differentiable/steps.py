@@ -15,8 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nas_pipeline.search.differentiable.hypergradient import Form, Order, frozen, hypergradient
-from nas_pipeline.search.differentiable.mixing import KindMixing
-from nas_pipeline.search.differentiable.search_network import SearchNetwork
+from nas_pipeline.search.differentiable.network.mixing import KindMixing
+from nas_pipeline.search.differentiable.network.search_network import SearchNetwork
 
 Mixing = Mapping[str, KindMixing]
 Mix = Callable[[], Mixing]

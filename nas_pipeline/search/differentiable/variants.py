@@ -8,9 +8,9 @@ from typing import Any, Literal
 
 import torch
 
-from nas_pipeline.search.differentiable.derive import SKIP
-from nas_pipeline.search.differentiable.mixing import KindMixing, gumbel_mixing, partial_mixing, softmax_mixing
-from nas_pipeline.search.differentiable.search_network import SearchNetwork
+from nas_pipeline.search.differentiable.derivation.integer_program import SKIP
+from nas_pipeline.search.differentiable.network.mixing import KindMixing, gumbel_mixing, partial_mixing, softmax_mixing
+from nas_pipeline.search.differentiable.network.search_network import SearchNetwork
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 import numpy as np
 
 from nas_pipeline.data.duplicates import deduplicate, hash_images
-from tests.unit.data.given import noise
+from tests.unit.data.toy_data import noise
 
 
 def test_copies_are_dropped_and_counted():

@@ -11,7 +11,7 @@ from nas_pipeline.data.expectations import validate
 from nas_pipeline.data.ingest import ingest
 from nas_pipeline.data.sources.synthetic import Synthetic
 from nas_pipeline.errors import DataError, DataRefusal
-from tests.unit.data.given import Given, noise, raw
+from tests.unit.data.toy_data import Given, noise, raw
 
 BOUNDS = {"min_per_class": 5, "min_side": 8, "max_side": 64, "max_class_drift": 0.05}
 

@@ -11,7 +11,7 @@ from nas_pipeline.data.loaders import load_manifest
 from nas_pipeline.data.sources.synthetic import Synthetic
 from nas_pipeline.data.table import COLUMNS
 from nas_pipeline.errors import DataError
-from tests.unit.data.given import Given, noise, raw
+from tests.unit.data.toy_data import Given, noise, raw
 
 FILES = ["calib.npz", "dataset.json", "manifest.parquet", "test.npz", "train.npz", "val.npz"]
 COUNTS = {"val": 40, "calib": 20, "limit": None, "seed": 0}

@@ -4,7 +4,7 @@ import pytest
 
 from nas_pipeline.data.table import moments, pixel_sums, read_table, table_digest
 from nas_pipeline.errors import DataError
-from tests.unit.data.given import noise
+from tests.unit.data.toy_data import noise
 
 ROWS = pd.DataFrame({"id": ["a", "b"], "split": ["train", "val"], "label": [0, 1], "sha256": ["x", "y"], "std": [1, 2]})
 

@@ -9,8 +9,8 @@ import pytest
 import typer
 import yaml
 
-from nas_pipeline.cli import app
-from nas_pipeline.params import compose, overlay, parse_params, read_yaml
+from nas_pipeline.cli.app import app
+from nas_pipeline.config.params import compose, overlay, parse_params, read_yaml
 
 ROOT = Path(__file__).resolve().parents[3]
 PAGES = {str(page.relative_to(ROOT)): page.read_text(encoding="utf-8")

@@ -10,7 +10,7 @@ from types import ModuleType
 import pytest
 import yaml
 
-from nas_pipeline.params import overlay, parse_params, read_yaml
+from nas_pipeline.config.params import overlay, parse_params, read_yaml
 
 ROOT = Path(__file__).resolve().parents[3]
 PAGE = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")

@@ -15,8 +15,9 @@ import pytest
 from securesystemslib.dsse import Envelope
 from securesystemslib.signer import Key
 
-from edge_agent import cli, reports, watchdog, wire
+from edge_agent import cli, reports, watchdog
 from edge_agent.agent import Agent
+from edge_agent.contract import wire
 from edge_agent.errors import SetupError
 from edge_agent.slots import Slots
 from edge_agent.state import load

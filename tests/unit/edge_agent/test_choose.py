@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from edge_agent import wire
 from edge_agent.choose import Adopt, Device, Install, Nothing, Offer, Refuse, choose
+from edge_agent.contract import wire
 from tests.security.tuf_repository import MODEL, row, tiny_onnx
 
 DEVICE = Device("dev-1", MODEL, frozenset({"toy-board", "toy"}), "1.23.2", 1, "0" * 64, {})

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from edge_agent.drift import BINS, LEAST, Sketch, added, sums
+from edge_agent.contract.drift import BINS, LEAST
+from edge_agent.drift import Sketch, added, sums
 
 
 def served(images: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

@@ -19,9 +19,9 @@ import numpy as np
 import onnx
 import pytest
 
+from edge_agent.contract.wire import Golden
 from edge_agent.serve import Serving, make
 from edge_agent.slots import Slots, describe
-from edge_agent.wire import Golden
 from tests.security.model_files import IMAGES, array, content_of, golden, linear, release, sheet
 
 REPO = Path(__file__).parents[3]

@@ -9,9 +9,9 @@ from typing import Any
 from securesystemslib.dsse import Envelope
 from securesystemslib.signer import CryptoSigner
 
-from edge_agent.wire import REPORT_TYPE, Report, canonical
-from nas_pipeline.fleet.reports import Enrolment
-from tests.unit.fleet.given import FAMILY, report
+from edge_agent.contract.wire import REPORT_TYPE, Report, canonical
+from nas_pipeline.fleet.reports.signed import Enrolment
+from tests.unit.fleet.toy_fleet import FAMILY, report
 
 
 class ToyDevice:

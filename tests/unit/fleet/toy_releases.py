@@ -13,12 +13,12 @@ from urllib.parse import urlsplit
 from tuf.api.exceptions import DownloadHTTPError
 from tuf.ngclient import FetcherInterface, Updater
 
-from edge_agent import wire
-from nas_pipeline.fleet.founding import found
-from nas_pipeline.fleet.journal import Entry
-from nas_pipeline.fleet.releases import Listed, added, next_counter
-from nas_pipeline.fleet.repository import Repository
-from nas_pipeline.fleet.settings import FleetSettings
+from edge_agent.contract import wire
+from nas_pipeline.fleet.tuf.create_fleet import found
+from nas_pipeline.fleet.tuf.journal import Entry
+from nas_pipeline.fleet.tuf.releases import Listed, added, next_counter
+from nas_pipeline.fleet.tuf.repository import Repository
+from nas_pipeline.fleet.tuf.settings import FleetSettings
 
 FAMILY, MODEL = "pi", "toy--pi"
 

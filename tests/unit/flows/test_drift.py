@@ -21,13 +21,14 @@ from flows import automations
 from flows.drift import DRIFTED, FILE, announce, drift, look
 from flows.serve import FILE as YAML
 from flows.serve import deployments
+from nas_pipeline.actions.fleet import settings_of
+from nas_pipeline.config.params import load_params
 from nas_pipeline.errors import ConfigError
-from nas_pipeline.fleet.drift import EVIDENCE, DriftRules, DriftSums, Watched, judge
-from nas_pipeline.fleet.founding import found
-from nas_pipeline.fleet.intake import Intake
-from nas_pipeline.fleet.releases import Listed
-from nas_pipeline.params import load_params
-from nas_pipeline.steps.fleet import settings_of
+from nas_pipeline.fleet.drift_sums import EVIDENCE, DriftSums
+from nas_pipeline.fleet.reports.drift import DriftRules, Watched, judge
+from nas_pipeline.fleet.reports.intake import Intake
+from nas_pipeline.fleet.tuf.create_fleet import found
+from nas_pipeline.fleet.tuf.releases import Listed
 from tests.unit.fleet.toy_device import ToyDevice
 from tests.unit.fleet.toy_releases import entry_of, row_of
 from tests.unit.flows.toy_repository import REPO, write_repository

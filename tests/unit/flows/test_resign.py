@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from flows.resign import NO_FLEET, resign
-from nas_pipeline.steps.fleet import init_lines
+from nas_pipeline.actions.fleet import init_lines
 from tests.unit.flows.toy_repository import write_repository
 
 REPO = Path(__file__).resolve().parents[3]

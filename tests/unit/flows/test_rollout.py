@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from flows.rollout import rollout
+from nas_pipeline.actions.fleet import open_fleet
 from nas_pipeline.errors import ConfigError, RolloutRefusal
-from nas_pipeline.steps.fleet import open_fleet
+from tests.unit.actions.test_devices import failing, root
+from tests.unit.actions.test_fleet import MODEL, TARGET
 from tests.unit.flows.toy_repository import git
-from tests.unit.steps.test_fleet import MODEL, TARGET
-from tests.unit.steps.test_fleet_devices import failing, root
 
 __all__ = ["root"]  # a fixture
 

@@ -16,8 +16,8 @@ from prefect.flows import load_flow_from_entrypoint
 from flows import ports
 from flows.scheduled import scheduled
 from flows.serve import FILE, deployments
+from nas_pipeline.config.params import compose
 from nas_pipeline.errors import ConfigError
-from nas_pipeline.params import compose
 
 REPO = Path(__file__).resolve().parents[3]
 _A = "name: a, entrypoint: flows.scheduled.scheduled"

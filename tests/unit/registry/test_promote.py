@@ -13,11 +13,11 @@ from mlflow import MlflowClient
 
 from nas_pipeline.core.predictions import Predictions
 from nas_pipeline.errors import ConfigError, PromotionRefusal, RegistryError
-from nas_pipeline.promotion.history import came_about
+from nas_pipeline.registry.aliases import Standing, history
+from nas_pipeline.registry.history import came_about
 from nas_pipeline.registry.promote import Promoted, promote, rollback
 from nas_pipeline.registry.publish import Published
-from nas_pipeline.registry.standing import Standing, history
-from tests.unit.promotion.given import predictions
+from tests.unit.gates.toy_versions import predictions
 from tests.unit.registry.versions import Versions
 
 Make = Callable[[str], Versions]

@@ -14,13 +14,13 @@ from nas_pipeline.core.files import write_json
 from nas_pipeline.core.predictions import Predictions, write_predictions
 from nas_pipeline.core.records import GateResult
 from nas_pipeline.export.golden import FILE as GOLDEN
-from nas_pipeline.promotion.statement import Statement
 from nas_pipeline.registry.evidence import evidence
 from nas_pipeline.registry.publish import Published
 from nas_pipeline.registry.register import model_name, register
 from nas_pipeline.registry.results import read_results
 from nas_pipeline.registry.runs import Recorder, write_export
-from tests.unit.promotion.given import predictions
+from nas_pipeline.registry.statement import Statement
+from tests.unit.gates.toy_versions import predictions
 from tests.unit.registry.toy_artifacts import write_target
 
 

@@ -15,9 +15,9 @@ from nas_pipeline.core.genotype import Genotype
 from nas_pipeline.core.measures import Budget, Constraint, Objective
 from nas_pipeline.errors import SearchError, StorageError
 from nas_pipeline.search import STRATEGIES
-from nas_pipeline.search.aims import Pareto, WeightedCost
 from nas_pipeline.search.driver import Search, run_search, score_all
 from nas_pipeline.search.early_stopping import EARLY_STOPPING
+from nas_pipeline.search.objectives import Pareto, WeightedCost
 from nas_pipeline.search.protocols import Deriving
 from tests.toy import DECISIONS, ToyEvaluator, ToySpace
 

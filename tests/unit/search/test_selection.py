@@ -6,8 +6,8 @@ import pytest
 
 from nas_pipeline.core.measures import Objective
 from nas_pipeline.errors import SearchRefusal
-from nas_pipeline.search.aims import Pareto, WeightedCost
 from nas_pipeline.search.ledger import describe
+from nas_pipeline.search.objectives import Pareto, WeightedCost
 from nas_pipeline.search.selection import choose_winner, feasible, pareto_front
 
 FRONT = (Objective("val_accuracy", "maximize"), Objective("latency_ms", "minimize"))

@@ -8,7 +8,7 @@ from torch import nn
 
 from nas_pipeline.space.cell_ops import CellPool, CellSkip, DilConv, FactorizedReduce, ReluConvBn, SepConv, Zero
 from nas_pipeline.space.depthwise import DepthwiseConv2d
-from nas_pipeline.space.legal import OPERATION
+from nas_pipeline.space.domains import OPERATION
 from nas_pipeline.space.ops import OPS, settings
 from nas_pipeline.space.primitives import BENCHMARK_PRIMITIVES, PRIMITIVES
 

@@ -8,8 +8,8 @@ import torch.nn.functional as F
 
 from nas_pipeline.core.records import InputSpec
 from nas_pipeline.search.differentiable.curvature import dominant_eigenvalue
-from nas_pipeline.search.differentiable.mixing import softmax_mixing
-from nas_pipeline.search.differentiable.search_network import SearchNetwork
+from nas_pipeline.search.differentiable.network.mixing import softmax_mixing
+from nas_pipeline.search.differentiable.network.search_network import SearchNetwork
 from nas_pipeline.train.randomness import generator, isolated
 
 

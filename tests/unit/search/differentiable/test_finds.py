@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from nas_pipeline.data.loaders import SearchData
-from nas_pipeline.search.differentiable.derive import NONE
+from nas_pipeline.search.differentiable.derivation.integer_program import NONE
 from nas_pipeline.search.differentiable.run import DifferentiableSearch
 from nas_pipeline.search.differentiable.settings import Settings
 from nas_pipeline.search.differentiable.variants import Variant

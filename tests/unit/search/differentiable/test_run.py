@@ -17,7 +17,7 @@ import torch
 
 from nas_pipeline.core.records import InputSpec
 from nas_pipeline.errors import ConfigError, DataError, SearchError, SearchRefusal, TrainError
-from nas_pipeline.search.differentiable.halves import Halves
+from nas_pipeline.search.differentiable.bilevel_split import Halves
 from nas_pipeline.search.differentiable.run import DifferentiableSearch, _Run
 from nas_pipeline.search.differentiable.settings import Settings
 from nas_pipeline.search.differentiable.variants import Variant

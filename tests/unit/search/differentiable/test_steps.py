@@ -13,8 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from nas_pipeline.core.records import InputSpec
-from nas_pipeline.search.differentiable.mixing import KindMixing
-from nas_pipeline.search.differentiable.search_network import SearchNetwork
+from nas_pipeline.search.differentiable.network.mixing import KindMixing
+from nas_pipeline.search.differentiable.network.search_network import SearchNetwork
 from nas_pipeline.search.differentiable.steps import Batch, Bilevel, Rates
 from nas_pipeline.search.differentiable.variants import Variant, without_some_skips
 from nas_pipeline.train.randomness import generator, isolated

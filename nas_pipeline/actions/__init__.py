@@ -1,0 +1,1 @@
+"""What the command line and the flows both call, and what changes the world."""

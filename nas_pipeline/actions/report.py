@@ -1,0 +1,87 @@
+"""Writes the page of a run: gathers what the report room is handed, because it reads neither params.yaml nor git.
+
+No room: an edit here makes no stage stale.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from nas_pipeline.config.params import load_params
+from nas_pipeline.config.workspace import WORK
+from nas_pipeline.core.files import read_json
+from nas_pipeline.errors import NasError
+from nas_pipeline.report.page import Surroundings, write_page
+from nas_pipeline.report.worth import Rival
+
+logger = logging.getLogger(__name__)
+
+
+def write_report(root: Path) -> Path:
+    """Write reports/index.html in the workspace `root` and return its path.
+
+    Raises:
+        OSError: The page cannot be written.
+    """
+    root = root.resolve()
+    own = _search_of(root)
+    rivals = _yardstick(root)
+    rivals += [rival for folder in _neighbours(root) if (rival := _rival(folder, own))] if own else []
+    return write_page(root, Surroundings(
+        strategy=own["strategy"]["name"] if own else "the search", tags=_tags(root), rivals=rivals,
+    ))
+
+
+def _yardstick(root: Path) -> list[Rival]:
+    """Random search of the same cost that the search stage itself ran beside the search."""
+    path = root / "artifacts" / "search" / "yardstick.json"
+    trials = read_json(path) if path.is_file() else []
+    return [Rival("of this run", "random", trials)] if trials else []
+
+
+def _neighbours(root: Path) -> list[Path]:
+    """Other workspaces of the same repository, and the repository itself."""
+    inside = root.parent.parts[-2:] == WORK.parts
+    repo = root.parents[2] if inside else root
+    work = repo / WORK
+    folders = [repo, *(sorted(work.iterdir()) if work.is_dir() else [])]
+    return [folder for folder in folders if folder != root]
+
+
+def _rival(folder: Path, own: dict[str, Any]) -> Rival | None:
+    """The search in `folder`, if it differs from our own in nothing but its strategy."""
+    other = _search_of(folder)
+    if other is None or other["strategy"] == own["strategy"]:
+        return None
+    if any(other[key] != own[key] for key in own if key != "strategy"):
+        return None
+    trials = read_json(folder / "artifacts" / "search" / "trials.json")
+    return Rival(f"run {folder.name}", other["strategy"]["name"], trials)
+
+
+def _search_of(folder: Path) -> dict[str, Any] | None:
+    """Everything that a search depends on, as plain data; None where there was none."""
+    artifacts = folder / "artifacts"
+    if not (artifacts / "search" / "trials.json").is_file():
+        return None
+    try:
+        params = load_params(folder)
+        digest = read_json(artifacts / "ingest" / "dataset.json")["digest"]
+    except (NasError, OSError, ValueError, KeyError) as error:
+        logger.debug("no search to compare with in %s: %s", folder, error)
+        return None
+    search = params.search.model_dump(mode="json")
+    bounds = {name: (each.latency_ms / each.host_factor, each.size_bytes) for name, each in params.targets.items()}
+    return {**search, "dataset": digest, "train": params.train.model_dump(mode="json"), "bounds": bounds}
+
+
+def _tags(root: Path) -> dict[str, str]:
+    from nas_pipeline.registry.tags import provenance  # mlflow's door is checked on the way in
+
+    try:
+        return provenance(root)
+    except NasError as error:
+        logger.debug("no provenance of %s: %s", root, error)
+        return {}

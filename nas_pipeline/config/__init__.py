@@ -1,0 +1,1 @@
+"""params.yaml: its schema, profiles, workspaces and `nas init`."""

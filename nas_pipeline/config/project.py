@@ -1,0 +1,192 @@
+"""`nas init`: a folder of its own for a person's images, in which the pipeline runs as it does in the repository.
+
+Proposals follow from a look at the images; every one of them is a line of params.yaml with its reason beside it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from nas_pipeline.config.params import load_params
+from nas_pipeline.core.files import write_text
+from nas_pipeline.data.samples import dataset_name
+from nas_pipeline.data.survey import Survey, survey
+from nas_pipeline.errors import ConfigError
+
+_REPOSITORY = Path(__file__).resolve().parents[2]
+_INGEST_DEPS = "    cmd: nas run ingest\n    params: [data]\n    deps:\n"
+_SMALL = 5000
+"""Images under which trainings are short and batches small."""
+
+_IGNORED = """# What the pipeline makes; dvc.yaml, dvc.lock and params.yaml are yours to keep.
+/artifacts/
+/reports/
+/fleet/
+/nas_pipeline
+/requirements.lock
+/.nas/
+/.prefect/
+/.dvc/cache/
+/.dvc/tmp/
+/mlruns/
+mlflow.db*
+"""
+
+_DVC_CONFIG = """[core]
+    no_scm = true
+    analytics = false
+    check_update = false
+    autostage = false
+"""
+
+_PARAMS = """# Made by `nas init` from a look at {images} images in {classes} classes. Change what you like: an unknown
+# key is refused with the nearest known one. Keys that are not here are in the repository's params.yaml.
+
+data:
+  source:
+    name: image_folder     # one sub-folder per class; others: csv, npz, parquet
+    options:
+      path: {path}
+      name: {name}         # of the data set: its experiments and models are called so
+      side: {side}             # height and width that networks see, in pixels; the files' short side is {short_side}
+      channels: {channels}          # 3 colour, 1 grey
+      fit: crop            # the middle square; or pad (the whole between bars), stretch
+      group: null          # '(patient[0-9]+)_': images of one patient, by file name, stay in one split
+  val: 0.15                # share of the images that choose: architectures, epochs, precision
+  calib: 0.1               # share that sets the ranges of INT8
+  test: 0.2                # share that is read once, at the end{own_test}
+  seed: 0
+
+validation:
+  min_per_class: {min_per_class}         # in every split
+  min_side: 8
+  max_class_drift: 0.1     # small splits cannot have the very same shares
+  findings:                # each: {{level: warn, refuse or off, bound: NUMBER}}
+    near_duplicates: {{level: warn}}
+    dark: {{level: warn}}
+    bright: {{level: warn}}
+    blurred: {{level: warn}}
+    low_information: {{level: warn}}
+    odd_size: {{level: warn}}
+    odd_aspect: {{level: warn}}
+
+train:
+  device: auto             # the GPU if there is one
+  recipe:
+    batch_size: {batch_size}
+    optimiser: muon
+    learning_rate: 0.1
+    muon_learning_rate: 0.05
+    flip: true             # a mirror image is as good an example; false for text and for left against right
+    views: 2               # the network averages over an image and its mirror image; 1 where flip is false
+    shift: {shift}               # pixels
+    cutout: {cutout}             # pixels
+    ema_decay: {ema_decay}
+
+search:
+  space: {{name: residual, options: {{stem_strides: {stem_strides}, max_width: 64}}}}
+  strategy: {{name: tpe, options: {{startup_trials: 4}}}}
+  evaluator: {{name: train, options: {{device_s: {candidate_s}, evaluations: 3}}}}   # CPU-seconds per candidate
+  aim: {{kind: weighted, accuracy: 1.0, latency: 0.1, params: 0.1, early_stopping: median}}
+  budget: {{trials: {trials}, wall_s: {search_wall_s}}}       # whichever is reached first
+  finalists: {{count: 2, options: {{device_s: {finalist_s}}}}}
+  workers: 2
+  seed: 0
+
+retrain:
+  seeds: 2
+  device_s: {retrain_s}             # CPU-seconds per training
+  workers: 2
+  baselines: [dense_residual]   # a hand-designed network beside the winner
+
+export:
+  max_int8_drop: 0.02      # few images: one more mistake is a large step
+  min_agreement_fp32: 0.99
+  min_agreement_int8: 0.95
+
+verify:
+  processes: 3
+  runs: 200
+
+targets:
+  local-cpu:               # this machine; copy the block for each kind of device
+    probe: local
+    latency_ms: 20.0       # p95 of one image
+    size_bytes: 2000000
+    min_accuracy: {min_accuracy}     # what you need, not what you hope for
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """A project that is ready to run."""
+
+    folder: Path
+    found: Survey
+
+
+def create_project(folder: Path, images: Path) -> Project:
+    """Write params.yaml, dvc.yaml, .dvc, .dvcignore, .gitignore and the links to the code into `folder`.
+
+    The folder of images becomes a dependency of the ingest stage: more images make the pipeline run again.
+
+    Args:
+        folder: New, or with nothing of a project in it.
+        images: One sub-folder of images per class.
+
+    Raises:
+        ConfigError: The folder has a project already, cannot be written, or lies among the images.
+        DataError: The images are not laid out so; nothing is written then.
+    """
+    folder, images = folder.resolve(), images.resolve()
+    if folder == images or images in folder.parents:
+        raise ConfigError(f"{folder} lies in the folder of images; name a place outside of it")
+    taken = [name for name in ("params.yaml", "dvc.yaml", "nas_pipeline", ".dvc") if os.path.lexists(folder / name)]
+    if taken:
+        raise ConfigError(f"{folder} has {', '.join(taken)} already; name a new folder, or change its params.yaml")
+    if not (_REPOSITORY / "dvc.yaml").is_file():
+        raise ConfigError(f"dvc.yaml is not beside the package in {_REPOSITORY}; install from a clone of the "
+                          "repository (make setup)")
+    found = survey(images)
+    pipeline = (_REPOSITORY / "dvc.yaml").read_text(encoding="utf-8")
+    assert pipeline.count(_INGEST_DEPS) == 1, "a test holds dvc.yaml to this"
+    texts = {
+        "params.yaml": _params(found, images),
+        "dvc.yaml": pipeline.replace(_INGEST_DEPS, f"{_INGEST_DEPS}      - {json.dumps(str(images))}\n"),
+        ".dvcignore": (_REPOSITORY / ".dvcignore").read_text(encoding="utf-8"),
+        ".dvc/config": _DVC_CONFIG,
+        ".gitignore": _IGNORED,
+    }
+    try:
+        for name, text in texts.items():
+            write_text(folder / name, text)
+        for name in ("nas_pipeline", "requirements.lock"):
+            (folder / name).symlink_to(_REPOSITORY / name)
+    except OSError as error:
+        raise ConfigError(f"{folder} cannot be written ({error.strerror}); name a folder of your own") from error
+    load_params(folder)
+    return Project(folder, found)
+
+
+def _params(found: Survey, images: Path) -> str:
+    classes, side = len(found.per_class), _side(found.short_side)
+    small = found.images < _SMALL
+    rarest = min(found.per_class.values())
+    return _PARAMS.format(
+        images=f"{found.images:,}", classes=classes, path=json.dumps(str(images)), name=dataset_name(None, images.name),
+        side=side, short_side=found.short_side, channels=3 if found.coloured else 1,
+        own_test=": not used, for this folder has a test split of its own" if found.has_test else "",
+        min_per_class=max(1, min(20, rarest // 20)), batch_size=32 if small else 128, shift=max(1, side // 16),
+        cutout=side // 4, ema_decay=0.99 if small else 0.999, stem_strides="[2]" if side >= 48 else "[1]",
+        candidate_s=5 if small else 24, trials=8 if small else 20, search_wall_s=75 if small else 600,
+        finalist_s=12 if small else 80, retrain_s=20 if small else 600,
+        min_accuracy=round(min(0.8, 1 / classes + 0.5), 2),
+    )
+
+
+def _side(short_side: int) -> int:
+    """What a small network can use: up to 64 pixels, in steps of 8, and no more than the files have."""
+    return min(64, max(16, short_side // 8 * 8))

@@ -1,0 +1,1 @@
+"""Signed reports of devices: receiver, intake, drift."""

@@ -1,0 +1,1 @@
+"""Staged roll-outs: the state machine, its execution, and the registry as a view of it."""

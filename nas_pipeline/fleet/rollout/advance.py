@@ -1,0 +1,142 @@
+"""One step of a roll-out: what is signed and what devices said, a decision, and the list that follows from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from nas_pipeline.errors import FleetError
+from nas_pipeline.fleet.reports.intake import Intake
+from nas_pipeline.fleet.rollout.state_machine import (
+    Decision,
+    Member,
+    RolloutRules,
+    State,
+    Stop,
+    Stopped,
+    Tally,
+    Wait,
+    Widen,
+    after,
+    begin,
+    decide,
+    tally,
+    word,
+)
+from nas_pipeline.fleet.tuf import operations, pending
+from nas_pipeline.fleet.tuf.journal import Entry
+from nas_pipeline.fleet.tuf.releases import Listed, Rows, newest, widened
+from nas_pipeline.fleet.tuf.repository import Repository
+from nas_pipeline.fleet.tuf.settings import FleetSettings, stamp
+
+WHO = "rollout"
+"""Who did it, in the journal."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What became of one model's roll-out."""
+
+    family: str
+    model: str
+    release: Listed
+    decision: Decision
+    counts: Tally
+    done: str
+    """What was signed; empty: nothing."""
+
+
+def rules_of(settings: FleetSettings) -> RolloutRules:
+    """The rules in the settings.
+
+    Raises:
+        FleetError: There is no such rule.
+    """
+    try:
+        return RolloutRules(**settings.rollout)
+    except TypeError as error:
+        known = ", ".join(RolloutRules.__dataclass_fields__)
+        raise FleetError(f"fleet.rollout: {error}; the rules are: {known}") from error
+
+
+def look(repository: Repository, intake: Intake, family: str, model: str) -> State | None:
+    """The state of a model's newest release; None where nothing is offered."""
+    rows = repository.rows(family, model)
+    top = newest(rows)
+    if top is None:
+        return None
+    entries = [line.entry for line in repository.journal.lines() if line.entry.model == model]
+    members = [Member(each.device, each.seen) for each in intake.devices(family)]
+    state = begin(rows, _began(entries, top, repository.clock()), members)
+    assert state is not None
+    for heard in intake.heard(family, model):
+        if said := word(heard.report, top.release, top.sha256):
+            state = after(state, said)
+    for entry in entries:
+        if entry.kind == "stopped" and (entry.counter, entry.family) == (top.release.counter, family):
+            state = after(state, Stopped(entry.why))
+    return state
+
+
+def advance(repository: Repository, intake: Intake, family: str, model: str, *, who: str = WHO) -> Step | None:
+    """Decide, and sign what follows: the next wave, or the last good file for everyone. None: nothing is offered.
+
+    Raises:
+        FleetError: A key is not at hand, or somebody else was faster; nothing was changed.
+        StorageError: A file could not be written; the next run goes on.
+    """
+    rules, now = rules_of(repository.settings), repository.clock()
+    state, rows = look(repository, intake, family, model), repository.rows(family, model)
+    top = newest(rows)
+    if state is None or top is None:
+        return None
+    counts, decision, done = tally(state, rules, now), decide(state, rules, now), ""
+    if pending.get(repository.settings.folder, family) is not None:
+        decision = Wait(f"a change waits for the approver ({counts})")
+    if isinstance(decision, Widen):
+        done = _widen(repository, family, model, rows, who, decision.reason)
+    elif isinstance(decision, Stop):
+        done = _return(repository, family, model, top, who, decision.reason)
+    return Step(family, model, top, decision, counts, done)
+
+
+def _widen(repository: Repository, family: str, model: str, rows: Rows, who: str, why: str) -> str:
+    wider = widened(rows)
+    release = wider[0].release
+    live = repository.release(family, model, wider, entry=Entry(
+        kind="widened", when=stamp(repository.clock()), who=who, why=why, version=release.version,
+        counter=release.counter, sha256=wider[0].sha256, bundle=release.bundle, share=release.wave.share,
+    ))
+    return f"wave {release.wave.index + 1} of {len(release.wave.shares)}: {release.wave.share / 100:g} %" + _waits(live)
+
+
+def _return(repository: Repository, family: str, model: str, top: Listed, who: str, why: str) -> str:
+    if _is_return(repository, model, top):
+        return ""  # it is the last good one, brought back: two that are bad must not take turns for ever
+    try:
+        back = operations.rollback(repository, family, model, who=who, why=why)
+    except FleetError as error:
+        if "no release before" not in str(error) or top.whole:
+            return ""
+        return "taken away; there is none to go back to" + _waits(
+            operations.stop(repository, family, model, who=who, why=why).live
+        )
+    assert back.now is not None
+    release = back.now.release
+    return f"release {release.counter}, version {release.version}, for everyone" + _waits(back.live)
+
+
+def _is_return(repository: Repository, model: str, top: Listed) -> bool:
+    return any(entry.kind == "rolled back" and (entry.model, entry.counter) == (model, top.release.counter)
+               for entry in repository.journal.entries())
+
+
+def _waits(live: bool) -> str:
+    return "" if live else " (waits for the approver)"
+
+
+def _began(entries: list[Entry], top: Listed, otherwise: datetime) -> datetime:
+    """When this counter got this share; where the journal does not say, the wave begins now."""
+    share = top.release.wave.share
+    found = [entry.when for entry in entries if (entry.counter, entry.share) == (top.release.counter, share)]
+    return datetime.fromisoformat(found[0]).astimezone(UTC) if found else otherwise

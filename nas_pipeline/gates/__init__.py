@@ -1,0 +1,1 @@
+"""Every gate: verification, promotion, policy and the paired comparison. Pure functions."""

@@ -1,0 +1,1 @@
+"""Derivation of a discrete cell from architecture parameters, under cost bounds."""

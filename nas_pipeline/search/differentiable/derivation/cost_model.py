@@ -1,0 +1,115 @@
+"""What each operation on each edge would cost in the derived network: tables, and an expected cost with a gradient."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from nas_pipeline.core.records import InputSpec
+from nas_pipeline.search.differentiable.derivation.integer_program import INPUTS_PER_NODE, NONE
+from nas_pipeline.search.differentiable.network.mixing import INPUTS, KINDS, KindMixing, edges
+from nas_pipeline.space.cell_network import reductions
+from nas_pipeline.space.ops import OPS
+
+Price = Callable[[nn.Module, tuple[int, int, int]], float]
+"""(operation, its input [C, H, W]) -> what it costs; milliseconds on the target, or parameters."""
+
+
+@dataclass(frozen=True, slots=True)
+class CellShape:
+    """One cell of a network: its kind, the channels of its states, and the map it gets (before a reduction)."""
+
+    kind: str
+    channels: int
+    height: int
+    width: int
+
+
+def cell_shapes(width: int, cells: int, spec: InputSpec) -> Iterator[CellShape]:
+    """The cells in order: a reduction halves the map, rounded up, and doubles the channels."""
+    channels, rows, columns = width, spec.height, spec.width
+    for cell in range(cells):
+        reduce = cell in reductions(cells)
+        channels = 2 * channels if reduce else channels
+        yield CellShape("reduce" if reduce else "normal", channels, rows, columns)
+        if reduce:
+            rows, columns = (rows + 1) // 2, (columns + 1) // 2
+
+
+def cost_table(
+    ops: Sequence[str], nodes: int, width: int, cells: int, spec: InputSpec, price: Price
+) -> dict[str, NDArray[np.float64]]:
+    """Kind -> [E, O]: the price of an operation on an edge, summed over the cells of that kind. `none` is free.
+
+    Every different (operation, channels, stride, map) is built and priced once.
+    """
+    known: dict[tuple[object, ...], float] = {}
+
+    def priced(op: str, channels: int, stride: int, rows: int, columns: int) -> float:
+        key = (op, channels, stride, rows, columns)
+        if key not in known:
+            made = OPS.make(op, channels_in=channels, channels_out=channels, stride=stride).eval()
+            known[key] = price(made, (channels, rows, columns))
+        return known[key]
+
+    tables = {kind: np.zeros((len(edges(nodes)), len(ops))) for kind in KINDS}
+    with torch.random.fork_rng(devices=[]):
+        for shape in cell_shapes(width, cells, spec):
+            reduced = shape.kind == "reduce"
+            for edge, (source, _) in enumerate(edges(nodes)):
+                halves = reduced and source < INPUTS
+                shrink = 2 if reduced and not halves else 1
+                rows, columns = -(-shape.height // shrink), -(-shape.width // shrink)
+                for column, op in enumerate(ops):
+                    if op != NONE:
+                        tables[shape.kind][edge, column] += priced(
+                            op, shape.channels, 2 if halves else 1, rows, columns
+                        )
+    return tables
+
+
+def count_params(operation: nn.Module, shape: tuple[int, int, int]) -> float:
+    """A `Price`: trainable parameters, exactly."""
+    return float(sum(parameter.numel() for parameter in operation.parameters() if parameter.requires_grad))
+
+
+def expected_cost(
+    mixing: Mapping[str, KindMixing], tables: Mapping[str, Tensor], ops: Sequence[str]
+) -> Tensor:
+    """The cost to be expected of a network drawn from the mixing: a scalar with a gradient.
+
+    A node keeps two of its edges, so an edge counts by its share of the edges that enter the node, times two; on it
+    an operation counts by its share among all but `none`, which is never kept.
+
+    Args:
+        mixing: Of the search network.
+        tables: As `cost_table`, as tensors.
+        ops: Names of the columns.
+
+    Source: Cai et al., ProxylessNAS, arXiv:1812.00332, equation 2 (expected latency).
+    """
+    real = [column for column, op in enumerate(ops) if op != NONE]
+    total = torch.zeros(())
+    for kind, table in tables.items():
+        weights = mixing[kind].op_weights[:, real]
+        shares = weights / weights.sum(dim=1, keepdim=True).clamp_min(1e-6)
+        edge_shares = mixing[kind].edge_weights
+        if edge_shares is None:
+            edge_shares = even_shares(len(table)).to(shares)
+        total = total.to(shares) + INPUTS_PER_NODE * (edge_shares * (shares * table[:, real].to(shares)).sum(1)).sum()
+    return total
+
+
+def even_shares(count: int) -> Tensor:
+    """[E]: an edge's share where all edges that enter a node are alike."""
+    shares: list[float] = []
+    inputs = INPUTS
+    while len(shares) < count:
+        shares += [1 / inputs] * inputs
+        inputs += 1
+    return torch.tensor(shares)

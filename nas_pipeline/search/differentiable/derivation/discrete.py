@@ -1,0 +1,59 @@
+"""From alphas, or from what was kept of them, to a plan and a genotype of the space `cell`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from nas_pipeline.core.genotype import Genotype
+from nas_pipeline.search.differentiable.derivation.integer_program import Picks
+from nas_pipeline.search.differentiable.network.mixing import INPUTS, edge_softmax, edges
+from nas_pipeline.search.differentiable.settings import Settings
+from nas_pipeline.space.cell import Cell, CellPlan, Node, genotype_of
+
+Numbers = Sequence[Sequence[float]]
+
+
+def strengths(
+    alphas: Mapping[str, Tensor], betas: Mapping[str, Tensor]
+) -> dict[str, NDArray[np.float64]]:
+    """Kind -> [E, O]: softmax over the operations, times the edge's share where edges have weights."""
+    found = {}
+    for kind, table in alphas.items():
+        shares = table.detach().double().cpu().softmax(dim=1)
+        if kind in betas:
+            shares = shares * edge_softmax(betas[kind].detach().double().cpu())[:, None]
+        found[kind] = shares.numpy()
+    return found
+
+
+def strengths_of_row(row: Mapping[str, Mapping[str, Numbers]]) -> dict[str, NDArray[np.float64]]:
+    """The same from the row of an epoch."""
+    alphas = {kind: torch.tensor(table) for kind, table in row["alphas"].items()}
+    return strengths(alphas, {kind: torch.tensor(table) for kind, table in row["betas"].items()})
+
+
+def plan_of(picks: Picks, settings: Settings) -> CellPlan:
+    """The network of these cells, of the size that `settings` wants."""
+    cells = {}
+    for kind, kept in picks.items():
+        nodes: list[list[tuple[int, str]]] = [[] for _ in range(settings.nodes)]
+        for edge, op in kept:
+            source, node = edges(settings.nodes)[edge]
+            nodes[node].append((source, op))
+        cells[kind] = Cell(tuple(_node(pair) for pair in nodes), tuple(range(INPUTS, INPUTS + settings.nodes)))
+    return CellPlan(settings.eval_width, settings.eval_cells, cells["normal"], cells["reduce"])
+
+
+def genotype_from(picks: Picks, settings: Settings) -> Genotype:
+    """Its genotype."""
+    return genotype_of(plan_of(picks, settings))
+
+
+def _node(pair: list[tuple[int, str]]) -> Node:
+    (a, first), (b, second) = sorted(pair)
+    return Node((a, b), (first, second))

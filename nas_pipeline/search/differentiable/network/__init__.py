@@ -1,0 +1,1 @@
+"""The search network: all candidate operations at once, weighted by a mixing."""

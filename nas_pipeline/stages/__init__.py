@@ -1,0 +1,1 @@
+"""The table of stages and one function per stage: what DVC hashes."""

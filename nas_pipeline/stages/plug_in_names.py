@@ -1,0 +1,70 @@
+"""Every name in params.yaml that must be a row of a catalogue, looked up before the long work begins."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection, Iterator
+from typing import Any
+
+from nas_pipeline.config.params import Params, ParetoAim
+from nas_pipeline.config.schema import PlugIn
+from nas_pipeline.core.catalog import Catalog
+from nas_pipeline.errors import ConfigError
+from nas_pipeline.latency import PROBES
+from nas_pipeline.search import EVALUATORS, STRATEGIES
+from nas_pipeline.search.protocols import Deriving
+from nas_pipeline.space import SPACES
+from nas_pipeline.space.baselines import BASELINES
+
+
+def check_names(params: Params) -> None:
+    """See that plug-ins, baselines, probes and metrics exist; the search takes long and some are needed after it.
+
+    Raises:
+        ConfigError: One line for each that does not, with the nearest that does.
+    """
+    if lines := list(_wrong(params)):
+        raise ConfigError(f"params.yaml has {len(lines)} error(s):\n" + "\n".join(f"  {line}" for line in lines))
+
+
+def _wrong(params: Params) -> Iterator[str]:
+    search = params.search
+    yield from _unmade("search.space", SPACES, search.space)
+    yield from _unmade("search.strategy", STRATEGIES, search.strategy)
+    yield from _apart(search.space, search.strategy)
+    yield from _unknown("search.evaluator", "evaluator", search.evaluator.name, EVALUATORS)
+    # An evaluator of somebody else's need not say what it measures.
+    metrics = getattr(EVALUATORS[name], "metrics", ()) if (name := search.evaluator.name) in EVALUATORS else ()
+    for metric in search.aim.objectives if isinstance(search.aim, ParetoAim) and metrics else ():
+        yield from _unknown("search.aim.objectives", "metric", metric, metrics)
+    for name in params.retrain.baselines:
+        yield from _unknown("retrain.baselines", "hand-designed network", name, BASELINES)
+    for target, bounds in params.targets.items():
+        yield from _unknown(f"targets.{target}.probe", "probe", bounds.probe, PROBES)
+
+
+def _unknown(key: str, kind: str, name: str, names: Collection[str]) -> Iterator[str]:
+    if name not in names:
+        near = difflib.get_close_matches(name, list(names), n=1)
+        meant = f"did you mean {near[0]!r}?" if near else "there are:"
+        yield f"{key}: unknown {kind} {name!r}; {meant} ({', '.join(names)})"
+
+
+def _unmade(key: str, catalogue: Catalog[Any], plug_in: PlugIn) -> Iterator[str]:
+    try:
+        catalogue.make(plug_in.name, plug_in.options)
+    except (ConfigError, TypeError, ValueError) as error:
+        yield f"{key}: {error}"
+
+
+def _apart(space: PlugIn, strategy: PlugIn) -> Iterator[str]:
+    """A strategy that derives its candidates derives them for one space."""
+    try:
+        derives, members = STRATEGIES.make(strategy.name, strategy.options), SPACES.make(space.name, space.options)
+    except (ConfigError, TypeError, ValueError):
+        return  # said elsewhere
+    if isinstance(derives, Deriving):
+        try:
+            derives.check(members)
+        except ConfigError as error:
+            yield f"search.strategy: {error}"

@@ -1,0 +1,79 @@
+"""Retrain: the winner and the hand-designed networks, and the accuracy of the very files that may ship."""
+
+from __future__ import annotations
+
+import shutil
+import statistics
+from collections.abc import Mapping
+
+from nas_pipeline.core.catalog import Catalog
+from nas_pipeline.core.files import atomic_path, read_json, write_json
+from nas_pipeline.core.genotype import Genotype
+from nas_pipeline.core.predictions import Predictions, write_predictions
+from nas_pipeline.core.records import InputSpec, TrainResult
+from nas_pipeline.data.loaders import load_calib, load_manifest, normalise
+from nas_pipeline.data.test_split import count_reads
+from nas_pipeline.space.baselines import BASELINES
+from nas_pipeline.space.drawing import draw, layer_rows
+from nas_pipeline.space.load import build_network
+from nas_pipeline.stages.context import Context
+from nas_pipeline.stages.labels import write_doubts
+from nas_pipeline.stages.scoring import FileScores
+from nas_pipeline.train.budget import TrainBudget
+from nas_pipeline.train.retrain import Entry, Retrained, load_finished, retrain
+
+
+def run_retrain(context: Context) -> None:
+    """Winner -> weights, results, learning curves, and what each file that may ship says of the test images."""
+    params, data = context.params.retrain, context.artefacts("ingest")
+    winner = Genotype.from_json(read_json(context.artefacts("search") / "winner.json")["genotype"])
+    known: Catalog[Genotype] = Catalog("baseline", {name: (lambda g=g: g) for name, g in BASELINES.items()})
+    entries = [Entry("winner", winner, tuple(range(params.seeds)))]
+    entries += [Entry(name, known.make(name), (0,)) for name in params.baselines]
+    manifest, ledger = load_manifest(data), context.work / "test_reads.jsonl"
+    reads_before = count_reads(ledger, manifest.digest)
+    opsets = sorted({target.opset for target in context.params.targets.values()})
+    calib = normalise(load_calib(data).images, manifest)
+    scores = FileScores(manifest, opsets, calib, context.params.export.calibration)
+    outcome = retrain(
+        entries, data, context.recipe, TrainBudget(epochs=params.epochs, device_s=params.device_s),
+        workers=params.workers, device=context.params.train.device, folder=context.work / "retrain", ledger=ledger,
+        progress=context.progress, score_files=scores,
+    )
+    reads = count_reads(ledger, manifest.digest) - reads_before
+    _write(context, winner, outcome, manifest.spec, reads, scores.predictions)
+
+
+def _write(
+    context: Context, winner: Genotype, outcome: Retrained, spec: InputSpec, reads: int,
+    predictions: Mapping[str, Predictions],
+) -> None:
+    folder, result = context.folder, outcome.results["winner"]
+    baselines = {name: item for name, item in outcome.results.items() if name != "winner"}
+    with atomic_path(folder / "weights.safetensors") as temporary:
+        shutil.copyfile(outcome.weights["winner"], temporary)
+    write_json(folder / "result.json", result.to_json())
+    write_json(folder / "baselines.json", {name: item.to_json() for name, item in baselines.items()})
+    write_json(folder / "history.json", outcome.history)
+    write_json(folder / "files.json", outcome.files)
+    write_predictions(folder / "predictions.npz", predictions)
+    rows = layer_rows(build_network(winner, spec), spec)
+    for suffix in ("svg", "png"):
+        draw(winner, rows, folder / f"drawing.{suffix}")
+    data = context.artefacts("ingest")
+    net = load_finished(winner, load_manifest(data), outcome.weights["winner"], context.recipe)
+    doubts = write_doubts(net, data, folder)
+    write_json(folder / "metrics.json", {**_metrics(result, baselines, reads), "doubtful_labels": doubts})
+
+
+def _metrics(result: TrainResult, baselines: Mapping[str, TrainResult], reads: int) -> dict[str, float]:
+    metrics = {
+        "val_accuracy": statistics.fmean(result.val_accuracy), "test_accuracy": statistics.fmean(result.test_accuracy),
+        "test_accuracy_min": min(result.test_accuracy), "test_accuracy_max": max(result.test_accuracy),
+        "seeds": len(result.seeds), "params": result.params, "macs": result.macs, "device_s": sum(result.device_s),
+        "test_reads": reads,
+    }
+    for name, item in baselines.items():
+        metrics[f"{name}_test_accuracy"] = statistics.fmean(item.test_accuracy)
+        metrics[f"{name}_params"] = item.params
+    return metrics

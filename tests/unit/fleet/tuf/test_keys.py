@@ -1,0 +1,63 @@
+"""Private keys: files that only their owner reads, with a password or in the environment, or on a stick."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+import pytest
+
+from nas_pipeline.errors import FleetError
+from nas_pipeline.fleet.tuf.keys import PASSWORD, Keyring
+
+
+@pytest.fixture
+def ring(tmp_path: Path) -> Keyring:
+    return Keyring(tmp_path / "fleet", tmp_path / "keys")
+
+
+def test_a_key_is_a_file_that_only_its_owner_reads(ring: Keyring, tmp_path: Path) -> None:
+    key, other = ring.make("timestamp"), ring.make("timestamp")
+    path = tmp_path / "keys" / "timestamp-1.pem"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert path.read_text().startswith("-----BEGIN PRIVATE KEY-----")
+    assert {each.keyid for each in ring.of("timestamp")} == {key.keyid, other.keyid}
+    (signer,) = ring.signers([key.keyid])
+    key.verify_signature(signer.sign(b"text"), b"text")
+    assert ring.signer("unknown") is None
+    assert ring.role_of(key.keyid) == "timestamp"
+
+
+def test_a_password_is_asked_for(ring: Keyring, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = ring.make("snapshot")
+    monkeypatch.setenv(PASSWORD, "correct horse")
+    key = ring.make("targets")
+    assert (tmp_path / "keys" / "targets-1.pem").read_text().startswith("-----BEGIN ENCRYPTED PRIVATE KEY-----")
+    assert len(ring.signers([key.keyid, plain.keyid])) == 2
+    for wrong in ("battery", ""):
+        monkeypatch.setenv(PASSWORD, wrong)
+        with pytest.raises(FleetError, match=f"is {PASSWORD} set, and right"):
+            ring.signer(key.keyid)
+
+
+def test_a_key_may_be_on_a_stick_or_in_the_environment(
+    ring: Keyring, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = ring.make("root", offline=True)
+    stick = tmp_path / "stick"
+    stick.mkdir()
+    path = tmp_path / "keys" / "offline" / "root-1.pem"
+    pem = path.rename(stick / path.name).read_text()
+    assert ring.signer(key.keyid) is None
+    assert Keyring(tmp_path / "fleet", tmp_path / "keys", [stick]).signer(key.keyid) is not None
+    ring.add("root", key, "env:ROOT_KEY")
+    assert ring.signer(key.keyid) is None
+    monkeypatch.setenv("ROOT_KEY", pem)
+    assert ring.signer(key.keyid) is not None
+
+
+def test_a_file_with_another_key_is_refused(ring: Keyring, tmp_path: Path) -> None:
+    key, _ = ring.make("targets"), ring.make("snapshot")
+    (tmp_path / "keys" / "targets-1.pem").write_bytes((tmp_path / "keys" / "snapshot-1.pem").read_bytes())
+    with pytest.raises(FleetError, match="cannot be used"):
+        ring.signer(key.keyid)

@@ -1,0 +1,115 @@
+"""From a registered version to a signed release: behind gates, with golden vectors, alias last; and when killed."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edge_agent.contract import wire
+from nas_pipeline.core.failpoints import VARIABLE
+from nas_pipeline.errors import FleetError, PromotionRefusal
+from nas_pipeline.export.session import open_session, predict
+from nas_pipeline.fleet.reports.drift import watch
+from nas_pipeline.fleet.tuf.publish import publish
+from nas_pipeline.fleet.tuf.repository import Repository
+from nas_pipeline.registry.promote import promote
+from nas_pipeline.registry.publish import Published
+from tests.unit.fleet.toy_releases import new_fleet
+from tests.unit.registry.conftest import shared, store, workspace
+from tests.unit.registry.versions import Versions
+
+__all__ = ["shared", "store", "workspace"]  # fixtures
+
+@pytest.fixture
+def target(request: pytest.FixtureRequest) -> str:
+    """Another one, and so another registered model, for each test."""
+    return str(request.node.name).replace("_", "-")[:40].strip("-")
+
+
+@pytest.fixture
+def versions(workspace: Path, shared: tuple[Path, Published], store: str, target: str) -> Versions:
+    return Versions(workspace, store, shared[1], target)
+
+
+@pytest.fixture
+def fleet(tmp_path: Path, target: str) -> Repository:
+    return new_fleet(tmp_path, families=(target,), waves=(100, 10_000))
+
+
+_COMMAND = """
+import sys
+from pathlib import Path
+from nas_pipeline.fleet.publish import publish
+from nas_pipeline.fleet.repository import Repository
+from tests.unit.fleet.toy_releases import settings_of
+folder, root, store, target = sys.argv[1:]
+fleet = Repository.open(settings_of(Path(folder), families=(target,), waves=(100, 10_000)))
+publish(fleet, Path(root), target, who="ann", tracking_uri=store)
+"""
+
+
+def test_the_whole_way(fleet: Repository, versions: Versions, target: str, tmp_path: Path) -> None:
+    number = versions.add(wrong=set())
+    for point in ("bundle", "alias"):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv(VARIABLE, f"{point}:full")
+            with pytest.raises(OSError, match="No space"):
+                publish(fleet, versions.root, target, who="ann", tracking_uri=versions.store)
+        assert "canary" not in versions.aliases
+        command = [sys.executable, "-c", _COMMAND, str(tmp_path), str(versions.root), versions.store, target]
+        done = subprocess.run(command, env={**os.environ, VARIABLE: point}, check=False, capture_output=True)
+        assert done.returncode == -9, done.stderr.decode()
+        assert len(fleet.rows(target, versions.model)) == (0 if point == "bundle" else 1)
+        assert "canary" not in versions.aliases
+    again = publish(fleet, versions.root, target, who="ann", tracking_uri=versions.store)
+    assert (again.counter, again.share, again.changed) == (1, 100, False)
+    assert versions.aliases["canary"] == number
+    (row,) = fleet.rows(target, versions.model)
+    release, sheet = row.release, row.sheet
+    assert (release.model, release.version, release.latency_ms, release.opset) == (versions.model, number, 2.0, 20)
+    assert wire.release_from(wire.custom_of(release)) == release
+    onnx = fleet.store.read(f"targets/{target}/{versions.model}/{row.sha256}.{row.sha256}.onnx") or b""
+    pixels = np.frombuffer(sheet.golden.bytes_of("pixels"), np.uint8).reshape(sheet.golden.images, 1, 4, 4)
+    logits = np.frombuffer(sheet.golden.bytes_of("logits"), "<f4").reshape(sheet.golden.images, 3)
+    answers = predict(open_session(onnx), ((pixels / np.float32(255) - 0.5) / 0.2).astype(np.float32))
+    assert np.abs(answers - logits).max() <= sheet.golden.tolerance
+    known = watch(target, row, []).reference
+    assert known is not None, "devices' images can be compared with those that the version was judged on"
+    assert (known.images, len(known.classes)) == (3, 3)
+    stored = fleet.store.list(f"bundles/{release.bundle}")
+    assert {name.split("/", 2)[2] for name in stored} >= {"model.onnx", "version.json", "evidence/bundle.json",
+                                                          "evidence/golden.npz", "evidence/gates.json"}
+    with pytest.raises(FleetError, match="is on its way"):
+        publish(fleet, versions.root, target, who="ann", version=versions.add(wrong=set()), tracking_uri=versions.store)
+
+
+def test_a_champion_is_published_as_it_is(fleet: Repository, versions: Versions, target: str) -> None:
+    number = versions.add(wrong=set())
+    promote(versions.root, target, who="ann", why="", version=number, tracking_uri=versions.store)
+    done = publish(fleet, versions.root, target, who="ann", version=number, tracking_uri=versions.store)
+    assert (done.version, done.changed, done.live) == (number, True, True)
+
+
+def test_what_is_red_or_changed_or_without_golden_vectors_is_not_published(
+    fleet: Repository, versions: Versions, target: str
+) -> None:
+    red = versions.add()  # without predictions
+    with pytest.raises(PromotionRefusal, match="is not released"):
+        publish(fleet, versions.root, target, who="ann", version=red, tracking_uri=versions.store)
+    changed = versions.add(wrong=set())
+    with versions.stored(changed, "model.onnx").open("ab") as stream:
+        stream.write(b"x")
+    with pytest.raises(PromotionRefusal, match="model_file"):
+        publish(fleet, versions.root, target, who="ann", version=changed, tracking_uri=versions.store)
+    old = Versions(versions.root, versions.store, versions.published, target)
+    old.made, old.golden = versions.made, False
+    number = old.add(wrong=set())
+    with pytest.raises(FleetError, match="no golden vectors"):
+        publish(fleet, versions.root, target, who="ann", version=number, tracking_uri=versions.store)
+    assert fleet.rows(target, versions.model) == ()
+    assert [entry.kind for entry in fleet.journal.entries()] == ["init"]

@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edge_agent.contract.wire import WHOLE
+from nas_pipeline.errors import FleetError
+from nas_pipeline.fleet.tuf.releases import added, newest, next_counter, returned, settled, widened, withdrawn
+from tests.unit.fleet.toy_fleet import SHARES, listed
+
+
+def test_a_new_release_leaves_the_old_one_for_devices_outside_the_wave() -> None:
+    old, new = listed(3, "a" * 64, index=2), listed(4, "c" * 64)
+    rows = added((old,), new)
+    assert rows == (new, old)
+    assert newest(rows) is new
+    assert settled(rows) is old
+
+
+def test_the_same_file_again_needs_no_old_one_beside_it() -> None:
+    assert added((listed(3, "a" * 64, index=2),), listed(4, "a" * 64)) == (listed(4, "a" * 64),)
+
+
+@pytest.mark.parametrize(("rows", "new", "word"), [
+    ((listed(3, "a" * 64, index=2),), listed(3, "c" * 64), "not above 3"),
+    ((listed(4, "c" * 64), listed(3, "a" * 64, index=2)), listed(5, "d" * 64), "on its way"),
+])
+def test_what_may_not_be_added(rows: tuple, new: object, word: str) -> None:
+    with pytest.raises(FleetError, match=word):
+        added(rows, new)  # type: ignore[arg-type]
+
+
+def test_widening_goes_through_every_wave_and_ends_with_one_release() -> None:
+    rows = added((listed(3, "a" * 64, index=2),), listed(4, "c" * 64))
+    seen = []
+    while not rows[0].whole:
+        rows = widened(rows)
+        seen.append(rows[0].release.wave.share)
+    assert seen == list(SHARES[1:])
+    assert [row.sha256[0] for row in rows] == ["c"]
+    with pytest.raises(FleetError, match="nothing to widen"):
+        widened(rows)
+
+
+def test_going_back_has_a_higher_counter_and_is_for_everyone() -> None:
+    old, new = listed(3, "a" * 64, index=2), listed(4, "c" * 64, index=1)
+    (back,) = returned((new, old), old, 5)
+    assert (back.release.counter, back.sheet.counter, back.sha256, back.whole) == (5, 5, old.sha256, True)
+    with pytest.raises(FleetError, match="roll-forward"):
+        returned((new, old), old, 4)
+
+
+def test_a_withdrawn_file_is_gone() -> None:
+    old, new = listed(3, "a" * 64, index=2), listed(4, "c" * 64)
+    assert withdrawn((new, old), new.sha256) == (old,)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.sampled_from(["add", "widen", "back"]), max_size=30))
+def test_whatever_is_done_counters_only_grow_and_at_most_two_are_listed(steps: list[str]) -> None:
+    rows, highest, made = (listed(1, "0" * 64, index=2),), 1, 0
+    for step in steps:
+        before = {row.release.counter for row in rows}
+        try:
+            if step == "add":
+                made += 1
+                rows = added(rows, listed(next_counter(rows, highest), "123456789abcdef"[made % 15] * 64))
+            elif step == "widen":
+                rows = widened(rows)
+            else:
+                rows = returned(rows, settled(rows) or rows[0], next_counter(rows, highest))
+        except FleetError:
+            continue
+        now = {row.release.counter for row in rows}
+        assert max(now) >= max(before)
+        assert len(rows) <= 2
+        assert all(counter in before or counter > highest for counter in now)
+        highest = max(highest, *now)
+        assert rows[0].release.wave.share == WHOLE or settled(rows) is not None or len(rows) == 1

@@ -1,0 +1,81 @@
+"""The signed repository: what is written is what a plain TUF client reads, and every change is whole."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from nas_pipeline.errors import FleetError
+from nas_pipeline.fleet.tuf.releases import returned, widened, withdrawn
+from nas_pipeline.fleet.tuf.repository import Repository
+from tests.unit.fleet.toy_releases import FAMILY, MODEL, client_of, entry_of, new_fleet, publish, row_of
+
+
+@pytest.fixture
+def fleet(tmp_path: Path) -> Repository:
+    return new_fleet(tmp_path)
+
+
+def test_a_release_reaches_a_plain_client(fleet: Repository, tmp_path: Path) -> None:
+    client = client_of(fleet, tmp_path / "client")
+    assert client.look() == {}
+    row = publish(fleet, b"one")
+    assert client.look() == {1: b"one"}
+    assert fleet.rows(FAMILY, MODEL) == (row,)
+    assert fleet.models() == [(FAMILY, MODEL)]
+
+
+def test_waves_widen_and_an_older_file_comes_back_under_a_higher_counter(fleet: Repository, tmp_path: Path) -> None:
+    client = client_of(fleet, tmp_path / "client")
+    first = publish(fleet, b"one")
+    second = publish(fleet, b"two", share=100)
+    assert client.look() == {1: b"one", 2: b"two"}
+    wider = widened(fleet.rows(FAMILY, MODEL))
+    fleet.release(FAMILY, MODEL, wider, entry=entry_of(wider[0], "widened"))
+    assert client.look() == {2: b"two"}
+    back = returned(fleet.rows(FAMILY, MODEL), first, 3)
+    fleet.release(FAMILY, MODEL, back, entry=entry_of(back[0], "rolled back"))
+    assert client.look() == {3: b"one"}
+    gone = withdrawn(fleet.rows(FAMILY, MODEL), first.sha256)
+    fleet.release(FAMILY, MODEL, gone, entry=entry_of(back[0], "withdrawn"))
+    assert client.look() == {}
+    assert fleet.highest_counter(FAMILY, MODEL) == 3
+    assert second.sha256 in {entry.sha256 for entry in fleet.journal.entries()}
+
+
+def test_the_same_change_is_done_once(fleet: Repository) -> None:
+    row = publish(fleet, b"one", key="k")
+    before = fleet.trusted().timestamp.signed.version
+    assert fleet.release(FAMILY, MODEL, (row,), files={row.sheet.onnx: b"one"}, entry=entry_of(row, key="k"))
+    assert fleet.trusted().timestamp.signed.version == before
+    assert [entry.kind for entry in fleet.journal.entries()] == ["init", "published"]
+
+
+def test_a_counter_that_was_taken_is_refused(fleet: Repository) -> None:
+    publish(fleet, b"one")
+    other = row_of(b"two", 1)
+    with pytest.raises(FleetError, match="is published: only its wave may grow"):
+        fleet.release(FAMILY, MODEL, (other,), files={other.sheet.onnx: b"two"}, entry=entry_of(other))
+    publish(fleet, b"three")
+    with pytest.raises(FleetError, match="not above 2"):
+        fleet.release(FAMILY, MODEL, (other,), files={other.sheet.onnx: b"two"}, entry=entry_of(other))
+
+
+def test_a_file_has_to_be_what_its_name_says(fleet: Repository) -> None:
+    row = row_of(b"one", 1)
+    with pytest.raises(FleetError, match="not what its name says"):
+        fleet.release(FAMILY, MODEL, (row,), files={row.sheet.onnx: b"other"}, entry=entry_of(row))
+    with pytest.raises(FleetError, match="neither among the new files"):
+        fleet.release(FAMILY, MODEL, (row,), entry=entry_of(row))
+    assert fleet.journal.unfinished() == ()
+
+
+def test_init_again_adds_families_only(fleet: Repository, tmp_path: Path) -> None:
+    from nas_pipeline.fleet.tuf.create_fleet import found
+    from tests.unit.fleet.toy_releases import settings_of
+
+    again = found(settings_of(tmp_path, families=(FAMILY, "nano", "orin")), who="bob")
+    assert (again.created, again.families) == (False, ("orin",))
+    assert set(again.repository.trusted().families) == {FAMILY, "nano", "orin"}
+    assert found(settings_of(tmp_path), who="bob").families == ()
