@@ -46,7 +46,7 @@ from nas_pipeline.fleet.rollout.state_machine import Finished, Stop
 from nas_pipeline.fleet.tuf.create_fleet import found
 from nas_pipeline.fleet.tuf.journal import Entry
 from nas_pipeline.fleet.tuf.publish import publish
-from nas_pipeline.fleet.tuf.releases import Listed, added
+from nas_pipeline.fleet.tuf.releases import ReleaseEntry, added
 from nas_pipeline.fleet.tuf.repository import Repository
 from nas_pipeline.fleet.tuf.settings import FleetSettings, stamp
 
@@ -106,7 +106,8 @@ def show(root: Path, target: str, place: Path, stack: ExitStack, registry: str, 
     """The story; whether all of it went as it should."""
     start = time.monotonic()
     settings = FleetSettings(
-        store=str(place / "store"), folder=place / "fleet", keys=place / "fleet/keys", families=(target,), waves=WAVES,
+        store=str(place / "store"), folder=place / "fleet", keys=place / "fleet/keys",
+        target_names=(target,), waves=WAVES,
         rollout={"min_hours": 0.0, "min_reports": 1, "success_share": 1.0},
     )
     (place / "store").mkdir()
@@ -122,7 +123,7 @@ def show(root: Path, target: str, place: Path, stack: ExitStack, registry: str, 
         f"holds and its gates are green; first wave {model.share / 100:g} %")
     with ThreadPoolExecutor(2) as two:
         lines = two.map(lambda each: each.agent(
-            "init", "--device", each.name, "--family", target, "--model", model.model, "--url", web,
+            "init", "--device", each.name, "--target", target, "--model", model.model, "--url", web,
             "--report", reports, "--hardware", target, "--root", str(settings.folder / "root.json")), devices)
         for line in lines:
             intake.enrol(enrolment_from(line))
@@ -130,8 +131,8 @@ def show(root: Path, target: str, place: Path, stack: ExitStack, registry: str, 
         rolled = roll_out(repository, intake, target, model.model, devices, two, start)
         stack.enter_context(served(devices))
         good = rows[0].sha256
-        sheet = rows[0].sheet
-        pixels = sheet.golden.bytes_of("pixels")[: sheet.channels * sheet.height * sheet.width]
+        card = rows[0].card
+        pixels = card.golden.bytes_of("pixels")[: card.channels * card.height * card.width]
         answers = [each.asked(pixels) for each in devices]
         classes = Counter(str(answer["classes"]) for answer in answers)
         serving = sum(answer["sha256"] == good for answer in answers)
@@ -152,13 +153,13 @@ def show(root: Path, target: str, place: Path, stack: ExitStack, registry: str, 
 
 
 def roll_out(
-    repository: Repository, intake: Intake, family: str, model: str, devices: list[Device], two: ThreadPoolExecutor,
+    repository: Repository, intake: Intake, target: str, model: str, devices: list[Device], two: ThreadPoolExecutor,
     start: float,
 ) -> object:
     """Let the devices look and the roll-out decide, until there is nothing more to decide."""
     for _ in range(12):
         list(two.map(lambda each: each.agent("once"), devices))
-        step = advance(repository, intake, family, model)
+        step = advance(repository, intake, target, model)
         assert step is not None
         verdict = type(step.decision).__name__.lower()
         say(start, f"  release {step.release.release.counter}, {step.release.release.wave.share / 100:g} %: {verdict}",
@@ -169,9 +170,9 @@ def roll_out(
     return None
 
 
-def publish_bad(repository: Repository, family: str, model: str, good: Listed) -> Listed:
+def publish_bad(repository: Repository, target: str, model: str, good: ReleaseEntry) -> ReleaseEntry:
     """The good file with weights that are no numbers, signed with the right key and the good file's answers."""
-    content = repository.store.read(f"targets/{family}/{model}/{good.sha256}.{good.sha256}.onnx")
+    content = repository.store.read(f"targets/{target}/{model}/{good.sha256}.{good.sha256}.onnx")
     assert content is not None
     spoilt = onnx.load_from_string(content)
     for tensor in spoilt.graph.initializer:
@@ -180,12 +181,12 @@ def publish_bad(repository: Repository, family: str, model: str, good: Listed) -
             values[...] = float("nan")
             tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
     content = spoilt.SerializeToString()
-    sha256, counter = hashlib.sha256(content).hexdigest(), repository.highest_counter(family, model) + 1
+    sha256, counter = hashlib.sha256(content).hexdigest(), repository.highest_counter(target, model) + 1
     wave = wire.Wave(hashlib.sha256(content).hexdigest()[:32], WAVES, 0)
     release = replace(good.release, counter=counter, wave=wave, version=f"{good.release.version}-bad")
-    bad = Listed(release, replace(good.sheet, counter=counter, onnx=wire.onnx_path(family, model, sha256)))
-    repository.release(family, model, added(repository.rows(family, model), bad), files={bad.sheet.onnx: content},
-                       entry=Entry(kind="published", when=stamp(repository.clock()), who="somebody", family=family,
+    bad = ReleaseEntry(release, replace(good.card, counter=counter, onnx=wire.onnx_path(target, model, sha256)))
+    repository.release(target, model, added(repository.rows(target, model), bad), files={bad.card.onnx: content},
+                       entry=Entry(kind="published", when=stamp(repository.clock()), who="somebody", target=target,
                                    model=model, version=release.version, counter=counter, sha256=sha256,
                                    share=wave.share))
     return bad

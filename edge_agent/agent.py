@@ -106,7 +106,7 @@ class Agent:
             # Reports have growing numbers. After a loss of memory, the time (in ms) is above all that were used.
             state = State(seq=int(self.clock() * 1000))
             if current is not None:
-                state.counter, state.sha256 = current.release.counter, current.sheet.sha256
+                state.counter, state.sha256 = current.release.counter, current.card.sha256
         state.counter = max(state.counter, self.told.counter)
         state.floor = max(state.floor, self.told.issued)
         return state
@@ -124,7 +124,7 @@ class Agent:
             state.save(self.folder)
         device = Device(told.device, told.model, frozenset(told.hardware), config.runtime(), state.counter,
                         state.sha256, state.quarantine)
-        decision = choose(updates.offers(told.family, told.model), device)
+        decision = choose(updates.offers(told.target, told.model), device)
         if not isinstance(decision, Nothing):
             offer, self._about = decision.offer, about(decision.offer)
         match decision:
@@ -133,7 +133,7 @@ class Agent:
             case Adopt():
                 installer.adopt(offer)
             case Install():
-                installer.install(offer, source, updates.url_of(offer.sheet.onnx, offer.sheet.sha256))
+                installer.install(offer, source, updates.url_of(offer.card.onnx, offer.card.sha256))
             case _:
                 if state.refusal:
                     state.refusal = ""

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from edge_agent import __version__
-from edge_agent.contract.wire import Release, Sheet
+from edge_agent.contract.wire import ModelCard, Release
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +15,7 @@ class Offer:
     """A release that is listed, signed and genuine."""
 
     release: Release
-    sheet: Sheet
+    card: ModelCard
     length: int
     """Of its file, in bytes."""
 
@@ -71,14 +71,14 @@ def choose(offers: Sequence[Offer], device: Device) -> Nothing | Adopt | Install
     if not admitted:
         return Nothing()
     offer = max(admitted, key=lambda offer: offer.release.counter)
-    release, sha256 = offer.release, offer.sheet.sha256
+    release, sha256 = offer.release, offer.card.sha256
     if (release.counter, sha256) == (device.counter, device.live):
         return Nothing()
     low, high = release.ort
     tried = device.quarantine.get(sha256)
     checks = (
         (release.model == device.model, "wrong_model", f"it is of model {release.model}, not {device.model}"),
-        (release.counter == offer.sheet.counter and release.golden == offer.sheet.golden.sha256, "bad_release",
+        (release.counter == offer.card.counter and release.golden == offer.card.golden.sha256, "bad_release",
          "release.json and the signed release are not about the same"),
         (release.counter >= device.counter, "lower_counter", f"release {device.counter} was installed before"),
         (tried is None or (release.lift_quarantine and release.counter > tried), "quarantined",

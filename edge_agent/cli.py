@@ -39,9 +39,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _do(told: argparse.Namespace) -> int:
     if told.command == "init":
-        made = config.init(told.state, told.root, told.floor, device=told.device, family=told.family,
+        made = config.init(told.state, told.root, told.floor, device=told.device, target=told.target,
                            model=told.model, url=told.url, report=told.report, hardware=tuple(told.hardware))
-        return _say(json.dumps({"device": made.device, "family": made.family, **made.key}))
+        return _say(json.dumps({"device": made.device, "target": made.target, **made.key}))
     agent = Agent(told.state)
     if told.command == "run":
         agent.run()
@@ -57,9 +57,9 @@ def _status(agent: Agent, as_json: bool) -> int:
     state, current = agent.state(), Slots(agent.folder).current()
     told, waiting = agent.told, len(list((agent.folder / "outbox").glob("*.json")))
     found = {
-        "device": told.device, "family": told.family, "model": told.model, "agent": __version__,
+        "device": told.device, "target": told.target, "model": told.model, "agent": __version__,
         "runtime": config.runtime(), "version": current.release.version if current else "",
-        "sha256": current.sheet.sha256 if current else "", "counter": state.counter, "phase": state.phase,
+        "sha256": current.card.sha256 if current else "", "counter": state.counter, "phase": state.phase,
         "work": state.work, "quarantine": state.quarantine, "floor": state.floor, "refusal": state.refusal,
         "reports_waiting": waiting,
     }
@@ -75,7 +75,7 @@ def _parser() -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--state", type=Path, default=FOLDER, help="folder of the agent (%(default)s)")
     add = commands.add_parser("init", parents=[common], help="set a device up; prints its public key, to enrol it")
-    for name in ("device", "family", "model", "url"):
+    for name in ("device", "target", "model", "url"):
         add.add_argument(f"--{name}", required=True)
     add.add_argument("--root", type=Path, required=True, help="root.json of the fleet, by a way that you trust")
     add.add_argument("--report", default="", help="where signed reports go: URL or folder")

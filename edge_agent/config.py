@@ -22,7 +22,7 @@ class Config:
     """config.json; a change takes effect at the next start."""
 
     device: str
-    family: str
+    target: str
     model: str
     url: str
     """Of the repository, http(s) or a folder."""
@@ -73,7 +73,7 @@ def init(state: Path, root: Path, floor: Path | None, **told: Any) -> Config:
         OSError: The state folder cannot be written.
     """
     try:
-        for kind in ("device", "family", "model"):
+        for kind in ("device", "target", "model"):
             wire.check_name(kind, told[kind])
         lowest = json.loads(floor.read_bytes()) if floor else {}
         trusted = root.read_bytes()

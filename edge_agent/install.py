@@ -42,12 +42,12 @@ class Installer:
         state, slots = self.state, self.slots
         current, spare = slots.current(), slots.spare()
         wanted = state.work.get("sha256", "")
-        if state.phase == "passed" and current is not None and current.sheet.sha256 == wanted and current.whole:
+        if state.phase == "passed" and current is not None and current.card.sha256 == wanted and current.whole:
             return self._commit()
-        if state.phase == "passed" and spare is not None and spare.sheet.sha256 == wanted and spare.whole:
+        if state.phase == "passed" and spare is not None and spare.card.sha256 == wanted and spare.whole:
             return self._flip()
         if current is not None and current.whole:
-            if state.sha256 and current.sheet.sha256 != state.sha256:  # whoever serves could not open it, and went back
+            if state.sha256 and current.card.sha256 != state.sha256:  # whoever serves could not open it, and went back
                 self._reverted(current, "crashed", "the model in use could not be opened; the one before is in use")
             return None
         if slots.link.is_symlink() or state.sha256:
@@ -66,8 +66,8 @@ class Installer:
         """
         current = self.slots.current()
         assert current is not None, "only what is in use can be adopted"
-        describe(current.folder, offer.release, offer.sheet)
-        self.state.counter, self.state.sha256 = offer.release.counter, offer.sheet.sha256
+        describe(current.folder, offer.release, offer.card)
+        self.state.counter, self.state.sha256 = offer.release.counter, offer.card.sha256
         self._settle("installed", about(offer))
 
     def install(self, offer: Offer, source: Source, url: str) -> None:
@@ -77,7 +77,7 @@ class Installer:
             AgentError: It is not in use: the download, a check or the try did not succeed.
             OSError: The disk does not take it.
         """
-        sha256, work = offer.sheet.sha256, self.state.work
+        sha256, work = offer.card.sha256, self.state.work
         tries = work.get("tries", 0) if work.get("sha256") == sha256 else 0
         self.state.work = {**about(offer), "tries": tries}
         if tries >= TRIES:
@@ -91,7 +91,7 @@ class Installer:
 
         alive()
         try:
-            figures = try_model(self.slots.other() / "model.onnx", offer.sheet, offer.release, limits=Limits())
+            figures = try_model(self.slots.other() / "model.onnx", offer.card, offer.release, limits=Limits())
         except AgentError as error:
             if tries + 1 >= TRIES:
                 raise self._quarantined(error) from error
@@ -104,12 +104,12 @@ class Installer:
         self._flip()
 
     def _stage(self, offer: Offer, source: Source, url: str) -> None:
-        sha256, spare = offer.sheet.sha256, self.slots.spare()
+        sha256, spare = offer.card.sha256, self.slots.spare()
         if offer.length > self.max_bytes:
             raise self._quarantined(AgentError("unsafe_model", f"{offer.length} bytes are above {self.max_bytes}"))
-        if spare is not None and spare.sheet.sha256 == sha256 and spare.whole:  # the one before, wanted again
+        if spare is not None and spare.card.sha256 == sha256 and spare.whole:  # the one before, wanted again
             self._check(spare.onnx, offer)
-            return describe(spare.folder, offer.release, offer.sheet)
+            return describe(spare.folder, offer.release, offer.card)
         part = self.folder / "download" / f"{sha256}.part"
         for old in part.parent.glob("*.part"):
             if old != part:
@@ -127,7 +127,7 @@ class Installer:
             raise AgentError("tampered", f"what came is not {sha256[:12]}: the server or a mirror is not honest")
         self._check(part, offer)
         self._enter("verified")
-        return self.slots.fill(part, offer.release, offer.sheet)
+        return self.slots.fill(part, offer.release, offer.card)
 
     def _check(self, onnx: Path, offer: Offer) -> None:
         from edge_agent.inspect import check_model
@@ -168,7 +168,7 @@ class Installer:
         if code == "crashed":
             state.quarantine[state.sha256] = state.counter
         self._event("reverted", code, message, {}, {"counter": state.counter, "sha256": state.sha256})
-        state.sha256 = current.sheet.sha256 if current else ""
+        state.sha256 = current.card.sha256 if current else ""
         state.phase, state.work = "idle", {}
         state.save(self.folder)
 
@@ -187,4 +187,4 @@ class Installer:
 
 def about(offer: Offer) -> dict[str, Any]:
     """What an event is about."""
-    return {"counter": offer.release.counter, "sha256": offer.sheet.sha256}
+    return {"counter": offer.release.counter, "sha256": offer.card.sha256}

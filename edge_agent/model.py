@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
 
-from edge_agent.contract.wire import Sheet
+from edge_agent.contract.wire import ModelCard
 from edge_agent.errors import AgentError
 
 Pixels = npt.NDArray[np.uint8]
@@ -43,19 +43,19 @@ def failure(what: str, error: Exception) -> AgentError:
 class Model:
     """One release, ready to answer."""
 
-    def __init__(self, onnx: Path, sheet: Sheet, threads: int) -> None:
+    def __init__(self, onnx: Path, card: ModelCard, threads: int) -> None:
         """Open the file.
 
         Raises:
             AgentError: See `open_session`.
             OSError: It cannot be read.
         """
-        self.sheet = sheet
+        self.card = card
         self._session = open_session(onnx.read_bytes(), threads)
         self._input = self._session.get_inputs()[0].name
-        shape = (1, sheet.channels, 1, 1)
-        self._mean = np.asarray(sheet.mean, np.float32).reshape(shape)
-        self._std = np.asarray(sheet.std, np.float32).reshape(shape)
+        shape = (1, card.channels, 1, 1)
+        self._mean = np.asarray(card.mean, np.float32).reshape(shape)
+        self._std = np.asarray(card.std, np.float32).reshape(shape)
 
     def images(self, raw: bytes) -> Pixels:
         """uint8 [N, C, H, W] of `raw`.
@@ -63,7 +63,7 @@ class Model:
         Raises:
             ValueError: It is no whole number of images, or none.
         """
-        shape = self.sheet.channels, self.sheet.height, self.sheet.width
+        shape = self.card.channels, self.card.height, self.card.width
         if not raw or len(raw) % (shape[0] * shape[1] * shape[2]):
             raise ValueError(f"{len(raw)} bytes are no images of {shape[0]} x {shape[1]} x {shape[2]}")
         return np.frombuffer(raw, np.uint8).reshape(-1, *shape)

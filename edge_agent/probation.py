@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from edge_agent.contract.wire import Release, Sheet, sheet_from
+from edge_agent.contract.wire import ModelCard, Release, sheet_from
 from edge_agent.errors import AgentError
 from edge_agent.failpoints import reach
 
@@ -38,14 +38,14 @@ class Limits:
     """Address space above twice what the release may use: the runtime reserves more than it fills."""
 
 
-def try_model(onnx: Path, sheet: Sheet, release: Release, *, limits: Limits) -> dict[str, float]:
+def try_model(onnx: Path, card: ModelCard, release: Release, *, limits: Limits) -> dict[str, float]:
     """Try a file: p95_ms, memory_mb, max_error, agreement and runs of one that is fit for use.
 
     Raises:
         AgentError: wrong_answers, too_slow, too_much_memory or crashed, with the figures as far as known.
     """
     wall_s = max(limits.wall_s, 3e-3 * release.latency_ms * _RUNS)
-    job = {"job": "try", "onnx": str(onnx), "sheet": asdict(sheet), "threads": release.threads, "wall_s": wall_s,
+    job = {"job": "try", "onnx": str(onnx), "card": asdict(card), "threads": release.threads, "wall_s": wall_s,
            "latency_ms": release.latency_ms, "memory_mb": release.memory_mb, "spare_mb": limits.spare_mb}
     answer: dict[str, float] = run_child(job)
     return answer
@@ -126,15 +126,15 @@ def _status(field: str) -> int:
 def _try(job: dict[str, Any]) -> dict[str, float]:
     from edge_agent.model import Model
 
-    sheet = sheet_from(job["sheet"])
+    card = sheet_from(job["card"])
     before = _status("VmHWM")
-    model = Model(Path(job["onnx"]), sheet, job["threads"])
+    model = Model(Path(job["onnx"]), card, job["threads"])
     # A thread of low priority (Linux has them per thread): the model in use goes on answering beside it.
     with ThreadPoolExecutor(1, initializer=_step_back) as aside:
-        figures = aside.submit(_golden, model, sheet).result()
-    if not (figures["max_error"] <= sheet.golden.tolerance and figures["agreement"] >= sheet.golden.agreement):
-        raise AgentError("wrong_answers", f"off by {figures['max_error']:.3g} (allowed: {sheet.golden.tolerance:.3g}), "
-                         f"{figures['agreement']:.1%} agree (at least {sheet.golden.agreement:.1%})", figures)
+        figures = aside.submit(_golden, model, card).result()
+    if not (figures["max_error"] <= card.golden.tolerance and figures["agreement"] >= card.golden.agreement):
+        raise AgentError("wrong_answers", f"off by {figures['max_error']:.3g} (allowed: {card.golden.tolerance:.3g}), "
+                         f"{figures['agreement']:.1%} agree (at least {card.golden.agreement:.1%})", figures)
     bound = job["latency_ms"] * _MARGIN
     figures |= _p95(model, bound)
     figures["memory_mb"] = max(0, _status("VmHWM") - before) / _MB
@@ -150,12 +150,12 @@ def _step_back() -> None:
     os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
 
 
-def _golden(model: Any, sheet: Sheet) -> dict[str, float]:
+def _golden(model: Any, card: ModelCard) -> dict[str, float]:
     """Largest error and agreement, one image at a time as it will be asked."""
     import numpy as np
 
-    wanted = np.frombuffer(sheet.golden.bytes_of("logits"), "<f4").reshape(sheet.golden.images, -1)
-    pixels = model.images(sheet.golden.bytes_of("pixels"))
+    wanted = np.frombuffer(card.golden.bytes_of("logits"), "<f4").reshape(card.golden.images, -1)
+    pixels = model.images(card.golden.bytes_of("pixels"))
     found = np.concatenate([model.predict(each[None]) for each in pixels])
     if found.shape != wanted.shape or not np.isfinite(found).all():
         raise AgentError("wrong_answers", f"{found.shape} logits, not {wanted.shape}, or some that are no numbers")
@@ -165,7 +165,7 @@ def _golden(model: Any, sheet: Sheet) -> dict[str, float]:
 
 def _p95(model: Any, bound_ms: float) -> dict[str, float]:
     """The best of up to three rounds: a device that was busy for a moment condemns no good file."""
-    floats = model.normalised(model.images(model.sheet.golden.bytes_of("pixels"))[:1])
+    floats = model.normalised(model.images(model.card.golden.bytes_of("pixels"))[:1])
     for _ in range(_WARMUP):
         model.run(floats)
     best, runs = math.inf, 0

@@ -45,7 +45,7 @@ def write(folder: Path, told: config.Config, state: State, now: float, drift: di
     runtime = {"onnxruntime": config.runtime(), "python": platform.python_version(), "machine": platform.machine()}
     for number, event in enumerate(state.events, 1):
         report = wire.Report(
-            schema=wire.SCHEMA, device=told.device, family=told.family, model=told.model, seq=state.seq + number,
+            schema=wire.SCHEMA, device=told.device, target=told.target, model=told.model, seq=state.seq + number,
             time=stamp(now), agent=__version__, runtime=runtime, counter=state.counter, sha256=state.sha256,
             quarantine=tuple(sorted(state.quarantine)), drift=drift if number == len(state.events) else {}, **event)
         envelope = Envelope(wire.canonical(asdict(report)), wire.REPORT_TYPE, {})

@@ -88,13 +88,13 @@ class Serving:
         self.sketch.add(pixels, logits)
         odds = np.exp(logits - logits.max(axis=1, keepdims=True))
         confidence = odds.max(axis=1) / odds.sum(axis=1)
-        return {"classes": [slot.sheet.class_names[index] for index in logits.argmax(1)],
+        return {"classes": [slot.card.class_names[index] for index in logits.argmax(1)],
                 "confidences": [round(float(each), 6) for each in confidence], **self.about(slot)}
 
     @staticmethod
     def about(slot: Slot) -> dict[str, Any]:
         """Which model it is."""
-        return {"counter": slot.release.counter, "sha256": slot.sheet.sha256}
+        return {"counter": slot.release.counter, "sha256": slot.card.sha256}
 
     def _where(self) -> tuple[Any, ...]:
         try:
@@ -108,20 +108,20 @@ class Serving:
         self._model, self._failures = None, 0
         for _ in range(2):
             slot = self._slots.current()
-            if slot is not None and slot.sheet.sha256 not in self._bad and self._may_start(slot.sheet.sha256):
+            if slot is not None and slot.card.sha256 not in self._bad and self._may_start(slot.card.sha256):
                 try:
-                    self._model = slot, Model(slot.onnx, slot.sheet, slot.release.threads)
+                    self._model = slot, Model(slot.onnx, slot.card, slot.release.threads)
                     self._since = time.monotonic()
                     return
                 except (AgentError, OSError):
                     pass
-            self._bad |= {slot.sheet.sha256} if slot is not None else set()
+            self._bad |= {slot.card.sha256} if slot is not None else set()
             if not self._give_way():
                 return
 
     def _give_way(self) -> bool:
         spare = self._slots.spare()
-        if spare is None or spare.sheet.sha256 in self._bad or not self._slots.revert():
+        if spare is None or spare.card.sha256 in self._bad or not self._slots.revert():
             return False
         self._link = self._where()
         return True
@@ -134,7 +134,7 @@ class Serving:
             self._failures += 1
             if self._failures < _MOST_FAILURES:
                 return False
-            self._bad.add(slot.sheet.sha256)
+            self._bad.add(slot.card.sha256)
             if self._give_way():
                 self._open()
             return self._model is not None and self._model[0] is not slot
@@ -178,9 +178,9 @@ class Handler(BaseHTTPRequestHandler):
         found = self.server.serving.current()
         if found is None:
             return self._say(503, {"error": "there is no model that works"})
-        sheet = found[0].sheet
+        card = found[0].card
         try:
-            found[1].predict(np.zeros((1, sheet.channels, sheet.height, sheet.width), np.uint8))
+            found[1].predict(np.zeros((1, card.channels, card.height, card.width), np.uint8))
         except AgentError as error:
             return self._say(503, {"error": error.message, "code": error.code})
         return self._say(200, {"model": found[0].release.model, **Serving.about(found[0])})

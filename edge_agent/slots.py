@@ -29,7 +29,7 @@ class Slot:
         try:
             value = json.loads((folder / "release.json").read_bytes())
             self.release = wire.release_from(value["release"])
-            self.sheet = wire.sheet_from(value["sheet"])
+            self.card = wire.sheet_from(value["card"])
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise wire.WireError(f"{folder} holds no model: {error}") from error
 
@@ -37,7 +37,7 @@ class Slot:
     def whole(self) -> bool:
         """Whether the file is, byte for byte, the one that was signed."""
         try:
-            return sha256_of(self.onnx) == self.sheet.sha256
+            return sha256_of(self.onnx) == self.card.sha256
         except OSError:
             return False
 
@@ -61,7 +61,7 @@ class Slots:
         """What the folder that is not in use holds: mostly the model before the one in use."""
         return _slot(self.other())
 
-    def fill(self, part: Path, release: wire.Release, sheet: wire.Sheet) -> None:
+    def fill(self, part: Path, release: wire.Release, card: wire.ModelCard) -> None:
         """Put a file and what was signed about it into the folder that is not in use.
 
         Raises:
@@ -74,7 +74,7 @@ class Slots:
         (folder / UNTRIED).touch()
         part.replace(folder / "model.onnx")
         reach("moved")
-        describe(folder, release, sheet)
+        describe(folder, release, card)
         sync(folder.parent)
 
     def clear(self) -> None:
@@ -105,13 +105,13 @@ class Slots:
         return True
 
 
-def describe(folder: Path, release: wire.Release, sheet: wire.Sheet) -> None:
+def describe(folder: Path, release: wire.Release, card: wire.ModelCard) -> None:
     """Write what was signed about the model of a slot.
 
     Raises:
         OSError: The disk does not take it.
     """
-    value = {"release": asdict(release), "sheet": asdict(sheet)}
+    value = {"release": asdict(release), "card": asdict(card)}
     write_atomic(folder / "release.json", wire.canonical(value))
 
 

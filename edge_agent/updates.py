@@ -82,7 +82,7 @@ class Updates:
             for path in (*folder.rglob("*"), folder):  # python-tuf does not: a power cut could leave empty files
                 sync(path)
 
-    def offers(self, family: str, model: str) -> tuple[Offer, ...]:
+    def offers(self, target: str, model: str) -> tuple[Offer, ...]:
         """What is listed for a model; nothing was downloaded for it but, when it changed, release.json.
 
         Raises:
@@ -90,20 +90,20 @@ class Updates:
             OSError: The state folder cannot be written.
         """
         with refusals(self.place.source):
-            listed = self.tuf.get_targetinfo(wire.release_path(family, model))
+            listed = self.tuf.get_targetinfo(wire.release_path(target, model))
             if listed is None:
                 return ()
-            sheets = wire.sheets_from(self._content(listed), family, model)
-            offers = [self._offer(sheet) for sheet in sheets]
+            cards = wire.cards_from(self._content(listed), target, model)
+            offers = [self._offer(card) for card in cards]
         return tuple(offer for offer in offers if offer is not None)
 
-    def _offer(self, sheet: wire.Sheet) -> Offer | None:
-        target = self.tuf.get_targetinfo(sheet.onnx)
+    def _offer(self, card: wire.ModelCard) -> Offer | None:
+        target = self.tuf.get_targetinfo(card.onnx)
         if target is None:
             return None
-        if target.hashes.get("sha256") != sheet.sha256 or target.length < 1:
-            raise AgentError("bad_release", f"{sheet.onnx} is not what its name says")
-        return Offer(wire.release_from(target.unrecognized_fields.get("custom")), sheet, target.length)
+        if target.hashes.get("sha256") != card.sha256 or target.length < 1:
+            raise AgentError("bad_release", f"{card.onnx} is not what its name says")
+        return Offer(wire.release_from(target.unrecognized_fields.get("custom")), card, target.length)
 
     def _content(self, target: TargetFile) -> bytes:
         kept, sha256 = self.place.state / "releases.json", wire.check_sha256(target.hashes.get("sha256", ""))

@@ -69,7 +69,7 @@ def _watched(home: Path, since: datetime) -> list[Watched]:
     with intake_of(home) as intake:
         return watch_all(
             open_fleet(home),
-            lambda family, model: [each.report for each in intake.heard(family, model, since=since)],
+            lambda target, model: [each.report for each in intake.heard(target, model, since=since)],
         )
 
 
@@ -103,7 +103,7 @@ def announce(verdict: DriftVerdict) -> None:
         event=CROSSED,
         resource=Resource.model_validate({
             "prefect.resource.id": MODEL + found.model, "prefect.resource.name": found.model,
-            "nas.family": found.family, "nas.version": found.version, "nas.counter": str(found.counter),
+            "nas.target": found.target, "nas.version": found.version, "nas.counter": str(found.counter),
         }),
         payload={"images": found.seen.images if found.seen else 0, "devices": found.devices,
                  "crossed": {each.name: [each.value, each.bound] for each in verdict.figures if each.red}},
@@ -135,4 +135,4 @@ def _red_before(path: Path) -> set[tuple[str, str, int]]:
 
 
 def _key(row: dict[str, Any]) -> tuple[str, str, int]:
-    return str(row["family"]), str(row["model"]), int(row["counter"])
+    return str(row["target"]), str(row["model"]), int(row["counter"])

@@ -58,7 +58,7 @@ class Outcome:
 
 
 def trials_table(root: Path) -> list[dict[str, Any]]:
-    """Rows for the best trials; empty where there has been no search."""
+    """ReleaseList for the best trials; empty where there has been no search."""
     path = root / "artifacts" / "search" / "trials.json"
     if not path.is_file():
         return []

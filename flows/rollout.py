@@ -16,7 +16,7 @@ from flows.notify import check_blocks, tell
 from flows.resign import NO_FLEET
 from flows.tasks import REFUSED, failed
 from flows.worktree import repository
-from nas_pipeline.actions.devices import Progress, collect_now, go_on, page_line, told
+from nas_pipeline.actions.devices import Progress, collect_now, on_evaluation, page_line, told
 from nas_pipeline.actions.fleet import has_fleet
 from nas_pipeline.errors import NasError, RolloutRefusal
 from nas_pipeline.fleet.rollout.state_machine import Stop
@@ -53,7 +53,7 @@ def run(root: Path) -> State[Any]:
     taken = collect_now(root, None)
     if taken is not None:
         logger.info("%d reports taken, %d put aside", taken.taken, len(taken.aside))
-    done = go_on(root, who=WHO)
+    done = on_evaluation(root, who=WHO)
     for progress in done:
         logger.info("%s", told(progress))
     logger.info("%s", page_line(root))

@@ -48,7 +48,7 @@ class ToyEvaluator:
     def key(self) -> dict[str, object]:
         return {"evaluator": "toy"}
 
-    def evaluate(self, genotype: Genotype, go_on: Callable[[Metrics], bool]) -> Score:
+    def evaluate(self, genotype: Genotype, on_evaluation: Callable[[Metrics], bool]) -> Score:
         answers = [int(value) for _, value in genotype.genes]
         if self.tally is not None:
             with self.tally.open("a") as stream:
@@ -62,7 +62,7 @@ class ToyEvaluator:
         accuracy = sum(answers) / (3 * DECISIONS)
         static = {"latency_ms": 0.1 + sum(answers[:3]) / 9, "size_bytes": 1000.0, "params": 250.0}
         for share in (0.25, 0.5, 1.0):
-            if not go_on({**static, "val_accuracy": accuracy * share}):
+            if not on_evaluation({**static, "val_accuracy": accuracy * share}):
                 return Score({**static, "val_accuracy": accuracy * share}, 0.0, stopped_early=True)
         return Score({**static, "val_accuracy": accuracy}, 1.0, curve=[accuracy])
 

@@ -43,7 +43,7 @@ CODES: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Wave:
-    """Who may have a release: devices whose `place` is below the share of the current wave."""
+    """Who may have a release: devices whose `bucket` is below the share of the current wave."""
 
     salt: str
     """Hex; another salt for each release, so that it is not always the same devices that go first."""
@@ -58,17 +58,17 @@ class Wave:
 
     def admits(self, device: str) -> bool:
         """Whether `device` may have it now. No mirror can change the answer: what goes in is signed, or its own."""
-        return place(self.salt, device) < self.share
+        return bucket(self.salt, device) < self.share
 
 
-def place(salt: str, device: str) -> int:
+def bucket(salt: str, device: str) -> int:
     """Where a device stands in the order of a roll-out: 0 ... 9,999."""
     return int.from_bytes(hashlib.sha256(bytes.fromhex(salt) + device.encode()).digest(), "big") % WHOLE
 
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """`custom` of a target `FAMILY/MODEL/SHA256.onnx`: all that a device needs to decide before it downloads."""
+    """`custom` of a target `TARGET/MODEL/SHA256.onnx`: all that a device needs to decide before it downloads."""
 
     schema: int
     model: str
@@ -130,12 +130,12 @@ class Golden:
 
 
 @dataclass(frozen=True, slots=True)
-class Sheet:
+class ModelCard:
     """What release.json says of one release: how to feed the file, and how to tell that it works."""
 
     counter: int
     onnx: str
-    """Target path: FAMILY/MODEL/SHA256.onnx."""
+    """Target path: TARGET/MODEL/SHA256.onnx."""
     channels: int
     height: int
     width: int
@@ -159,7 +159,7 @@ class Report:
 
     schema: int
     device: str
-    family: str
+    target: str
     model: str
     seq: int
     """Grows with every report of a device: a replayed one is noticed."""
@@ -185,7 +185,7 @@ class Report:
 
 
 def check_name(kind: str, name: str) -> str:
-    """A family, model or device name that is safe as a path segment, a role and an alias.
+    """A target, model or device name that is safe as a path segment, a role and an alias.
 
     Raises:
         WireError: It is not.
@@ -202,14 +202,14 @@ def check_sha256(digest: str) -> str:
     return digest
 
 
-def onnx_path(family: str, model: str, sha256: str) -> str:
+def onnx_path(target: str, model: str, sha256: str) -> str:
     """Target path of a model file."""
-    return f"{check_name('family', family)}/{check_name('model', model)}/{check_sha256(sha256)}.onnx"
+    return f"{check_name('target', target)}/{check_name('model', model)}/{check_sha256(sha256)}.onnx"
 
 
-def release_path(family: str, model: str) -> str:
+def release_path(target: str, model: str) -> str:
     """Target path of the list of a model's releases."""
-    return f"{check_name('family', family)}/{check_name('model', model)}/{RELEASE_FILE}"
+    return f"{check_name('target', target)}/{check_name('model', model)}/{RELEASE_FILE}"
 
 
 def custom_of(release: Release) -> dict[str, Any]:
@@ -240,47 +240,47 @@ def release_from(value: Any) -> Release:
     return release
 
 
-def releases_to(model: str, family: str, issued: str, sheets: tuple[Sheet, ...]) -> bytes:
+def releases_to(model: str, target: str, issued: str, cards: tuple[ModelCard, ...]) -> bytes:
     """The bytes of release.json."""
     return canonical({
-        "schema": SCHEMA, "model": model, "family": family, "issued": issued,
-        "releases": [asdict(sheet) for sheet in sheets],
+        "schema": SCHEMA, "model": model, "target": target, "issued": issued,
+        "releases": [asdict(card) for card in cards],
     })
 
 
-def sheets_from(content: bytes, family: str, model: str) -> tuple[Sheet, ...]:
+def cards_from(content: bytes, target: str, model: str) -> tuple[ModelCard, ...]:
     """Read release.json.
 
     Raises:
-        WireError: It is not JSON, of another model or family, or a field is wrong.
+        WireError: It is not JSON, of another model or target, or a field is wrong.
     """
     value = plain_from(content, RELEASE_FILE)
     if not isinstance(value, dict) or value.get("schema") != SCHEMA:
         raise WireError(f"{RELEASE_FILE} is not of schema {SCHEMA}: a newer agent may be needed")
-    if (value.get("family"), value.get("model")) != (family, model):
-        raise WireError(f"{RELEASE_FILE} is about {value.get('family')!r:.60}/{value.get('model')!r:.60}")
+    if (value.get("target"), value.get("model")) != (target, model):
+        raise WireError(f"{RELEASE_FILE} is about {value.get('target')!r:.60}/{value.get('model')!r:.60}")
     rows = value.get("releases")
     if not isinstance(rows, list) or len(rows) > 16:
         raise WireError(f"{RELEASE_FILE}: releases is not a list of at most 16")
-    sheets = tuple(sheet_from(row, f"releases[{index}]") for index, row in enumerate(rows))
-    for sheet in sheets:
-        if sheet.onnx != onnx_path(family, model, sheet.sha256):
-            raise WireError(f"{RELEASE_FILE}: {sheet.onnx!r:.120} is not a file of {family}/{model}")
-    return sheets
+    cards = tuple(sheet_from(row, f"releases[{index}]") for index, row in enumerate(rows))
+    for card in cards:
+        if card.onnx != onnx_path(target, model, card.sha256):
+            raise WireError(f"{RELEASE_FILE}: {card.onnx!r:.120} is not a file of {target}/{model}")
+    return cards
 
 
-def sheet_from(value: Any, where: str = "sheet") -> Sheet:
+def sheet_from(value: Any, where: str = "card") -> ModelCard:
     """Read what is said of one release.
 
     Raises:
         WireError: A field is missing, of a wrong type or makes no sense.
     """
-    sheet = record_from(Sheet, value, where)
-    if len(sheet.mean) != sheet.channels or len(sheet.std) != sheet.channels or not all(x > 0 for x in sheet.std):
-        raise WireError(f"{where}: mean and std do not fit {sheet.channels} channels")
-    if min(sheet.channels, sheet.height, sheet.width, sheet.golden.images) < 1 or not sheet.class_names:
+    card = record_from(ModelCard, value, where)
+    if len(card.mean) != card.channels or len(card.std) != card.channels or not all(x > 0 for x in card.std):
+        raise WireError(f"{where}: mean and std do not fit {card.channels} channels")
+    if min(card.channels, card.height, card.width, card.golden.images) < 1 or not card.class_names:
         raise WireError(f"{where}: sizes have to be above 0")
-    return sheet
+    return card
 
 
 def report_from(payload: bytes) -> Report:
@@ -293,7 +293,7 @@ def report_from(payload: bytes) -> Report:
     if report.schema != SCHEMA or report.event not in EVENTS or report.code not in CODES:
         raise WireError(f"report: schema, event or code is unknown ({report.schema}, {report.event!r:.40}, "
                         f"{report.code!r:.40})")
-    for kind in ("device", "family", "model"):
+    for kind in ("device", "target", "model"):
         check_name(f"report.{kind}", getattr(report, kind))
     for digest in (*report.quarantine, *filter(None, [report.sha256])):
         check_sha256(digest)

@@ -46,7 +46,7 @@ def enrol_lines(root: Path, source: str) -> Iterator[str]:
     with intake_of(root) as intake:
         for each in found:
             changed = intake.enrol(each)
-            yield f"{each.device}: {'enrolled' if changed else 'was enrolled'} for {each.family}, key {each.keyid[:12]}"
+            yield f"{each.device}: {'enrolled' if changed else 'was enrolled'} for {each.target}, key {each.keyid[:12]}"
 
 
 def retire_line(root: Path, device: str) -> str:
@@ -56,21 +56,21 @@ def retire_line(root: Path, device: str) -> str:
     return f"{device} is retired: nothing is taken from it, and no wave waits for it"
 
 
-def devices_rows(root: Path, family: str | None, *, retired: bool) -> list[dict[str, object]]:
+def devices_rows(root: Path, target: str | None, *, retired: bool) -> list[dict[str, object]]:
     """Enrolled devices, for programs."""
     with intake_of(root) as intake:
         return [{
-            "device": each.device, "family": each.family, "enrolled": each.enrolled.isoformat(),
+            "device": each.device, "target": each.target, "enrolled": each.enrolled.isoformat(),
             "seen": each.seen.isoformat() if each.seen else None, "seq": each.seq, "counter": each.counter,
             "retired": each.retired, "flags": list(each.flags),
-        } for each in intake.devices(family, retired=retired)]
+        } for each in intake.devices(target, retired=retired)]
 
 
-def devices_lines(root: Path, family: str | None, *, retired: bool) -> Iterator[str]:
+def devices_lines(root: Path, target: str | None, *, retired: bool) -> Iterator[str]:
     """The same for people."""
-    for row in devices_rows(root, family, retired=retired):
+    for row in devices_rows(root, target, retired=retired):
         mark = " retired" if row["retired"] else ""
-        yield (f"{row['device']:24} {row['family']:16} release {row['counter']:<6} "
+        yield (f"{row['device']:24} {row['target']:16} release {row['counter']:<6} "
                f"seen {str(row['seen'] or 'never')[:16]}{mark}")
         for flag in row["flags"]:  # type: ignore[attr-defined]  # a list of texts
             yield f"  ! {flag}"
@@ -111,7 +111,7 @@ def collect_lines(root: Path, drop: str | None, keep_days: int | None) -> Iterat
         yield f"{gone} reports are older than {keep_days} days, and forgotten"
 
 
-def go_on(root: Path, *, who: str) -> list[Progress]:
+def on_evaluation(root: Path, *, who: str) -> list[Progress]:
     """One step of every roll-out. The signed list first; the registry shows it after, as far as it answers.
 
     Raises:
@@ -120,8 +120,8 @@ def go_on(root: Path, *, who: str) -> list[Progress]:
     repository = open_fleet(root)
     done = []
     with intake_of(root) as intake:
-        for family, model in models(repository):
-            step = advance(repository, intake, family, model, who=who)
+        for target, model in models(repository):
+            step = advance(repository, intake, target, model, who=who)
             if step is not None:
                 done.append(_shown(repository, root, step, who))
     return done
@@ -143,7 +143,7 @@ def word(decision: Decision) -> str:
 
 def rollout_lines(root: Path) -> Iterator[str]:
     """One step of every roll-out, in words."""
-    for progress in go_on(root, who=who_am_i()):
+    for progress in on_evaluation(root, who=who_am_i()):
         yield told(progress)
         yield from (f"  {line}" for line in progress.registry)
 
@@ -174,7 +174,7 @@ def _shown(repository: Repository, root: Path, step: Step, who: str) -> Progress
     try:
         write_counts(root, step.model, release.version, release.wave.index + 1,
                      {"ok": counts.ok, "failed": counts.failed, "silent": counts.silent}, counter=release.counter)
-        lines = show(repository, root, step.family, step.model, who=who, why=step.decision.reason)
+        lines = show(repository, root, step.target, step.model, who=who, why=step.decision.reason)
     except NasError as error:  # devices have the release all the same; the next run shows it
         return Progress(step, (), str(error))
     return Progress(step, tuple(lines), "")

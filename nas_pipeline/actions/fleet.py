@@ -41,9 +41,9 @@ def settings_of(root: Path, params: Params) -> FleetSettings:
     told = params.fleet
     store = told.store if "://" in told.store else str(root / told.store)
     return FleetSettings(
-        store=store, folder=root / FOLDER, keys=root / told.keys, families=tuple(params.targets),
+        store=store, folder=root / FOLDER, keys=root / told.keys, target_names=tuple(params.targets),
         expiry_days=told.expiry_days.model_dump(), waves=tuple(told.waves), approval=told.approval,
-        hardware={family: tuple(tags) for family, tags in told.hardware.items()}, memory_mb=told.memory_mb,
+        hardware={target: tuple(tags) for target, tags in told.hardware.items()}, memory_mb=told.memory_mb,
         rollout=told.rollout,
     )
 
@@ -77,13 +77,13 @@ def intake_of(root: Path) -> Iterator[Intake]:
 
 
 def init_lines(root: Path) -> Iterator[str]:
-    """Make the fleet, or add the families that are new."""
+    """Make the fleet, or add the targets that are new."""
     settings = settings_of(root, load_params(root))
     done = found(settings, who=who_am_i())
     if not done.created:
-        yield f"the fleet is there; new families: {', '.join(done.families) or 'none'}"
+        yield f"the fleet is there; new targets: {', '.join(done.target_names) or 'none'}"
         return
-    yield f"fleet made: {settings.store}, families {', '.join(done.families)}"
+    yield f"fleet made: {settings.store}, targets {', '.join(done.target_names)}"
     yield (f"Now carry {settings.keys / 'offline'} away: three keys of root, of which two sign. Each belongs on a "
            "stick of its own, in a drawer of its own; this machine works without them until a key is replaced.")
     if settings.approval:
@@ -172,17 +172,17 @@ def status_lines(root: Path, keys: Sequence[Path]) -> Iterator[str]:
     signing = rotation.signing(trusted)
     tops = {"root": trusted.root.signed, "targets": trusted.targets.signed, "snapshot": trusted.snapshot.signed,
             "timestamp": trusted.timestamp.signed}
-    for role, signed in {**tops, **{family: each.signed for family, each in trusted.families.items()}}.items():
+    for role, signed in {**tops, **{target: each.signed for target, each in trusted.delegated.items()}}.items():
         left = (signed.expires - repository.clock()).days
         held = ", ".join(f"{keyid[:12]}{'' if ring.signer(keyid) else ' (not here)'}" for keyid in signing[role])
         yield f"{role:20} version {signed.version:<5} {left:>4} days left   keys {held}"
-    for family, model in repository.models():
-        for row in repository.rows(family, model):
+    for target, model in repository.models():
+        for row in repository.rows(target, model):
             release = row.release
             yield (f"{model}: release {release.counter}, version {release.version}, file {row.sha256[:12]}, "
                    f"wave {release.wave.index + 1} of {len(release.wave.shares)}: {release.wave.share / 100:g} %")
-    for family in pending.waiting(repository.settings.folder):
-        yield f"{family}: a change waits for the approver"
+    for target in pending.waiting(repository.settings.folder):
+        yield f"{target}: a change waits for the approver"
     for entry in repository.journal.unfinished():
         yield f"begun and not finished: {entry.kind} {entry.model} {entry.why} (run the command again)"
     yield f"journal: {repository.see_journal(trusted)} lines, whole"
@@ -196,9 +196,9 @@ def export_root_lines(root: Path, folder: Path) -> Iterator[str]:
         temporary.write_bytes((repository.settings.folder / ANCHOR).read_bytes())
     yield f"{folder / ANCHOR}: version {trusted.root.signed.version}"
     issued = str(trusted.timestamp.signed.unrecognized_fields[ISSUED])
-    for family, model in repository.models():
+    for target, model in repository.models():
         # Of the release that every device may have: one that is in its first waves would keep the others from any.
-        whole = settled(repository.rows(family, model))
+        whole = settled(repository.rows(target, model))
         counter = whole.release.counter if whole else 0
         write_json(folder / f"{model}.floor.json", {"issued": issued, "counter": counter})
         yield f"{folder / f'{model}.floor.json'}: nothing below release {counter}, nothing issued before {issued}"
@@ -225,33 +225,33 @@ def live_lines(root: Path, target: str, at: str) -> Iterator[str]:
     model = the_model(repository, target)
     reports = _reports(root, target, model)
     found = live_at(
-        repository.journal.entries(), reports, at if "T" in at else at + _END_OF_DAY, family=target, model=model
+        repository.journal.entries(), reports, at if "T" in at else at + _END_OF_DAY, target=target, model=model
     )
     yield from _told(found, model, at)
 
 
-def the_model(repository: Repository, family: str) -> str:
-    """The model that the family has releases of.
+def the_model(repository: Repository, target: str) -> str:
+    """The model that the target has releases of.
 
     Raises:
         FleetError: There is none, or more than one.
     """
     def own(entry: Entry) -> bool:
-        return entry.family == family and bool(entry.model)
+        return entry.target == target and bool(entry.model)
 
-    names = {model for found, model in repository.models() if found == family}
+    names = {model for found, model in repository.models() if found == target}
     names = names or {entry.model for entry in repository.journal.entries() if own(entry)}
     if len(names) != 1:
-        raise FleetError(f"{family} has releases of {', '.join(sorted(names)) or 'no model'}: "
+        raise FleetError(f"{target} has releases of {', '.join(sorted(names)) or 'no model'}: "
                          f"{'name one with --model' if names else '`nas fleet publish` makes the first'}")
     return names.pop()
 
 
-def _reports(root: Path, family: str, model: str) -> list[Seen]:
+def _reports(root: Path, target: str, model: str) -> list[Seen]:
     """What devices said, at the time at which it came in: their clocks may be wrong."""
     with intake_of(root) as intake:
         return [(heard.report.device, stamp(heard.received), heard.report.counter, heard.report.sha256)
-                for heard in intake.heard(family, model, ever=True)]
+                for heard in intake.heard(target, model, ever=True)]
 
 
 def _told(found: Live, model: str, at: str) -> Iterator[str]:

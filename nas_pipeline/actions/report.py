@@ -27,16 +27,16 @@ def write_report(root: Path) -> Path:
     """
     root = root.resolve()
     own = _search_of(root)
-    rivals = _yardstick(root)
+    rivals = _random_baseline(root)
     rivals += [rival for folder in _neighbours(root) if (rival := _rival(folder, own))] if own else []
     return write_page(root, Surroundings(
         strategy=own["strategy"]["name"] if own else "the search", tags=_tags(root), rivals=rivals,
     ))
 
 
-def _yardstick(root: Path) -> list[Rival]:
+def _random_baseline(root: Path) -> list[Rival]:
     """Random search of the same cost that the search stage itself ran beside the search."""
-    path = root / "artifacts" / "search" / "yardstick.json"
+    path = root / "artifacts" / "search" / "random_baseline.json"
     trials = read_json(path) if path.is_file() else []
     return [Rival("of this run", "random", trials)] if trials else []
 

@@ -12,7 +12,7 @@ registry = typer.Typer(no_args_is_help=True, help="The registry as a view of the
 devices_app = typer.Typer()
 
 Root = Annotated[Path, typer.Option(help="Folder of the project.")]
-Family = Annotated[str | None, typer.Option("--target", help="A family of devices; default: all.")]
+Family = Annotated[str | None, typer.Option("--target", help="A target of devices; default: all.")]
 
 
 def add_to(app: typer.Typer) -> None:

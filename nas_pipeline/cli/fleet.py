@@ -11,14 +11,14 @@ import typer
 fleet = typer.Typer(no_args_is_help=True, help="Signed releases for devices: docs/fleet.md tells the whole story.")
 
 Root = Annotated[Path, typer.Option(help="Folder of the project.")]
-Target = Annotated[str, typer.Option(help="A target of params.yaml: a family of devices.")]
+Target = Annotated[str, typer.Option(help="A target of params.yaml: a target of devices.")]
 Why = Annotated[str, typer.Option(help="For the journal.")]
 Keys = Annotated[list[Path] | None, typer.Option(help="Another folder with private keys: a stick. May be given twice.")]
 
 
 @fleet.command()
 def init(root: Root = Path()) -> None:
-    """Make keys and the first signed files; again, add the families that are new."""
+    """Make keys and the first signed files; again, add the targets that are new."""
     from nas_pipeline.actions.fleet import init_lines
 
     _say(init_lines(root.resolve()))
@@ -61,7 +61,7 @@ def stop(target: Target, why: Why = "", keys: Keys = None, root: Root = Path()) 
 
 @fleet.command("rotate-key")
 def rotate_key(
-    role: Annotated[str, typer.Argument(help="root, targets, snapshot, timestamp, a family, or FAMILY.approver.")],
+    role: Annotated[str, typer.Argument(help="root, targets, snapshot, timestamp, a target, or TARGET.approver.")],
     why: Why = "", keys: Keys = None, root: Root = Path(),
 ) -> None:
     """A new key for a role. Devices follow, also those that were away."""

@@ -151,7 +151,7 @@ class Search(Section):
     aim: Annotated[ParetoAim | WeightedAim, Field(discriminator="kind")] = ParetoAim()
     budget: SearchBudget
     finalists: Finalists = Finalists()
-    yardstick: Literal["auto", "always", "never"] = "auto"
+    random_baseline: Literal["auto", "always", "never"] = "auto"
     """Random search of the same cost beside the search; `auto`: where the strategy derives its candidates."""
     latency_headroom: Annotated[float, Field(gt=0, le=1)] = 0.7
     """The search aims at this share of the bound: it sees medians, the gate judges p95."""
@@ -216,17 +216,17 @@ class Target(Section):
 
 
 class ExpiryDays(Section):
-    """How long a signature counts, by role; `family`: the lists of releases."""
+    """How long a signature counts, by role; `releases`: the lists of releases."""
 
     root: Count = 365
     targets: Count = 90
-    family: Count = 90
+    releases: Count = 90
     snapshot: Count = 7
     timestamp: Count = 7
 
 
 class Fleet(Section):
-    """Signed releases for devices; every target is a family of devices."""
+    """Signed releases for devices; every target is a target of devices."""
 
     store: str = "fleet/repository"
     keys: str = "fleet/keys"

@@ -27,12 +27,12 @@ def export_onnx(net: nn.Module, spec: InputSpec, path: Path, *, opset: int) -> N
     Raises:
         ExportError: The exporter or the checker refuses the network; `path` is untouched.
     """
-    twin = inference_twin(net)
+    duplicate = inference_twin(net)
     example = torch.zeros(2, spec.channels, spec.height, spec.width)
     try:
         with torch.no_grad(), quiet_exporter():
             program = torch.onnx.export(
-                twin, (example,), dynamo=True, input_names=[INPUT], output_names=[OUTPUT],
+                duplicate, (example,), dynamo=True, input_names=[INPUT], output_names=[OUTPUT],
                 dynamic_shapes=({0: torch.export.Dim("batch", min=1, max=_MAX_BATCH)},),
                 opset_version=opset, external_data=False, verbose=False,
             )
@@ -48,11 +48,11 @@ def export_onnx(net: nn.Module, spec: InputSpec, path: Path, *, opset: int) -> N
 
 def inference_twin(net: nn.Module) -> nn.Module:
     """A copy of `net` in the form that ships: eval mode, float32, CPU, contiguous layout."""
-    twin = copy.deepcopy(net).cpu().float().eval()
-    for tensor in (*twin.parameters(), *twin.buffers()):
+    duplicate = copy.deepcopy(net).cpu().float().eval()
+    for tensor in (*duplicate.parameters(), *duplicate.buffers()):
         # Not contiguous(): it leaves a weight with one input channel in channels_last, which shows in the graph.
         tensor.data = tensor.data.clone(memory_format=torch.contiguous_format)
-    return twin
+    return duplicate
 
 
 def _require_opset(model: onnx.ModelProto, opset: int) -> None:

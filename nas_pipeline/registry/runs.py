@@ -80,7 +80,8 @@ def write_search(recorder: Recorder, parent: str, results: Results) -> str:
     points = [(name, value, int(trial["number"])) for trial in results.trials for name, value in reading.numbers(trial)]
     points += [(f"search.{name}", value, 0) for name, value in numbers(folder / "metrics.json").items()]
     recorder.log(run_id, metrics=points, params={"space": results.genotype.space, "trials": len(results.trials)})
-    recorder.files(run_id, *(folder / f"{name}.json" for name in ("trials", "winner", "derivations", "yardstick")))
+    names = ("trials", "winner", "derivations", "random_baseline")
+    recorder.files(run_id, *(folder / f"{name}.json" for name in names))
     recorder.client.log_table(run_id, trials_table(results.trials), "trials_table.json")
     with tempfile.TemporaryDirectory() as scratch:
         picture = Path(scratch) / "pareto.png"

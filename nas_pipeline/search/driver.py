@@ -25,7 +25,7 @@ from nas_pipeline.search.ledger import Row, derivations_of, describe, row_of, ro
 from nas_pipeline.search.objectives import Aim
 from nas_pipeline.search.protocols import Evaluator, Strategy
 from nas_pipeline.search.strategies.random import Random
-from nas_pipeline.search.study import exclusive, open_study, orphans, study_name
+from nas_pipeline.search.study import exclusive, open_study, stale_trials, study_name
 from nas_pipeline.search.worker import Job, spend, work
 from nas_pipeline.train.workers import start_worker, stop_workers
 
@@ -124,7 +124,7 @@ def derivations(search: Search) -> list[Row]:
 def _drive(
     search: Search, job: Job, study: optuna.Study, before: Spend, folder: Path, progress: Progress
 ) -> None:
-    left = orphans(study)
+    left = stale_trials(study)
     shares = [tuple(left[i :: search.workers]) for i in range(search.workers)]
     told = {trial.number for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()}
     if told:

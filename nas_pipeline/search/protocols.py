@@ -51,7 +51,7 @@ class Derived:
 
 
 @runtime_checkable
-class Deriving(Protocol):
+class GradientSearch(Protocol):
     """A strategy that makes its candidates by searches of its own: DARTS and its kin. One trial is one such search."""
 
     seeds: int
@@ -85,6 +85,6 @@ class Evaluator(Protocol):
         """What makes two scores comparable: settings, data digest. Part of the study's name."""
         ...
 
-    def evaluate(self, genotype: Genotype, go_on: Callable[[Metrics], bool]) -> Score:
-        """Score `genotype`; `go_on` gets the metrics so far at each evaluation point and may end it early."""
+    def evaluate(self, genotype: Genotype, on_evaluation: Callable[[Metrics], bool]) -> Score:
+        """Score `genotype`; `on_evaluation` gets the metrics so far at each evaluation point and may end it early."""
         ...

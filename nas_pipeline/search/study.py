@@ -55,7 +55,7 @@ def identity() -> dict[str, Any]:
     return {"host": os.uname().nodename, "pid": this.pid, "started": this.create_time()}
 
 
-def orphans(study: optuna.Study) -> list[int]:
+def stale_trials(study: optuna.Study) -> list[int]:
     """Numbers of trials left running by workers that are gone. The journal has no heartbeat: this is ours.
 
     Only the driver calls it, under its lock and before it starts workers. So a worker of this host that still lives

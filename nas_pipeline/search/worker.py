@@ -24,7 +24,7 @@ from nas_pipeline.core.measures import Budget, Constraint, Spend
 from nas_pipeline.core.protocols import SearchSpace
 from nas_pipeline.errors import Refusal
 from nas_pipeline.search.objectives import Aim
-from nas_pipeline.search.protocols import Deriving, Evaluator, Metrics, Score, Strategy
+from nas_pipeline.search.protocols import Evaluator, GradientSearch, Metrics, Score, Strategy
 from nas_pipeline.search.study import exclusive, identity, open_study
 from nas_pipeline.search.trial_chooser import GivenSampler, TrialChooser
 from nas_pipeline.space.choosers import Recorder
@@ -76,7 +76,7 @@ def _ask(job: Job, study: optuna.Study, before: Spend) -> optuna.trial.Trial | N
         study.sampler = job.strategy.sampler(_seed(job.seed, used.trials))
         trial = study.ask()
         trial.set_user_attr("worker", identity())
-        if not isinstance(job.strategy, Deriving):
+        if not isinstance(job.strategy, GradientSearch):
             _decide(job, trial, partial(_sampler, job, used.trials))
         return trial
 
@@ -91,7 +91,7 @@ def _take_up(job: Job, study: optuna.Study, number: int) -> optuna.trial.Trial:
         # Optuna offers no other way to go on with a trial that is already in the storage.
         trial = optuna.trial.Trial(study, orphan._trial_id)
         trial.set_user_attr("worker", identity())
-        if not isinstance(job.strategy, Deriving):
+        if not isinstance(job.strategy, GradientSearch):
             _decide(job, trial, partial(_sampler, job, asked_before))
         logger.info("trial %d is taken up again: its worker had died", number)
         return trial
@@ -114,7 +114,7 @@ def _derive(job: Job, trial: optuna.trial.Trial) -> float:
 
     Outside the lock: it takes minutes. The seed is the trial's number, so seeds are 0, 1, 2, ...
     """
-    assert isinstance(job.strategy, Deriving)
+    assert isinstance(job.strategy, GradientSearch)
     derived = job.strategy.derive(job.seed + trial.number, job.lock.parent / f"trial-{trial.number}")
     genes = derived.genotype.as_dict()
     _decide(job, trial, lambda name: GivenSampler(genes))
@@ -125,7 +125,7 @@ def _derive(job: Job, trial: optuna.trial.Trial) -> float:
 
 def _run(job: Job, study: optuna.Study, trial: optuna.trial.Trial) -> None:
     derive_s = 0.0
-    if isinstance(job.strategy, Deriving):
+    if isinstance(job.strategy, GradientSearch):
         try:
             derive_s = _derive(job, trial)
         except Refusal:
@@ -134,10 +134,10 @@ def _run(job: Job, study: optuna.Study, trial: optuna.trial.Trial) -> None:
             _fail(trial, study, _told(error, job))
             return
     genotype = Genotype.from_json(trial.user_attrs["genotype"])
-    twin = _twin(study, trial, genotype)
-    if twin is not None:
-        trial.set_user_attr("same_as", twin.number)
-        score = Score(twin.user_attrs["metrics"], 0.0, curve=twin.user_attrs.get("curve", []))
+    duplicate = _twin(study, trial, genotype)
+    if duplicate is not None:
+        trial.set_user_attr("same_as", duplicate.number)
+        score = Score(duplicate.user_attrs["metrics"], 0.0, curve=duplicate.user_attrs.get("curve", []))
     else:
         score = _evaluate(job, trial, genotype)
     trial.set_user_attr("device_s", derive_s + score.device_s)
@@ -156,7 +156,7 @@ def _run(job: Job, study: optuna.Study, trial: optuna.trial.Trial) -> None:
 def _evaluate(job: Job, trial: optuna.trial.Trial, genotype: Genotype) -> Score:
     seen = 0
 
-    def go_on(metrics: Metrics) -> bool:
+    def on_evaluation(metrics: Metrics) -> bool:
         nonlocal seen
         step, seen = seen, seen + 1
         if job.pruner is None:
@@ -166,7 +166,7 @@ def _evaluate(job: Job, trial: optuna.trial.Trial, genotype: Genotype) -> Score:
         return not trial.should_prune()
 
     try:
-        return job.evaluator.evaluate(genotype, go_on)
+        return job.evaluator.evaluate(genotype, on_evaluation)
     except Exception as error:
         return Score({}, 0.0, failure=_told(error, job))
 

@@ -12,7 +12,7 @@ from nas_pipeline.core.catalog import Catalog
 from nas_pipeline.errors import ConfigError
 from nas_pipeline.latency import PROBES
 from nas_pipeline.search import EVALUATORS, STRATEGIES
-from nas_pipeline.search.protocols import Deriving
+from nas_pipeline.search.protocols import GradientSearch
 from nas_pipeline.space import SPACES
 from nas_pipeline.space.baselines import BASELINES
 
@@ -63,7 +63,7 @@ def _apart(space: PlugIn, strategy: PlugIn) -> Iterator[str]:
         derives, members = STRATEGIES.make(strategy.name, strategy.options), SPACES.make(space.name, space.options)
     except (ConfigError, TypeError, ValueError):
         return  # said elsewhere
-    if isinstance(derives, Deriving):
+    if isinstance(derives, GradientSearch):
         try:
             derives.check(members)
         except ConfigError as error:

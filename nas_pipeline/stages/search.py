@@ -17,7 +17,7 @@ from nas_pipeline.search.driver import Search, derivations, run_search, score_al
 from nas_pipeline.search.early_stopping import EARLY_STOPPING
 from nas_pipeline.search.ledger import Row
 from nas_pipeline.search.objectives import Aim, Pareto, WeightedCost
-from nas_pipeline.search.protocols import Deriving, Evaluator, Strategy
+from nas_pipeline.search.protocols import Evaluator, GradientSearch, Strategy
 from nas_pipeline.search.selection import choose_winner, feasible, pareto_front
 from nas_pipeline.search.strategies.random import Random
 from nas_pipeline.space import SPACES
@@ -32,22 +32,22 @@ FRONT = (
 
 
 def run_search_stage(context: Context) -> None:
-    """Data -> trials, winner, metrics; derivations and yardstick are empty lists where there are none."""
+    """Data -> trials, winner, metrics; derivations and random_baseline are empty lists where there are none."""
     check_names(context.params)
     search = _search(context)
     rows = run_search(search, progress=context.progress)
-    yardstick = _yardstick(context, search, rows)
-    best = feasible([*rows, *yardstick])  # a network is not worse for having been found by chance
+    random_baseline = _random_baseline(context, search, rows)
+    best = feasible([*rows, *random_baseline])  # a network is not worse for having been found by chance
     finalists = context.params.search.finalists
     if finalists.count and best:
         chosen = [Genotype.from_json(row["genotype"]) for row in best[: finalists.count]]
         logger.info("%d finalists get a longer training", len(chosen))
         rung = dataclasses.replace(search, rung=1, evaluator=_evaluator(context, finalists.options), pruner=None)
         rows = rows + score_all(rung, chosen, context.progress)
-    winner, why = choose_winner([*rows, *yardstick])
+    winner, why = choose_winner([*rows, *random_baseline])
     found = {row["genotype_id"] for row in rows if not row["rung"]}
-    found_by = "search" if winner["genotype_id"] in found else "yardstick"
-    if found_by == "yardstick":
+    found_by = "search" if winner["genotype_id"] in found else "random_baseline"
+    if found_by == "random_baseline":
         why += f"; found by the random search beside {search.strategy_name}, not by it"
     logger.info("winner %s: %s", winner["genotype_id"], why)
     write_json(context.folder / "trials.json", rows)
@@ -57,13 +57,13 @@ def run_search_stage(context: Context) -> None:
     })
     write_json(context.folder / "metrics.json", _metrics(rows, winner))
     write_json(context.folder / "derivations.json", derivations(search))
-    write_json(context.folder / "yardstick.json", yardstick)
+    write_json(context.folder / "random_baseline.json", random_baseline)
 
 
-def _yardstick(context: Context, search: Search, rows: list[Row]) -> list[Row]:
+def _random_baseline(context: Context, search: Search, rows: list[Row]) -> list[Row]:
     """Random search in the same space, with the same evaluator and as many device seconds as the search took."""
-    wanted = context.params.search.yardstick
-    if wanted == "never" or (wanted == "auto" and not isinstance(search.strategy, Deriving)):
+    wanted = context.params.search.random_baseline
+    if wanted == "never" or (wanted == "auto" and not isinstance(search.strategy, GradientSearch)):
         return []
     spent = sum(row["device_s"] for row in rows)
     logger.info("random search gets the same %.0f device-seconds", spent)
@@ -87,7 +87,7 @@ def _search(context: Context) -> Search:
     bounds = constraints(context.params)
     stopping = params.aim.early_stopping if not isinstance(params.aim, ParetoAim) else "none"
     strategy, budget = _strategy(context), Budget(**params.budget.model_dump())
-    if isinstance(strategy, Deriving):
+    if isinstance(strategy, GradientSearch):
         budget = dataclasses.replace(budget, trials=min(strategy.seeds, budget.trials or strategy.seeds))
     return Search(
         space=SPACES.make(params.space.name, params.space.options),

@@ -58,7 +58,8 @@ STAGES: dict[str, Stage] = {stage.name: stage for stage in (
     Stage(
         "search", "search:run_search_stage", params=("search", "train", "targets"),
         reads=(*_files("ingest", "dataset.json", "train.npz", "val.npz"), *_files("validate", "report.json")),
-        writes=_files("search", "trials.json", "winner.json", "derivations.json", "yardstick.json", "metrics.json"),
+        writes=_files("search", "trials.json", "winner.json", "derivations.json", "random_baseline.json",
+                      "metrics.json"),
         code=("data", "space", "train", "search", "export", "latency"),
     ),
     Stage(
@@ -82,7 +83,7 @@ STAGES: dict[str, Stage] = {stage.name: stage for stage in (
         "verify", "delivery:run_verify", params=("export", "verify", "targets.{target}"),
         reads=(*_files("export/{target}", "model.onnx", "bundle.json"), *_files("validate", "report.json")),
         writes=_files("verify/{target}", "latency.json", "gates.json", "metrics.json"),
-        code=("export", "latency"), per_target=True,
+        code=("gates", "export", "latency"), per_target=True,
     ),
 )}
 

@@ -184,7 +184,7 @@ def _train(run: _Run) -> None:
     fitted = fit(
         lambda: build_network(run.genotype, spec), data, run.recipe, run.budget, seed=run.seed,
         device=pick_device(run.device), checkpoint=run.folder / "checkpoint.pt", precision_cache=run.precision_cache,
-        go_on=note, key=run.genotype.id,
+        on_evaluation=note, key=run.genotype.id,
     )
     net = build_network(run.genotype, spec)
     net.load_state_dict(fitted.state)

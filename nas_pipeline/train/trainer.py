@@ -63,7 +63,7 @@ def fit(
     evaluations: int | None = None,
     checkpoint: Path | None = None,
     precision_cache: Path | None = None,
-    go_on: Callable[[Row], bool] = lambda row: True,
+    on_evaluation: Callable[[Row], bool] = lambda row: True,
     key: str = "",
 ) -> Fitted:
     """Train a network from scratch.
@@ -78,7 +78,7 @@ def fit(
         evaluations: Number of evenly spaced evaluation points; one per epoch when None.
         checkpoint: File to resume from and to write at every evaluation point.
         precision_cache: Where `recipe.precision == "auto"` remembers its measurement.
-        go_on: Called after each evaluation point; False stops the training.
+        on_evaluation: Called after each evaluation point; False stops the training.
         key: Identity of the network, part of the checkpoint's key.
     """
     run_key = sha256_text(canonical_json(
@@ -92,7 +92,7 @@ def fit(
         if saved is None:
             saved = _fresh(net, train, recipe, budget, precision_cache, run_key)
         run = _Run(net, train, val, recipe, seed, saved)
-        return run.to_the_end(evaluations, checkpoint, go_on)
+        return run.to_the_end(evaluations, checkpoint, on_evaluation)
 
 
 def _fresh(
@@ -132,7 +132,7 @@ class _Run:
             self.easy.losses = saved.losses
         self.clock = DeviceClock(train.images.device, saved.device_s)
 
-    def to_the_end(self, evaluations: int | None, path: Path | None, go_on: Callable[[Row], bool]) -> Fitted:
+    def to_the_end(self, evaluations: int | None, path: Path | None, on_evaluation: Callable[[Row], bool]) -> Fitted:
         state, per_epoch = self.state, self.train.steps_per_epoch(self.recipe)
         count = evaluations or max(1, math.ceil(state.total_steps / per_epoch))
         points = sorted({round(state.total_steps * (i + 1) / count) for i in range(count)} - {0})
@@ -148,7 +148,7 @@ class _Run:
                     if path is not None:
                         self._capture()
                         state.save(path)
-                    if not go_on(row):
+                    if not on_evaluation(row):
                         return self._outcome("stopped")
                 if state.step >= state.total_steps:
                     break

@@ -14,7 +14,7 @@ from nas_pipeline.core.files import canonical_json
 from nas_pipeline.core.genotype import Genotype
 from nas_pipeline.errors import ConfigError
 from nas_pipeline.search import STRATEGIES
-from nas_pipeline.search.protocols import Deriving
+from nas_pipeline.search.protocols import GradientSearch
 from nas_pipeline.search.trial_chooser import TrialChooser
 from nas_pipeline.space import SPACES
 from nas_pipeline.space.choosers import Recorder, replay
@@ -24,7 +24,7 @@ from tests.toy import DECISIONS, ToySpace
 LEARNS = {"random": False, "tpe": True, "nsga2": True, "darts": False, "pc_darts": False, "gdas": False}
 """By its sampler. Differentiable searches learn by themselves; what they are asked for beyond that is random."""
 
-DERIVING = [name for name in STRATEGIES if isinstance(STRATEGIES.make(name), Deriving)]
+DERIVING = [name for name in STRATEGIES if isinstance(STRATEGIES.make(name), GradientSearch)]
 
 
 def test_every_strategy_is_under_contract() -> None:
@@ -100,7 +100,7 @@ def test_a_deriving_strategy_is_its_options_in_a_study_and_whole_in_a_worker(str
     made = STRATEGIES.make(strategy, {"seeds": 2}, data=ingested, device="cpu")
     assert canonical_json(vars(made)) == canonical_json(vars(STRATEGIES.make(strategy, {"seeds": 2})))
     assert pickle.loads(pickle.dumps(made)) == made
-    assert isinstance(made, Deriving)
+    assert isinstance(made, GradientSearch)
     assert made.seeds == 2
 
 
@@ -109,7 +109,7 @@ def test_equal_seeds_derive_equal_genotypes_in_another_process_too(
     strategy: str, ingested: Path, tmp_path: Path
 ) -> None:
     made = STRATEGIES.make(strategy, SMALL, data=ingested, device="cpu")
-    assert isinstance(made, Deriving)
+    assert isinstance(made, GradientSearch)
     copied = pickle.loads(pickle.dumps(made))
     first, again = made.derive(3, tmp_path / "a"), copied.derive(3, tmp_path / "b")
     assert first.genotype == again.genotype
@@ -121,7 +121,7 @@ def test_equal_seeds_derive_equal_genotypes_in_another_process_too(
 @pytest.mark.parametrize("strategy", DERIVING)
 def test_a_deriving_strategy_without_data_says_so(strategy: str, tmp_path: Path) -> None:
     made = STRATEGIES.make(strategy)
-    assert isinstance(made, Deriving)
+    assert isinstance(made, GradientSearch)
     with pytest.raises(ConfigError, match="hand in `data`"):
         made.derive(0, tmp_path)
 

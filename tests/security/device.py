@@ -35,7 +35,7 @@ def set_up(folder: Path, repository: TufRepository, *, floor: dict[str, Any] | N
         lowest = folder / "floor.json"
         lowest.write_text(json.dumps(floor))
     told: dict[str, Any] = {
-        "device": "dev-1", "family": FAMILY, "model": MODEL, "url": url or str(repository.folder),
+        "device": "dev-1", "target": FAMILY, "model": MODEL, "url": url or str(repository.folder),
         "report": str(folder / "drop"), "hardware": ("toy-board",)}
     config.init(state, repository.first_root, lowest, **(told | changes))
     return state
@@ -59,11 +59,11 @@ def in_use(state: Path) -> str:
     if slot is None:
         return ""
     assert slot.whole
-    golden = slot.sheet.golden
+    golden = slot.card.golden
     pixels = np.frombuffer(golden.bytes_of("pixels"), np.uint8).reshape(-1, CHANNELS, SIDE, SIDE)
     wanted = np.frombuffer(golden.bytes_of("logits"), "<f4").reshape(len(pixels), -1)
     np.testing.assert_allclose(answers(slot.onnx.read_bytes(), pixels), wanted, atol=golden.tolerance)
-    return slot.sheet.sha256
+    return slot.card.sha256
 
 
 def reports(state: Path) -> list[dict[str, Any]]:

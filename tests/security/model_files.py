@@ -50,8 +50,8 @@ def golden() -> wire.Golden:
                        base64.b64encode(logits.astype("<f4").tobytes()).decode(), 1e-3, 0.95)
 
 
-def sheet(content: bytes, counter: int = 1) -> wire.Sheet:
-    return wire.Sheet(
+def card(content: bytes, counter: int = 1) -> wire.ModelCard:
+    return wire.ModelCard(
         counter, wire.onnx_path("toy", "toy--toy", hashlib.sha256(content).hexdigest()), *SHAPE,
         class_names=tuple("abcde"), mean=(0.5,), std=(0.25,), golden=golden(), evidence={})
 

@@ -48,9 +48,9 @@ def test_a_thousand_flipped_bits(scene: Scene) -> None:
     stream = random.Random("bits")
     scene.repository.publish([NEW])
     folder, version = scene.repository.folder, scene.repository.version
-    sheets = next((folder / f"targets/{FAMILY}/{MODEL}").glob(f"{_listed(scene)}.release.json"))
+    cards = next((folder / f"targets/{FAMILY}/{MODEL}").glob(f"{_listed(scene)}.release.json"))
     names = ["timestamp", f"{version}.snapshot", f"{version}.targets", f"{version}.{FAMILY}"]
-    files = [sheets, *(scene.metadata / f"{name}.json" for name in names)]
+    files = [cards, *(scene.metadata / f"{name}.json" for name in names)]
     accepted, codes = 0, set()
     for number in range(850):
         path = files[number % len(files)]
@@ -310,8 +310,8 @@ def test_a_release_that_is_refused(code: str, changes: dict[str, Any], scene: Sc
     f"other/shapes--toy/{NEW.sha256}.onnx", f"toy/shapes--toy/{NEW.sha256}.onnx/",
 ])
 def test_a_name_that_leads_elsewhere(path: str, scene: Scene) -> None:
-    sheets = wire.releases_to(MODEL, FAMILY, "", (replace(NEW.sheet, onnx=path),))
-    scene.repository.publish([], sheets=sheets)
+    cards = wire.releases_to(MODEL, FAMILY, "", (replace(NEW.card, onnx=path),))
+    scene.repository.publish([], cards=cards)
     scene.refuses("bad_release")
     assert {item.name for item in scene.folder.iterdir()} == {"repository", "device"}
 

@@ -16,7 +16,7 @@ from edge_agent.inspect import check_content
 from edge_agent.probation import Limits, run_child, try_model
 from edge_agent.slots import Slots
 from tests.security.device import reports, set_up
-from tests.security.model_files import CLASSES, array, content_of, golden, linear, release, sheet
+from tests.security.model_files import CLASSES, array, card, content_of, golden, linear, release
 from tests.security.tuf_repository import Row, TufRepository, row
 
 
@@ -24,7 +24,7 @@ def judged(tmp_path: Path, model: onnx.ModelProto, *, latency_ms: float = 5.0) -
     content, path = content_of(model), tmp_path / "model.onnx"
     check_content(content, max_bytes=1 << 26, max_opset=20)
     path.write_bytes(content)
-    return try_model(path, sheet(content), release(latency_ms=latency_ms), limits=Limits())
+    return try_model(path, card(content), release(latency_ms=latency_ms), limits=Limits())
 
 
 def large(elements: int, operator: str) -> onnx.ModelProto:
@@ -126,7 +126,7 @@ def test_a_graph_that_makes_no_sense(tmp_path, broken):
 def test_a_child_that_dies_is_an_answer(tmp_path):
     """The file is gone, and the reason is not lost."""
     with pytest.raises(AgentError, match="absent") as caught:
-        try_model(tmp_path / "absent.onnx", sheet(b""), release(), limits=Limits())
+        try_model(tmp_path / "absent.onnx", card(b""), release(), limits=Limits())
     assert caught.value.code == "crashed"
 
 
@@ -156,7 +156,7 @@ def test_a_device_keeps_its_good_model(tmp_path, bad, code, bounds):
         outcomes.append(Agent(state).once())
         slot = Slots(state).current()
         assert slot is not None
-        assert (slot.sheet.sha256, slot.whole) == (good.sha256, True)
+        assert (slot.card.sha256, slot.whole) == (good.sha256, True)
     assert [(each.event, each.code) for each in outcomes] == [
         ("failed", code), ("failed", code), ("quarantined", code), ("refused", "quarantined")]
     last = [each for each in reports(state) if each["event"] == "quarantined"]
@@ -166,7 +166,7 @@ def test_a_device_keeps_its_good_model(tmp_path, bad, code, bounds):
 def offered(content: bytes, counter: int, **bounds: float) -> Row:
     """Signed with the answers of the good one."""
     listed = row(content, counter, golden=golden(), opset=20, **bounds)
-    like = sheet(content)
-    return replace(listed, sheet=replace(
-        listed.sheet, channels=like.channels, height=like.height, width=like.width, class_names=like.class_names,
+    like = card(content)
+    return replace(listed, card=replace(
+        listed.card, channels=like.channels, height=like.height, width=like.width, class_names=like.class_names,
         mean=like.mean, std=like.std))

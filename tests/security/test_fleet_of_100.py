@@ -30,7 +30,7 @@ from nas_pipeline.fleet.rollout.advance import Step, advance
 from nas_pipeline.fleet.rollout.state_machine import Stop, Widen
 from nas_pipeline.fleet.tuf.create_fleet import found
 from nas_pipeline.fleet.tuf.journal import Entry
-from nas_pipeline.fleet.tuf.releases import Listed, added, next_counter
+from nas_pipeline.fleet.tuf.releases import ReleaseEntry, added, next_counter
 from nas_pipeline.fleet.tuf.repository import Repository
 from nas_pipeline.fleet.tuf.settings import FleetSettings
 from tests.security.device import in_use
@@ -65,14 +65,14 @@ class Fleet:
     devices: dict[str, Agent] = field(default_factory=dict)
     ill: frozenset[str] = frozenset()
 
-    def publish(self, content: bytes, shares: tuple[int, ...], salt: str = "5a" * 16) -> Listed:
+    def publish(self, content: bytes, shares: tuple[int, ...], salt: str = "5a" * 16) -> ReleaseEntry:
         rows = self.repository.rows(FAMILY, MODEL)
         made = row(content, next_counter(rows, self.repository.highest_counter(FAMILY, MODEL)))
-        new = Listed(replace(made.release, wave=wire.Wave(salt, shares, 0)), made.sheet)
+        new = ReleaseEntry(replace(made.release, wave=wire.Wave(salt, shares, 0)), made.card)
         entry = Entry(kind="published", when=self.clock().strftime("%Y-%m-%dT%H:%M:%SZ"), who="alice",
                       version=new.release.version, counter=new.release.counter, sha256=new.sha256,
                       share=new.release.wave.share)
-        self.repository.release(FAMILY, MODEL, added(rows, new), files={new.sheet.onnx: content}, entry=entry)
+        self.repository.release(FAMILY, MODEL, added(rows, new), files={new.card.onnx: content}, entry=entry)
         return new
 
     def poll(self, names: set[str], url: str = "") -> dict[str, Outcome]:
@@ -93,10 +93,10 @@ class Fleet:
     def running(self) -> dict[str, str]:
         """Device -> digest in use."""
         slots = {name: Slots(agent.folder).current() for name, agent in self.devices.items()}
-        return {name: slot.sheet.sha256 if slot else "" for name, slot in slots.items()}
+        return {name: slot.card.sha256 if slot else "" for name, slot in slots.items()}
 
 
-def members(release: Listed, names: set[str], index: int) -> set[str]:
+def members(release: ReleaseEntry, names: set[str], index: int) -> set[str]:
     wave = replace(release.release.wave, index=index)
     return {name for name in names if wave.admits(name)}
 
@@ -125,8 +125,8 @@ def fleet(tmp_path: Path) -> Iterator[Fleet]:
     """A hundred devices that run release 1, as they left the factory."""
     clock = Clock(datetime.now(UTC).replace(microsecond=0))
     settings = FleetSettings(
-        store=str(tmp_path / "store"), folder=tmp_path / "fleet", keys=tmp_path / "fleet/keys", families=(FAMILY,),
-        expiry_days={"root": 365, "targets": 90, "family": 90, "snapshot": 45, "timestamp": 45},
+        store=str(tmp_path / "store"), folder=tmp_path / "fleet", keys=tmp_path / "fleet/keys", target_names=(FAMILY,),
+        expiry_days={"root": 365, "targets": 90, "releases": 90, "snapshot": 45, "timestamp": 45},
         rollout={"error_share": ERROR_SHARE, "success_share": 0.6, "min_hours": 1.0},
     )
     repository = found(settings, who="alice", clock=clock).repository
@@ -138,9 +138,9 @@ def fleet(tmp_path: Path) -> Iterator[Fleet]:
         for number in range(DEVICES):
             name = f"device-{number:03d}"
             state = tmp_path / "devices" / name
-            told = config.init(state, tmp_path / "fleet/root.json", None, device=name, family=FAMILY, model=MODEL,
+            told = config.init(state, tmp_path / "fleet/root.json", None, device=name, target=FAMILY, model=MODEL,
                                url=web.url, report=reports, hardware=("toy-board",))
-            intake.enrol(Enrolment(device=name, family=FAMILY, keyid=told.key["keyid"], key=told.key["key"]))
+            intake.enrol(Enrolment(device=name, target=FAMILY, keyid=told.key["keyid"], key=told.key["key"]))
             made.devices[name] = Agent(state, clock=lambda: clock.now.timestamp())
             if state == factory:
                 outcome = made.devices[name].once()

@@ -30,20 +30,20 @@ def _signers(fleet: Repository, *roles: str) -> dict[str, list[Signer]]:
 
 
 def _published(trusted: Trusted, role: str) -> Any:
-    if role in trusted.families:
-        return trusted.families[role].signed
+    if role in trusted.delegated:
+        return trusted.delegated[role].signed
     return {"timestamp": trusted.timestamp.signed, "snapshot": trusted.snapshot.signed,
             "targets": trusted.targets.signed}[role]
 
 
-def _forge(fleet: Repository, *, family: bytes | None = None, version: int | None = None) -> None:
-    """What the holder of the snapshot and timestamp keys can publish, with any family file that they have."""
+def _forge(fleet: Repository, *, target: bytes | None = None, version: int | None = None) -> None:
+    """What the holder of the snapshot and timestamp keys can publish, with any target file that they have."""
     trusted, keys = fleet.trusted(), _signers(fleet, "snapshot", "timestamp")
     snapshot, timestamp = deepcopy(trusted.snapshot.signed), deepcopy(trusted.timestamp.signed)
-    if family is not None:
-        forged: Metadata[Any] = Metadata.from_bytes(family)
-        snapshot.meta[f"{FAMILY}.json"] = meta_of(forged, family)
-        fleet.store.write(metadata_name(FAMILY, forged.signed.version), family)
+    if target is not None:
+        forged: Metadata[Any] = Metadata.from_bytes(target)
+        snapshot.meta[f"{FAMILY}.json"] = meta_of(forged, target)
+        fleet.store.write(metadata_name(FAMILY, forged.signed.version), target)
     snapshot.version = version or snapshot.version + 1
     signed = signed_by(snapshot, keys["snapshot"])
     timestamp.version = version or timestamp.version + 1
@@ -53,10 +53,10 @@ def _forge(fleet: Repository, *, family: bytes | None = None, version: int | Non
 
 
 def _poisoned(fleet: Repository, signer_role: str) -> bytes:
-    """A family file that lists a model of the attacker's, signed with another role's key."""
-    signed = deepcopy(fleet.trusted().families[FAMILY].signed)
+    """A target file that lists a model of the attacker's, signed with another role's key."""
+    signed = deepcopy(fleet.trusted().delegated[FAMILY].signed)
     evil = row_of(b"evil", 9)
-    target = TargetFile.from_data(evil.sheet.onnx, b"evil", ["sha256"])
+    target = TargetFile.from_data(evil.card.onnx, b"evil", ["sha256"])
     signed.targets[target.path] = target
     signed.version += 1
     fleet.store.write(target_name(target.path, target.hashes["sha256"]), b"evil")
@@ -89,9 +89,9 @@ def test_a_key_that_is_not_listed_signs_for_nobody(fleet: Repository, client: Cl
         client.look()
 
 
-@pytest.mark.parametrize("role", ["snapshot", "timestamp", "nano"])  # nano: the key of another family
+@pytest.mark.parametrize("role", ["snapshot", "timestamp", "nano"])  # nano: the key of another target
 def test_stolen_online_keys_install_nothing(fleet: Repository, client: Client, role: str) -> None:
-    _forge(fleet, family=_poisoned(fleet, role))
+    _forge(fleet, target=_poisoned(fleet, role))
     with pytest.raises(REFUSED):
         client.look()
     with pytest.raises(FleetError, match="not to be trusted"):
@@ -105,8 +105,8 @@ def test_stolen_online_keys_install_nothing(fleet: Repository, client: Client, r
 
 def test_a_family_key_signs_for_its_own_family_only(fleet: Repository, client: Client) -> None:
     trusted, keys = fleet.trusted(), _signers(fleet, "nano", "snapshot", "timestamp")
-    nano = deepcopy(trusted.families["nano"].signed)
-    target = TargetFile.from_data(row_of(b"evil", 9).sheet.onnx, b"evil", ["sha256"])
+    nano = deepcopy(trusted.delegated["nano"].signed)
+    target = TargetFile.from_data(row_of(b"evil", 9).card.onnx, b"evil", ["sha256"])
     nano.targets[target.path] = target
     nano.version += 1
     signed = signed_by(nano, keys["nano"])
@@ -187,10 +187,10 @@ def test_an_expired_fleet_is_dated_anew(fleet: Repository, client: Client) -> No
 
 
 def test_mixed_files_are_refused(fleet: Repository, client: Client) -> None:
-    old = metadata_name(FAMILY, fleet.trusted().families[FAMILY].signed.version)
+    old = metadata_name(FAMILY, fleet.trusted().delegated[FAMILY].signed.version)
     content = fleet.store.read(old) or b""
     publish(fleet, b"two")
-    fleet.store.write(metadata_name(FAMILY, fleet.trusted().families[FAMILY].signed.version), content)
+    fleet.store.write(metadata_name(FAMILY, fleet.trusted().delegated[FAMILY].signed.version), content)
     with pytest.raises(REFUSED):
         client.look()
 
@@ -201,7 +201,7 @@ def test_names_that_lead_elsewhere_are_refused(fleet: Repository, name: str) -> 
         fleet.rows(name, MODEL)
     row = row_of(b"two", 2)
     with pytest.raises((FleetError, WireError)):
-        fleet.release(FAMILY, name, (row,), files={row.sheet.onnx: b"two"}, entry=entry_of(row))
+        fleet.release(FAMILY, name, (row,), files={row.card.onnx: b"two"}, entry=entry_of(row))
     if "/" in name or "\\" in name or name == "" or not name.isprintable():
         with pytest.raises(FleetError):
             checked(name)

@@ -27,8 +27,8 @@ from tests.unit.fleet.toy_releases import (
     settings_of,
 )
 
-POINTS = ("journal_intent", "target_files", "family", "snapshot", "timestamp", "journal_done")
-ROTATION_POINTS = ("journal_intent", "family", "targets", "snapshot", "timestamp", "root", "journal_done")
+POINTS = ("journal_intent", "target_files", "target", "snapshot", "timestamp", "journal_done")
+ROTATION_POINTS = ("journal_intent", "target", "targets", "snapshot", "timestamp", "root", "journal_done")
 PUBLISHED = {2: b"two"}
 
 
@@ -48,7 +48,7 @@ def dies(at: str, act: Callable[[], object]) -> None:
 def _second(fleet: Repository) -> None:
     row = row_of(b"two", 2)
     rows = added(fleet.rows(FAMILY, MODEL), row) if fleet.rows(FAMILY, MODEL)[0].release.counter < 2 else (row,)
-    fleet.release(FAMILY, MODEL, rows, files={row.sheet.onnx: b"two"}, entry=entry_of(row))
+    fleet.release(FAMILY, MODEL, rows, files={row.card.onnx: b"two"}, entry=entry_of(row))
 
 
 @pytest.mark.parametrize("point", POINTS)
@@ -77,7 +77,7 @@ def test_a_full_disk_at_any_write_is_told_and_changes_nothing(
     assert not fleet.journal.unfinished()
 
 
-@pytest.mark.parametrize("point", ["family", "snapshot", "timestamp"])
+@pytest.mark.parametrize("point", ["target", "snapshot", "timestamp"])
 def test_another_change_after_a_kill_takes_another_counter(fleet: Repository, client: Client, point: str) -> None:
     dies(point, lambda: _second(fleet))
     other = publish(fleet, b"three")
@@ -147,7 +147,7 @@ def test_of_eight_publishers_at_once_one_wins_each_counter(fleet: Repository, cl
                 os.close(writer)
                 os.read(reader, 1)  # all at once, when the parent closes its end
                 row = row_of(b"publisher %d" % number, 2)
-                fleet.release(FAMILY, MODEL, (row,), files={row.sheet.onnx: b"publisher %d" % number},
+                fleet.release(FAMILY, MODEL, (row,), files={row.card.onnx: b"publisher %d" % number},
                               entry=entry_of(row))
                 code = 0
             except FleetError:

@@ -40,7 +40,7 @@ def versions(tmp_path: Path, workspace: Path, shared: tuple[Path, Published], st
 
 @pytest.fixture
 def fleet(tmp_path: Path) -> Repository:
-    return new_fleet(tmp_path, families=(TARGET,), waves=(5000, 10_000))
+    return new_fleet(tmp_path, target_names=(TARGET,), waves=(5000, 10_000))
 
 
 def told(versions: Versions) -> Standing:

@@ -90,7 +90,7 @@ def test_another_key_even_an_enrolled_one_signs_for_nobody_else(intake: Intake, 
 
 
 @pytest.mark.parametrize(("change", "reason"), [
-    ({"family": "jetson"}, "wrong_family"),
+    ({"target": "jetson"}, "wrong_family"),
     ({"event": "celebrated"}, "not_a_report"),
     ({"code": "fine"}, "not_a_report"),
     ({"seq": 0}, "replayed"),
@@ -173,8 +173,8 @@ def test_a_device_does_not_change_its_family(intake: Intake) -> None:
 
 
 @pytest.mark.parametrize("line", [
-    "", "{}", "[1]", '{"device": "../x", "family": "pi", "keyid": "a", "key": {}}',
-    json.dumps({"device": "x", "family": "pi", "keyid": "a",
+    "", "{}", "[1]", '{"device": "../x", "target": "pi", "keyid": "a", "key": {}}',
+    json.dumps({"device": "x", "target": "pi", "keyid": "a",
                 "key": CryptoSigner.generate_ecdsa().public_key.to_dict()}),
 ], ids=["empty", "nothing in it", "no table", "a bad name", "another kind of key"])
 def test_an_enrolment_is_checked(line: str) -> None:

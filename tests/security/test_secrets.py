@@ -18,7 +18,7 @@ from nas_pipeline.actions.fleet import REPORTS_URL, open_fleet
 from nas_pipeline.cli.app import app
 from nas_pipeline.errors import ConfigError, FleetError, NasError
 from nas_pipeline.fleet.tuf.keys import PASSWORD
-from nas_pipeline.fleet.tuf.releases import Listed, added
+from nas_pipeline.fleet.tuf.releases import ReleaseEntry, added
 from tests.security.scene import NEW, OLD
 from tests.security.tuf_repository import Row
 from tests.unit.fleet.toy_releases import entry_of
@@ -101,9 +101,9 @@ def watch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCap
 def release(root: Path, row: Row, counter: int) -> None:
     """A real file, for everyone."""
     fleet = open_fleet(root)
-    sheet = replace(row.sheet, counter=counter, onnx=f"{TARGET}/{MODEL}/{row.sha256}.onnx")
-    listed = Listed(replace(row.release, model=MODEL, counter=counter, hardware=(TARGET,)), sheet)
-    fleet.release(TARGET, MODEL, added(fleet.rows(TARGET, MODEL), listed), files={sheet.onnx: row.content},
+    card = replace(row.card, counter=counter, onnx=f"{TARGET}/{MODEL}/{row.sha256}.onnx")
+    listed = ReleaseEntry(replace(row.release, model=MODEL, counter=counter, hardware=(TARGET,)), card)
+    fleet.release(TARGET, MODEL, added(fleet.rows(TARGET, MODEL), listed), files={card.onnx: row.content},
                   entry=entry_of(listed))
 
 
@@ -113,7 +113,7 @@ def test_the_life_of_a_fleet_tells_no_secret(watch: Watch, monkeypatch: pytest.M
     release(root, OLD, 1)
     watch.nas("export-root", str(root / "image"))
     (root / "drop").mkdir()
-    assert watch.agent("init", "--device", "dev-1", "--family", TARGET, "--model", MODEL, "--hardware", TARGET,
+    assert watch.agent("init", "--device", "dev-1", "--target", TARGET, "--model", MODEL, "--hardware", TARGET,
                        "--url", open_fleet(root).settings.store, "--root", str(root / "image/root.json"),
                        "--report", str(root / "drop")) == 0
     (root / "enrolment").write_text(watch.said.splitlines()[-1])
@@ -165,7 +165,7 @@ def test_private_keys_are_for_their_owner_only(watch: Watch) -> None:
     for path in watch.private_files:
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
         assert path.read_bytes().startswith(b"-----BEGIN ENCRYPTED PRIVATE KEY-----")
-    assert watch.agent("init", "--device", "dev-1", "--family", TARGET, "--model", MODEL, "--url", "http://127.0.0.1:9",
+    assert watch.agent("init", "--device", "dev-1", "--target", TARGET, "--model", MODEL, "--url", "http://127.0.0.1:9",
                        "--root", str(watch.root / "fleet/root.json")) == 0
     (of_device,) = (watch.root / "device").rglob("*.pem")
     assert stat.S_IMODE(of_device.stat().st_mode) == 0o600

@@ -18,7 +18,7 @@ from tests.security.tuf_repository import FAMILY, MODEL, Other, delegations_to, 
 from tests.security.web import serving
 
 PATH = wire.release_path(FAMILY, MODEL)
-OURS = {hashlib.sha256(path.encode()).hexdigest()[:2] for path in (PATH, OLD.sheet.onnx)}
+OURS = {hashlib.sha256(path.encode()).hexdigest()[:2] for path in (PATH, OLD.card.onnx)}
 
 
 def old(counter: int) -> Any:
@@ -29,7 +29,7 @@ def old(counter: int) -> Any:
 BINS = tuple(f"{number:02x}" for number in range(256))
 
 
-# Delegations: the family lists the old model as release 9
+# Delegations: the target lists the old model as release 9
 
 @pytest.mark.parametrize(("others", "counter"), [
     ([], 9),
@@ -37,7 +37,7 @@ BINS = tuple(f"{number:02x}" for number in range(256))
     ([Other("b", [old(6)]), Other("a", [old(5)])], 6),
     ([Other("a"), Other("b", [old(6)])], 6),  # a lists nothing
     ([Other("a", terminating=True), Other("b", [old(6)])], 0),  # and nobody else may
-    ([Other("a", [old(5)], first=False)], 9),  # after the family, which ends the search
+    ([Other("a", [old(5)], first=False)], 9),  # after the target, which ends the search
     ([Other("a", [old(5)], paths=("other/*/*",))], 9),
     ([Other("a", [old(5)], paths=(f"{FAMILY}/*",))], 9),  # a star stops at a slash
     ([Other("a", [old(5)], paths=("*",))], 9),

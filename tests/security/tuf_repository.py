@@ -93,14 +93,14 @@ class Row:
 
     content: bytes
     release: wire.Release
-    sheet: wire.Sheet
+    card: wire.ModelCard
 
     @property
     def sha256(self) -> str:
-        return self.sheet.sha256
+        return self.card.sha256
 
 
-def row(content: bytes, counter: int, *, golden: wire.Golden | None = None, model: str = MODEL, family: str = FAMILY,
+def row(content: bytes, counter: int, *, golden: wire.Golden | None = None, model: str = MODEL, target: str = FAMILY,
         **changes: Any) -> Row:
     """A release of `content`; `changes` are fields of its `custom`."""
     golden = golden or golden_of(content)
@@ -109,9 +109,9 @@ def row(content: bytes, counter: int, *, golden: wire.Golden | None = None, mode
         schema=wire.SCHEMA, model=model, version=str(counter), bundle=hashlib.sha256(b"bundle").hexdigest(),
         counter=counter, hardware=("toy-board",), ort=("1.20", "2"), opset=17, min_agent="0.1", memory_mb=256.0,
         latency_ms=500.0, threads=1, golden=golden.sha256, wave=EVERYONE)
-    sheet = wire.Sheet(counter, wire.onnx_path(family, model, sha256), CHANNELS, SIDE, SIDE,
+    card = wire.ModelCard(counter, wire.onnx_path(target, model, sha256), CHANNELS, SIDE, SIDE,
                        tuple(f"class {index}" for index in range(CLASSES)), (0.5,) * 3, (0.25,) * 3, golden, {})
-    return Row(content, replace(release, **changes), sheet)
+    return Row(content, replace(release, **changes), card)
 
 
 def new_keys(*roles: str) -> dict[str, list[Signer]]:
@@ -121,7 +121,7 @@ def new_keys(*roles: str) -> dict[str, list[Signer]]:
 
 @dataclass(frozen=True)
 class Other:
-    """A role besides the one of the family, to which the top-level targets delegate; or `children` of such a role."""
+    """A role besides the one of the target, to which the top-level targets delegate; or `children` of such a role."""
 
     name: str
     rows: Sequence[Row] = ()
@@ -134,7 +134,7 @@ class Other:
     keys: Sequence[Signer] = field(default_factory=lambda: [CryptoSigner.generate_ed25519()])
     children: Sequence[Other] = ()
     first: bool = True
-    """Whether it is asked before the family."""
+    """Whether it is asked before the target."""
 
     @property
     def delegation(self) -> DelegatedRole:
@@ -160,7 +160,7 @@ class TufRepository:
     """
 
     folder: Path
-    family: str = FAMILY
+    target: str = FAMILY
     now: datetime | None = None
     hashes: bool = False
     keys: dict[str, list[Signer]] = field(default_factory=dict)
@@ -170,7 +170,7 @@ class TufRepository:
     listed: dict[str, tuple[Row, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.keys = self.keys or new_keys("root", "targets", "snapshot", "timestamp", self.family)
+        self.keys = self.keys or new_keys("root", "targets", "snapshot", "timestamp", self.target)
         (self.folder / "metadata").mkdir(parents=True, exist_ok=True)
         self.rotate()
         self.publish()
@@ -197,7 +197,7 @@ class TufRepository:
         self._write(f"{self.root_version}.root", root, able if signers is None else signers)
 
     def publish(self, rows: Sequence[Row] = (), *, model: str = MODEL, days: float = 30, timestamp_days: float = 7,
-                issued: str | None = None, sheets: bytes | None = None,
+                issued: str | None = None, cards: bytes | None = None,
                 signers: Mapping[str, Sequence[Signer]] | None = None, others: Sequence[Other] = (),
                 change: Mapping[str, Change] | None = None) -> None:
         """Write a list of releases.
@@ -208,16 +208,16 @@ class TufRepository:
             days: Life of targets and snapshot.
             timestamp_days: Life of timestamp.
             issued: In place of the time of now.
-            sheets: In place of what release.json should hold.
+            cards: In place of what release.json should hold.
             signers: Who signs a role in place of those that should.
             others: More roles, in the order in which they are asked.
             change: By role, what is done to its content before it is signed.
         """
         self.version += 1
         self.listed[model] = tuple(rows)
-        family = Other(self.family, keys=self.keys[self.family], threshold=self.thresholds.get(self.family, 1),
-                       paths=(f"{self.family}/*/*",), terminating=True)
-        roles = [*(other for other in others if other.first), family, *(other for other in others if not other.first)]
+        target = Other(self.target, keys=self.keys[self.target], threshold=self.thresholds.get(self.target, 1),
+                       paths=(f"{self.target}/*/*",), terminating=True)
+        roles = [*(other for other in others if other.first), target, *(other for other in others if not other.first)]
         keys = {**self.keys, **{role.name: role.keys for role in _all(roles)}, **(signers or {})}
         meta = {}
 
@@ -229,7 +229,7 @@ class TufRepository:
         for role in _all(roles):
             targets = Targets(version=self.version, expires=self._expiry(days),
                               delegations=delegations_to(role.children))
-            self._list(targets, self.listed if role is family else {MODEL: role.rows} if role.rows else {}, sheets)
+            self._list(targets, self.listed if role is target else {MODEL: role.rows} if role.rows else {}, cards)
             meta[f"{role.name}.json"] = write(role.name, targets)
         top = Targets(version=self.version, expires=self._expiry(days), delegations=delegations_to(roles))
         meta["targets.json"] = write("targets", top)
@@ -239,12 +239,12 @@ class TufRepository:
                               unrecognized_fields={"issued": issued or self._stamp()})
         write("timestamp", timestamp)
 
-    def _list(self, targets: Targets, listed: Mapping[str, Sequence[Row]], sheets: bytes | None) -> None:
+    def _list(self, targets: Targets, listed: Mapping[str, Sequence[Row]], cards: bytes | None) -> None:
         for name, rows in listed.items():
-            text = wire.releases_to(name, self.family, self._stamp(), tuple(row.sheet for row in rows))
-            self._target(targets, wire.release_path(self.family, name), sheets or text, {})
+            text = wire.releases_to(name, self.target, self._stamp(), tuple(row.card for row in rows))
+            self._target(targets, wire.release_path(self.target, name), cards or text, {})
             for one in rows:
-                self._target(targets, one.sheet.onnx, one.content, {"custom": wire.custom_of(one.release)})
+                self._target(targets, one.card.onnx, one.content, {"custom": wire.custom_of(one.release)})
 
     def _target(self, targets: Targets, path: str, content: bytes, extra: dict[str, Any]) -> None:
         info = TargetFile.from_data(path, content, ["sha256"])

@@ -14,7 +14,7 @@ from edge_agent.contract.wire import Report
 from nas_pipeline.errors import ConfigError, FleetError
 from nas_pipeline.fleet.drift_sums import COUNTED, EVIDENCE, DriftSums, sums_from, total
 from nas_pipeline.fleet.reports.histograms import ks, ks_of_chance, psi, psi_of_chance
-from nas_pipeline.fleet.tuf.releases import Listed, Rows
+from nas_pipeline.fleet.tuf.releases import ReleaseEntry, ReleaseList
 
 GREEN, RED, TOO_FEW, NO_REFERENCE = "green", "red", "too few images", "no reference"
 _BEFORE_THE_CHANGE: Final = frozenset({"installed", "reverted"})
@@ -43,7 +43,7 @@ class DriftRules:
 class Watched:
     """A release, and what the devices that run it told of."""
 
-    family: str
+    target: str
     model: str
     version: str
     counter: int
@@ -60,9 +60,9 @@ class Releases(Protocol):
     """Of a Repository, what is needed here."""
 
     def models(self) -> list[tuple[str, str]]:
-        """(family, model) of what is published."""
+        """(target, model) of what is published."""
 
-    def rows(self, family: str, model: str) -> Rows:
+    def rows(self, target: str, model: str) -> ReleaseList:
         """The releases of one."""
 
 
@@ -93,7 +93,7 @@ class DriftVerdict:
         """All of it as plain values."""
         found = self.watched
         return {
-            "family": found.family, "model": found.model, "version": found.version, "counter": found.counter,
+            "target": found.target, "model": found.model, "version": found.version, "counter": found.counter,
             "state": self.state, "images": found.seen.images if found.seen else 0, "devices": found.devices,
             "largest_share": round(found.largest_share, 4), "unfit": found.unfit,
             "seen": found.seen.to_json() if found.seen else None,
@@ -103,18 +103,18 @@ class DriftVerdict:
         }
 
 
-def watch(family: str, listed: Listed, reports: Iterable[Report]) -> Watched:
+def watch(target: str, listed: ReleaseEntry, reports: Iterable[Report]) -> Watched:
     """What the devices that run a release told of, of all `reports`.
 
     Raises:
         FleetError: The reference in the release's evidence makes no sense.
     """
-    release, sheet = listed.release, listed.sheet
-    known = sheet.evidence.get(EVIDENCE)
+    release, card = listed.release, listed.card
+    known = card.evidence.get(EVIDENCE)
     by_device: dict[str, DriftSums] = {}
     unfit = 0
     for report in reports:
-        if (report.model, report.counter, report.sha256) != (release.model, release.counter, sheet.sha256):
+        if (report.model, report.counter, report.sha256) != (release.model, release.counter, card.sha256):
             continue
         if not report.drift or report.event in _BEFORE_THE_CHANGE:
             continue
@@ -123,7 +123,7 @@ def watch(family: str, listed: Listed, reports: Iterable[Report]) -> Watched:
         except FleetError:
             unfit += 1
             continue
-        if len(sums.classes) != len(sheet.class_names):
+        if len(sums.classes) != len(card.class_names):
             unfit += 1
             continue
         before = by_device.get(report.device)
@@ -133,7 +133,7 @@ def watch(family: str, listed: Listed, reports: Iterable[Report]) -> Watched:
     seen = total(by_device.values())
     largest = max((row.images for row in by_device.values()), default=0)
     return Watched(
-        family, release.model, release.version, release.counter, sums_from(known, least=1) if known else None, seen,
+        target, release.model, release.version, release.counter, sums_from(known, least=1) if known else None, seen,
         len(by_device), largest / seen.images if seen else 0.0, unfit,
     )
 
@@ -143,15 +143,15 @@ def watch_all(releases: Releases, heard: Callable[[str, str], Iterable[Report]])
 
     Args:
         releases: What is published.
-        heard: (family, model) -> reports; of what time is the caller's choice.
+        heard: (target, model) -> reports; of what time is the caller's choice.
 
     Raises:
         FleetError: What is published cannot be read, or a reference in it makes no sense.
     """
     found = []
-    for family, model in releases.models():
-        reports = list(heard(family, model))
-        found += [watch(family, row, reports) for row in releases.rows(family, model)]
+    for target, model in releases.models():
+        reports = list(heard(target, model))
+        found += [watch(target, row, reports) for row in releases.rows(target, model)]
     return found
 
 

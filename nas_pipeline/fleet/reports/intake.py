@@ -32,7 +32,7 @@ class Device:
     """An enrolled device."""
 
     device: str
-    family: str
+    target: str
     enrolled: datetime
     retired: bool
     seq: int
@@ -85,20 +85,20 @@ class Intake:
         A new key for a known device starts anew: reports signed with the old one are not taken any more.
 
         Raises:
-            FleetError: It is known as one of another family.
+            FleetError: It is known as one of another target.
         """
         key = json.dumps(enrolment.key, sort_keys=True)
         with self._engine.begin() as connection:
             row = connection.execute(
                 sa.select(devices).where(devices.c.device == enrolment.device).with_for_update()
             ).one_or_none()
-            if row is not None and row.family != enrolment.family:
-                raise FleetError(f"{enrolment.device} is enrolled for {row.family}, not {enrolment.family}: retire it, "
+            if row is not None and row.target != enrolment.target:
+                raise FleetError(f"{enrolment.device} is enrolled for {row.target}, not {enrolment.target}: retire it, "
                                  "and give the other device another name")
             if row is not None and (row.keyid, row.key, row.retired) == (enrolment.keyid, key, False):
                 return False
             values = {
-                "device": enrolment.device, "family": enrolment.family, "keyid": enrolment.keyid, "key": key,
+                "device": enrolment.device, "target": enrolment.target, "keyid": enrolment.keyid, "key": key,
                 "enrolled": _naive(self._clock()), "enrolment": 1 if row is None else row.enrolment + 1,
                 "retired": False, "seq": 0, "last_sha256": "", "counter": 0 if row is None else row.counter,
                 "seen": None, "flags": "" if row is None else row.flags,
@@ -132,29 +132,29 @@ class Intake:
         except IntegrityError:  # on Postgres: another receiver took this number a moment ago
             return Answer(False, "replayed", "a report with this number is there already")
 
-    def devices(self, family: str | None = None, *, retired: bool = False) -> list[Device]:
-        """Enrolled devices, by name; of a family, or all."""
+    def devices(self, target: str | None = None, *, retired: bool = False) -> list[Device]:
+        """Enrolled devices, by name; of a target, or all."""
         query = sa.select(devices).order_by(devices.c.device)
-        if family is not None:
-            query = query.where(devices.c.family == family)
+        if target is not None:
+            query = query.where(devices.c.target == target)
         if not retired:
             query = query.where(devices.c.retired.is_(False))
         with self._engine.begin() as connection:
             return [
-                Device(row.device, row.family, _aware(row.enrolled), row.retired, row.seq, row.counter,
+                Device(row.device, row.target, _aware(row.enrolled), row.retired, row.seq, row.counter,
                        _aware(row.seen) if row.seen else None, tuple(filter(None, row.flags.split("\n"))))
                 for row in connection.execute(query)
             ]
 
     def heard(
-        self, family: str, model: str | None = None, *, since: datetime | None = None, until: datetime | None = None,
+        self, target: str, model: str | None = None, *, since: datetime | None = None, until: datetime | None = None,
         ever: bool = False,
     ) -> list[Heard]:
         """Reports in the order in which they came in: `since` <= received < `until`.
 
         With `ever`, also those of retired devices, and those signed with an earlier key.
         """
-        query = sa.select(reports.c.payload, reports.c.received).where(reports.c.family == family).order_by(
+        query = sa.select(reports.c.payload, reports.c.received).where(reports.c.target == target).order_by(
             reports.c.received, reports.c.device, reports.c.seq
         )
         if not ever:
@@ -182,7 +182,7 @@ class Intake:
             raise Unfit("unknown_device", "no such device is enrolled")
         if row.retired:
             raise Unfit("retired_device", "this device was retired")
-        report = verified(envelope, public_key(row.keyid, json.loads(row.key)), row.family)
+        report = verified(envelope, public_key(row.keyid, json.loads(row.key)), row.target)
         if sha256 == row.last_sha256:
             return Answer(True, "known", "", report.device, report.seq)
         if report.seq <= row.seq:
@@ -190,7 +190,7 @@ class Intake:
         now = self._clock()
         flags = [*dict.fromkeys([*filter(None, row.flags.split("\n")), *_flags(report, row.counter, row.seq, now)])]
         connection.execute(sa.insert(reports).values(
-            device=name, enrolment=row.enrolment, seq=report.seq, family=report.family, model=report.model,
+            device=name, enrolment=row.enrolment, seq=report.seq, target=report.target, model=report.model,
             received=_naive(now), event=report.event, payload=json.dumps(asdict(report)),
         ))
         connection.execute(sa.update(devices).where(devices.c.device == name).values(

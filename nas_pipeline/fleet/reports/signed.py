@@ -34,7 +34,7 @@ class Enrolment:
     """Who a device is, as `nas-agent init` prints it."""
 
     device: str
-    family: str
+    target: str
     keyid: str
     key: dict[str, Any]
     """The public key as TUF writes it."""
@@ -49,8 +49,8 @@ def enrolment_from(content: str | bytes) -> Enrolment:
     try:
         value = json.loads(content)
         check_name("device", value["device"])
-        check_name("family", value["family"])
-        found = Enrolment(value["device"], value["family"], value["keyid"], dict(value["key"]))
+        check_name("target", value["target"])
+        found = Enrolment(value["device"], value["target"], value["keyid"], dict(value["key"]))
         public_key(found.keyid, found.key)
     except _BAD as error:  # WireError is a ValueError
         raise FleetError(f"this is no enrolment ({type(error).__name__}: {error}): give the line that "
@@ -87,7 +87,7 @@ def claimed_device(content: bytes) -> tuple[Envelope, str]:
         raise Unfit("not_an_envelope", f"no signed report: {type(error).__name__}: {str(error)[:200]}") from None
 
 
-def verified(envelope: Envelope, key: Key, family: str) -> Report:
+def verified(envelope: Envelope, key: Key, target: str) -> Report:
     """The report in an envelope that `key` signed.
 
     Raises:
@@ -102,8 +102,8 @@ def verified(envelope: Envelope, key: Key, family: str) -> Report:
         _see_bounds(report)
     except (WireError, UnicodeError) as error:
         raise Unfit("not_a_report", str(error)[:300]) from error
-    if report.family != family:
-        raise Unfit("wrong_family", f"the device is enrolled for {family}, and reports of {report.family}")
+    if report.target != target:
+        raise Unfit("wrong_family", f"the device is enrolled for {target}, and reports of {report.target}")
     return report
 
 

@@ -18,7 +18,7 @@ metadata = sa.MetaData()
 devices = sa.Table(
     "devices", metadata,
     sa.Column("device", sa.String(100), primary_key=True),
-    sa.Column("family", sa.String(100), nullable=False, index=True),
+    sa.Column("target", sa.String(100), nullable=False, index=True),
     sa.Column("keyid", sa.String(128), nullable=False),
     sa.Column("key", sa.Text, nullable=False),
     sa.Column("enrolled", sa.DateTime, nullable=False),
@@ -36,12 +36,12 @@ reports = sa.Table(
     sa.Column("device", sa.String(100), primary_key=True),
     sa.Column("enrolment", sa.Integer, primary_key=True),
     sa.Column("seq", sa.BigInteger, primary_key=True, autoincrement=False),
-    sa.Column("family", sa.String(100), nullable=False),
+    sa.Column("target", sa.String(100), nullable=False),
     sa.Column("model", sa.String(100), nullable=False),
     sa.Column("received", sa.DateTime, nullable=False, index=True),
     sa.Column("event", sa.String(20), nullable=False),
     sa.Column("payload", sa.Text, nullable=False),         # the report as it was signed
-    sa.Index("reports_of_a_model", "family", "model", "received"),
+    sa.Index("reports_of_a_model", "target", "model", "received"),
 )
 
 

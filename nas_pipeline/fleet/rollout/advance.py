@@ -25,7 +25,7 @@ from nas_pipeline.fleet.rollout.state_machine import (
 )
 from nas_pipeline.fleet.tuf import operations, pending
 from nas_pipeline.fleet.tuf.journal import Entry
-from nas_pipeline.fleet.tuf.releases import Listed, Rows, newest, widened
+from nas_pipeline.fleet.tuf.releases import ReleaseEntry, ReleaseList, newest, widened
 from nas_pipeline.fleet.tuf.repository import Repository
 from nas_pipeline.fleet.tuf.settings import FleetSettings, stamp
 
@@ -37,9 +37,9 @@ WHO = "rollout"
 class Step:
     """What became of one model's roll-out."""
 
-    family: str
+    target: str
     model: str
-    release: Listed
+    release: ReleaseEntry
     decision: Decision
     counts: Tally
     done: str
@@ -59,26 +59,26 @@ def rules_of(settings: FleetSettings) -> RolloutRules:
         raise FleetError(f"fleet.rollout: {error}; the rules are: {known}") from error
 
 
-def look(repository: Repository, intake: Intake, family: str, model: str) -> State | None:
+def look(repository: Repository, intake: Intake, target: str, model: str) -> State | None:
     """The state of a model's newest release; None where nothing is offered."""
-    rows = repository.rows(family, model)
+    rows = repository.rows(target, model)
     top = newest(rows)
     if top is None:
         return None
     entries = [line.entry for line in repository.journal.lines() if line.entry.model == model]
-    members = [Member(each.device, each.seen) for each in intake.devices(family)]
+    members = [Member(each.device, each.seen) for each in intake.devices(target)]
     state = begin(rows, _began(entries, top, repository.clock()), members)
     assert state is not None
-    for heard in intake.heard(family, model):
+    for heard in intake.heard(target, model):
         if said := word(heard.report, top.release, top.sha256):
             state = after(state, said)
     for entry in entries:
-        if entry.kind == "stopped" and (entry.counter, entry.family) == (top.release.counter, family):
+        if entry.kind == "stopped" and (entry.counter, entry.target) == (top.release.counter, target):
             state = after(state, Stopped(entry.why))
     return state
 
 
-def advance(repository: Repository, intake: Intake, family: str, model: str, *, who: str = WHO) -> Step | None:
+def advance(repository: Repository, intake: Intake, target: str, model: str, *, who: str = WHO) -> Step | None:
     """Decide, and sign what follows: the next wave, or the last good file for everyone. None: nothing is offered.
 
     Raises:
@@ -86,47 +86,47 @@ def advance(repository: Repository, intake: Intake, family: str, model: str, *, 
         StorageError: A file could not be written; the next run goes on.
     """
     rules, now = rules_of(repository.settings), repository.clock()
-    state, rows = look(repository, intake, family, model), repository.rows(family, model)
+    state, rows = look(repository, intake, target, model), repository.rows(target, model)
     top = newest(rows)
     if state is None or top is None:
         return None
     counts, decision, done = tally(state, rules, now), decide(state, rules, now), ""
-    if pending.get(repository.settings.folder, family) is not None:
+    if pending.get(repository.settings.folder, target) is not None:
         decision = Wait(f"a change waits for the approver ({counts})")
     if isinstance(decision, Widen):
-        done = _widen(repository, family, model, rows, who, decision.reason)
+        done = _widen(repository, target, model, rows, who, decision.reason)
     elif isinstance(decision, Stop):
-        done = _return(repository, family, model, top, who, decision.reason)
-    return Step(family, model, top, decision, counts, done)
+        done = _return(repository, target, model, top, who, decision.reason)
+    return Step(target, model, top, decision, counts, done)
 
 
-def _widen(repository: Repository, family: str, model: str, rows: Rows, who: str, why: str) -> str:
+def _widen(repository: Repository, target: str, model: str, rows: ReleaseList, who: str, why: str) -> str:
     wider = widened(rows)
     release = wider[0].release
-    live = repository.release(family, model, wider, entry=Entry(
+    live = repository.release(target, model, wider, entry=Entry(
         kind="widened", when=stamp(repository.clock()), who=who, why=why, version=release.version,
         counter=release.counter, sha256=wider[0].sha256, bundle=release.bundle, share=release.wave.share,
     ))
     return f"wave {release.wave.index + 1} of {len(release.wave.shares)}: {release.wave.share / 100:g} %" + _waits(live)
 
 
-def _return(repository: Repository, family: str, model: str, top: Listed, who: str, why: str) -> str:
+def _return(repository: Repository, target: str, model: str, top: ReleaseEntry, who: str, why: str) -> str:
     if _is_return(repository, model, top):
         return ""  # it is the last good one, brought back: two that are bad must not take turns for ever
     try:
-        back = operations.rollback(repository, family, model, who=who, why=why)
+        back = operations.rollback(repository, target, model, who=who, why=why)
     except FleetError as error:
         if "no release before" not in str(error) or top.whole:
             return ""
         return "taken away; there is none to go back to" + _waits(
-            operations.stop(repository, family, model, who=who, why=why).live
+            operations.stop(repository, target, model, who=who, why=why).live
         )
     assert back.now is not None
     release = back.now.release
     return f"release {release.counter}, version {release.version}, for everyone" + _waits(back.live)
 
 
-def _is_return(repository: Repository, model: str, top: Listed) -> bool:
+def _is_return(repository: Repository, model: str, top: ReleaseEntry) -> bool:
     return any(entry.kind == "rolled back" and (entry.model, entry.counter) == (model, top.release.counter)
                for entry in repository.journal.entries())
 
@@ -135,7 +135,7 @@ def _waits(live: bool) -> str:
     return "" if live else " (waits for the approver)"
 
 
-def _began(entries: list[Entry], top: Listed, otherwise: datetime) -> datetime:
+def _began(entries: list[Entry], top: ReleaseEntry, otherwise: datetime) -> datetime:
     """When this counter got this share; where the journal does not say, the wave begins now."""
     share = top.release.wave.share
     found = [entry.when for entry in entries if (entry.counter, entry.share) == (top.release.counter, share)]

@@ -40,17 +40,17 @@ class Live:
     """Device -> sha256 of a file in use that is none of these; empty: no model."""
 
 
-def live_at(entries: Iterable[Entry], reports: Iterable[Seen], when: str, *, family: str, model: str) -> Live:
+def live_at(entries: Iterable[Entry], reports: Iterable[Seen], when: str, *, target: str, model: str) -> Live:
     """What journal and reports say of the moment `when` (ISO 8601, UTC, with Z).
 
     Args:
         entries: Of the journal, oldest first.
-        reports: Of the family's devices, in any order.
+        reports: Of the target's devices, in any order.
         when: The moment.
-        family: Whose releases.
+        target: Whose releases.
         model: Of which model.
     """
-    told = [entry for entry in entries if entry.when <= when and (entry.family, entry.model) == (family, model)]
+    told = [entry for entry in entries if entry.when <= when and (entry.target, entry.model) == (target, model)]
     approvals: dict[str, list[str]] = {}
     for entry in told:
         if entry.kind == "approved":

@@ -31,12 +31,12 @@ def write_page(path: Path, repository: Repository, intake: Intake) -> Path:
         FleetError: What is published is not to be trusted.
         OSError: The page cannot be written.
     """
-    families = sorted(repository.trusted().families)
-    heard = {family: intake.heard(family) for family in families}
+    delegated = sorted(repository.trusted().delegated)
+    heard = {target: intake.heard(target) for target in delegated}
     entries = repository.journal.entries()
     write_text(path, render({
         "made": repository.clock().strftime("%Y-%m-%d %H:%M UTC"),
-        "models": [_model(repository, intake, family, model) for family, model in repository.models()],
+        "models": [_model(repository, intake, target, model) for target, model in repository.models()],
         "devices": _devices(intake, heard), "failures": _failures(heard),
         "codes": Counter(each.report.code for rows in heard.values() for each in rows
                          if each.report.event in {"failed", "quarantined", "reverted", "refused"}).most_common(),
@@ -55,10 +55,10 @@ def render(view: dict[str, Any]) -> str:
     return environment.get_template("fleet.html").render(**view, style=_STYLE.read_text(encoding="utf-8"))
 
 
-def _model(repository: Repository, intake: Intake, family: str, model: str) -> dict[str, Any]:
-    rows, rules = repository.rows(family, model), rules_of(repository.settings)
-    state, top, now = look(repository, intake, family, model), newest(rows), repository.clock()
-    view: dict[str, Any] = {"model": model, "family": family, "rows": [], "decision": "", "reason": ""}
+def _model(repository: Repository, intake: Intake, target: str, model: str) -> dict[str, Any]:
+    rows, rules = repository.rows(target, model), rules_of(repository.settings)
+    state, top, now = look(repository, intake, target, model), newest(rows), repository.clock()
+    view: dict[str, Any] = {"model": model, "target": target, "rows": [], "decision": "", "reason": ""}
     if state is None or top is None:
         return view
     answer, counts = decide(state, rules, now), tally(state, rules, now)
@@ -74,7 +74,7 @@ def _model(repository: Repository, intake: Intake, family: str, model: str) -> d
 def _devices(intake: Intake, heard: dict[str, list[Heard]]) -> list[dict[str, Any]]:
     last = {each.report.device: each for rows in heard.values() for each in rows}
     found = [{
-        "device": each.device, "family": each.family, "counter": each.counter, "flags": each.flags,
+        "device": each.device, "target": each.target, "counter": each.counter, "flags": each.flags,
         "seen": each.seen.strftime("%Y-%m-%d %H:%M") if each.seen else "never",
         "last": last[each.device].report if each.device in last else None,
     } for each in intake.devices()]

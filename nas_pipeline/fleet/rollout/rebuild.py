@@ -36,17 +36,17 @@ def rebuild(repository: Repository, root: Path, *, who: str, tracking_uri: str |
     """
     repository.see_journal(repository.trusted())
     done = []
-    for family, model in models(repository):
-        found = read_kept(repository, family, model)
+    for target, model in models(repository):
+        found = read_kept(repository, target, model)
         done += [f"{model}: {line}" for line in found.left_out]
         done += [f"{model}: {line}" for line in rebuild_model(root, found, tracking_uri=tracking_uri)]
     return done + reconcile(repository, root, who=who, tracking_uri=tracking_uri)
 
 
-def read_kept(repository: Repository, family: str, model: str) -> KeptModel:
+def read_kept(repository: Repository, target: str, model: str) -> KeptModel:
     """Everything that the store has of one model, checked."""
     entries = [entry for entry in repository.journal.entries() if entry.model == model]
-    goal = wanted(model, repository.rows(family, model), entries)
+    goal = wanted(model, repository.rows(target, model), entries)
     said, versions, left_out = kept(repository.store, model), {}, []
     for entry in entries:
         if entry.kind != "published" or int(entry.version) in versions:
@@ -57,7 +57,7 @@ def read_kept(repository: Repository, family: str, model: str) -> KeptModel:
             left_out.append(str(error))
     numbers = [int(number) for number in said.get("versions", {})]
     aliases = {**said.get("aliases", {}), "champion": goal.champion, "canary": goal.canary}
-    tags = {"target": family, **said.get("tags", {})}
+    tags = {"target": target, **said.get("tags", {})}
     return KeptModel(
         model, tuple(versions[number] for number in sorted(versions)), max([0, *versions, *numbers]), tags,
         {alias: version for alias, version in aliases.items() if version}, str(said.get("description", "")),

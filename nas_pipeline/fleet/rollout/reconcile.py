@@ -9,7 +9,7 @@ from nas_pipeline.errors import NasError, TrackingUnavailable
 from nas_pipeline.fleet.tuf.journal import Entry
 from nas_pipeline.fleet.tuf.publish import publish
 from nas_pipeline.fleet.tuf.registry_backup import keep
-from nas_pipeline.fleet.tuf.releases import Listed, newest, settled
+from nas_pipeline.fleet.tuf.releases import ReleaseEntry, newest, settled
 from nas_pipeline.fleet.tuf.repository import Repository
 from nas_pipeline.fleet.tuf.settings import stamp
 from nas_pipeline.registry.fleet_tags import Wanted, align
@@ -17,7 +17,7 @@ from nas_pipeline.registry.fleet_tags import Wanted, align
 WHO = "reconcile"
 
 
-def wanted(model: str, rows: tuple[Listed, ...], entries: Iterable[Entry]) -> Wanted:
+def wanted(model: str, rows: tuple[ReleaseEntry, ...], entries: Iterable[Entry]) -> Wanted:
     """The aliases that follow from the signed releases and the journal. Pure."""
     top, good = newest(rows), settled(rows)
     canary = top.release.version if top is not None and not top.whole else ""
@@ -58,24 +58,24 @@ def reconcile(repository: Repository, root: Path, *, who: str = WHO, tracking_ur
     done = [f"written down as done: {entry.kind} {entry.model} release {entry.counter}"
             for entry in repository.journal.entries()[before:]]
     done += _carried_out(repository, root, who, tracking_uri)
-    for family, model in models(repository):
-        done += show(repository, root, family, model, who=who, tracking_uri=tracking_uri)
+    for target, model in models(repository):
+        done += show(repository, root, target, model, who=who, tracking_uri=tracking_uri)
     return done
 
 
 def show(
-    repository: Repository, root: Path, family: str, model: str, *, who: str, why: str = "",
+    repository: Repository, root: Path, target: str, model: str, *, who: str, why: str = "",
     tracking_uri: str | None = None,
 ) -> list[str]:
     """Bring one model's aliases in line, note a change of champion in the journal, and keep what the registry says."""
-    rows = repository.rows(family, model)
+    rows = repository.rows(target, model)
     goal = wanted(model, rows, repository.journal.entries())
     done = align(root, goal, who=who, why=why, tracking_uri=tracking_uri)
     good = settled(rows)
     if good is not None and any(line.startswith("champion") for line in done):
         with repository.locked():
             repository.journal.append(Entry(
-                kind="champion", when=stamp(repository.clock()), who=who, why=why or "; ".join(done), family=family,
+                kind="champion", when=stamp(repository.clock()), who=who, why=why or "; ".join(done), target=target,
                 model=model, version=good.release.version, counter=good.release.counter, sha256=good.sha256,
                 bundle=good.release.bundle,
                 key=f"champion {model}/{good.release.counter}/{stamp(repository.clock())}",
@@ -85,8 +85,8 @@ def show(
 
 
 def models(repository: Repository) -> list[tuple[str, str]]:
-    """(family, model) of everything that was ever published; a list may be empty now."""
-    written = {(entry.family, entry.model) for entry in repository.journal.entries() if entry.model}
+    """(target, model) of everything that was ever published; a list may be empty now."""
+    written = {(entry.target, entry.model) for entry in repository.journal.entries() if entry.model}
     return sorted(written | set(repository.models()))
 
 
@@ -94,10 +94,10 @@ def _carried_out(repository: Repository, root: Path, who: str, tracking_uri: str
     """Publications that were begun and are not overtaken are gone through with."""
     done = []
     for entry in repository.journal.unfinished():
-        if entry.kind != "published" or entry.counter < repository.highest_counter(entry.family, entry.model):
+        if entry.kind != "published" or entry.counter < repository.highest_counter(entry.target, entry.model):
             continue
         try:
-            publish(repository, root, entry.family, who=entry.who or who, why=entry.why, version=entry.version,
+            publish(repository, root, entry.target, who=entry.who or who, why=entry.why, version=entry.version,
                     tracking_uri=tracking_uri)
             done.append(f"{entry.model}: the publication of version {entry.version} was carried out")
         except TrackingUnavailable:

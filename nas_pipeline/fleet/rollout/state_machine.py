@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from types import MappingProxyType
 
 from edge_agent.contract.wire import Release, Report
-from nas_pipeline.fleet.tuf.releases import Listed, newest
+from nas_pipeline.fleet.tuf.releases import ReleaseEntry, newest
 
 _ABOUT_THE_RELEASE = frozenset({
     "wrong_hardware", "wrong_runtime", "wrong_model", "old_agent", "bad_release", "unsafe_model", "wrong_answers",
@@ -75,7 +75,7 @@ class State:
     began: datetime
     """When this wave became the one that is signed."""
     enrolled: int
-    """Devices of the family, in the wave or not."""
+    """Devices of the target, in the wave or not."""
     members: frozenset[str]
     """Enrolled devices that the wave admits."""
     added: frozenset[str]
@@ -143,7 +143,7 @@ Decision = Wait | Widen | Stop | Finished
 Event = Said | Stopped
 
 
-def begin(rows: Sequence[Listed], began: datetime, devices: Iterable[Member]) -> State | None:
+def begin(rows: Sequence[ReleaseEntry], began: datetime, devices: Iterable[Member]) -> State | None:
     """The state before anybody has said anything; None where nothing is published."""
     top = newest(rows)
     if top is None:
@@ -203,7 +203,7 @@ def decide(state: State, rules: RolloutRules, now: datetime) -> Decision:
     if hours < rules.min_hours:
         return Wait(f"{max(hours, 0):.1f} of {rules.min_hours:g} hours in this wave ({counts})")
     if not state.enrolled:
-        return Wait("no device of this family is enrolled: nobody can say that it runs")
+        return Wait("no device of this target is enrolled: nobody can say that it runs")
     if counts.members and counts.ok / counts.members < rules.success_share:
         return Wait(f"ok from {counts.ok} of {counts.members} devices, {rules.success_share:.0%} are needed ({counts})")
     if _over(counts, rules):

@@ -1,4 +1,4 @@
-"""Makes a fleet: keys, the first metadata, the root of trust. Again, it adds the device families that are new."""
+"""Makes a fleet: keys, the first metadata, the root of trust. Again, it adds the targets that are new."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from nas_pipeline.fleet.tuf.roles import (
     to_bytes,
     walk_root,
 )
-from nas_pipeline.fleet.tuf.settings import FAMILY_ROLE, FleetSettings, stamp, utc_now
+from nas_pipeline.fleet.tuf.settings import RELEASES_ROLE, FleetSettings, stamp, utc_now
 from nas_pipeline.fleet.tuf.signing import APPROVER, Change
 from nas_pipeline.fleet.tuf.store import open_store
 
@@ -42,19 +42,19 @@ class Founded:
     repository: Repository
     created: bool
     """False where the fleet was there already."""
-    families: tuple[str, ...]
+    target_names: tuple[str, ...]
     """New ones."""
 
 
 def found(settings: FleetSettings, *, who: str, clock: Callable[[], datetime] = utc_now) -> Founded:
-    """Make the fleet of `settings`, or add the families that it does not have yet.
+    """Make the fleet of `settings`, or add the targets that it does not have yet.
 
     Raises:
         FleetError: The store holds another fleet's metadata, or a name cannot be used.
         StorageError: Something cannot be written; the same call goes on.
     """
-    for family in settings.families:
-        check_name("family", family)
+    for target in settings.target_names:
+        check_name("target", target)
     store, keys = open_store(settings.store), Keyring(settings.folder, settings.keys)
     repository = Repository(settings, store, keys, clock)
     anchor = settings.folder / ANCHOR
@@ -73,7 +73,7 @@ def found(settings: FleetSettings, *, who: str, clock: Callable[[], datetime] = 
                 temporary.write_bytes(to_bytes(signed))
         _first_files(repository, anchor.read_bytes())
         repository.journal.append(Entry(kind="init", when=stamp(clock()), who=who))
-    return Founded(repository, True, settings.families)
+    return Founded(repository, True, settings.target_names)
 
 
 def _first_files(repository: Repository, anchor: bytes) -> None:
@@ -84,14 +84,14 @@ def _first_files(repository: Repository, anchor: bytes) -> None:
         return now + timedelta(days=settings.expiry_days[role])
 
     targets = Targets(version=1, expires=expires("targets"))
-    families: dict[str, Metadata[Targets]] = {}
-    for family in settings.families:
-        delegate(targets, family, _family_keys(repository, family))
-        list_of_none = Targets(version=1, expires=expires(FAMILY_ROLE))
-        families[family] = signed_by(list_of_none, keys.signers(key.keyid for key in _family_keys(repository, family)))
+    delegated: dict[str, Metadata[Targets]] = {}
+    for target in settings.target_names:
+        delegate(targets, target, _family_keys(repository, target))
+        list_of_none = Targets(version=1, expires=expires(RELEASES_ROLE))
+        delegated[target] = signed_by(list_of_none, keys.signers(key.keyid for key in _family_keys(repository, target)))
     top = signed_by(targets, keys.signers(root.roles["targets"].keyids))
     snapshot = Snapshot(version=1, expires=expires("snapshot"))
-    below = {"targets": top, **families}
+    below = {"targets": top, **delegated}
     snapshot.meta = {f"{name}.json": entry_of(each, to_bytes(each)) for name, each in below.items()}
     snapshot.unrecognized_fields[JOURNAL] = repository.journal.head()
     signed = signed_by(snapshot, keys.signers(root.roles["snapshot"].keyids))
@@ -99,7 +99,7 @@ def _first_files(repository: Repository, anchor: bytes) -> None:
     issue(timestamp, now, settings.expiry_days["timestamp"])
     writes = {
         metadata_name("root", 1): anchor,
-        **{metadata_name(family, 1): to_bytes(each) for family, each in families.items()},
+        **{metadata_name(target, 1): to_bytes(each) for target, each in delegated.items()},
         metadata_name("targets", 1): to_bytes(top), metadata_name("snapshot", 1): to_bytes(signed),
         metadata_name("timestamp"): to_bytes(signed_by(timestamp, keys.signers(root.roles["timestamp"].keyids))),
     }
@@ -111,24 +111,24 @@ def _first_files(repository: Repository, anchor: bytes) -> None:
 
 def _more_families(repository: Repository, who: str) -> tuple[str, ...]:
     trusted = repository.trusted()
-    new = tuple(family for family in repository.settings.families if family not in trusted.families)
+    new = tuple(target for target in repository.settings.target_names if target not in trusted.delegated)
     if not new:
         return ()
     targets, writer, signed = deepcopy(trusted.targets.signed), repository.writer(), {}
-    for family in new:
-        made = _family_keys(repository, family)
-        delegate(targets, family, made)
+    for target in new:
+        made = _family_keys(repository, target)
+        delegate(targets, target, made)
         list_of_none = Targets(version=1)
-        writer.date(list_of_none, family)
-        signed[family] = signed_by(list_of_none, repository.keys.signers(key.keyid for key in made))
-    writer.write(trusted, Change(families=signed, targets=targets), repository.journal.head())
-    for family in new:
-        repository.journal.append(Entry(kind="init", when=stamp(repository.clock()), who=who, family=family))
+        writer.date(list_of_none, target)
+        signed[target] = signed_by(list_of_none, repository.keys.signers(key.keyid for key in made))
+    writer.write(trusted, Change(delegated=signed, targets=targets), repository.journal.head())
+    for target in new:
+        repository.journal.append(Entry(kind="init", when=stamp(repository.clock()), who=who, target=target))
     return new
 
 
-def _family_keys(repository: Repository, family: str) -> list[Key]:
-    roles = [family, family + APPROVER] if repository.settings.approval else [family]
+def _family_keys(repository: Repository, target: str) -> list[Key]:
+    roles = [target, target + APPROVER] if repository.settings.approval else [target]
     return [key for role in roles for key in _keys(repository.keys, role, 1)]
 
 

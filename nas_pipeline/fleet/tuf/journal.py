@@ -42,7 +42,7 @@ class Entry:
     """ISO 8601, UTC."""
     who: str
     why: str = ""
-    family: str = ""
+    target: str = ""
     model: str = ""
     version: str = ""
     """Of the registered model."""
@@ -170,7 +170,7 @@ class Journal:
 
 def _about(entry: Entry) -> tuple[str, ...]:
     """What a change is of: a model's list, or a role's keys."""
-    return (entry.family, entry.model) if entry.model else tuple(entry.key.split()[1:2])
+    return (entry.target, entry.model) if entry.model else tuple(entry.key.split()[1:2])
 
 
 def _lines(path: Path, content: bytes) -> Iterator[Line]:

@@ -1,4 +1,4 @@
-"""Changes that wait for a second signature: one at a time per family, in the fleet's folder, with all their files."""
+"""Changes that wait for a second signature: one at a time per target, in the fleet's folder, with all their files."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from nas_pipeline.errors import FleetError
 from nas_pipeline.fleet.tuf.journal import Entry
 from nas_pipeline.fleet.tuf.roles import to_bytes
 
-_CHANGE, _SIGNED = "change.json", "family.json"
+_CHANGE, _SIGNED = "change.json", "target.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,15 +23,15 @@ class Waiting:
 
     entry: Entry
     base: int
-    """Version of the family's list that it was made from."""
+    """Version of the target's list that it was made from."""
     metadata: Metadata[Targets]
     files: dict[str, bytes]
     """Name in the store -> content."""
 
 
 def put(folder: Path, waiting: Waiting) -> None:
-    """Let it wait; what the family had waiting is replaced."""
-    with atomic_directory(folder / "pending" / waiting.entry.family) as place:
+    """Let it wait; what the target had waiting is replaced."""
+    with atomic_directory(folder / "pending" / waiting.entry.target) as place:
         for index, content in enumerate(waiting.files.values()):
             (place / f"{index}.bin").write_bytes(content)
         (place / _SIGNED).write_bytes(to_bytes(waiting.metadata))
@@ -39,13 +39,13 @@ def put(folder: Path, waiting: Waiting) -> None:
         write_json(place / _CHANGE, told)
 
 
-def get(folder: Path, family: str) -> Waiting | None:
-    """What waits for the approver of `family`.
+def get(folder: Path, target: str) -> Waiting | None:
+    """What waits for the approver of `target`.
 
     Raises:
         FleetError: It cannot be read.
     """
-    place = folder / "pending" / family
+    place = folder / "pending" / target
     if not (place / _CHANGE).is_file():
         return None
     try:
@@ -58,9 +58,9 @@ def get(folder: Path, family: str) -> Waiting | None:
         raise FleetError(f"{place} cannot be read ({error}): delete it and publish again") from error
 
 
-def drop(folder: Path, family: str) -> None:
+def drop(folder: Path, target: str) -> None:
     """Nothing waits any more."""
-    shutil.rmtree(folder / "pending" / family, ignore_errors=True)
+    shutil.rmtree(folder / "pending" / target, ignore_errors=True)
 
 
 def waiting(folder: Path) -> list[str]:

@@ -20,7 +20,7 @@ from nas_pipeline.export import drift_reference, golden
 from nas_pipeline.fleet.drift_sums import EVIDENCE as DRIFT
 from nas_pipeline.fleet.drift_sums import sums_from
 from nas_pipeline.fleet.tuf.journal import Entry
-from nas_pipeline.fleet.tuf.releases import Listed, Rows, added, newest, next_counter
+from nas_pipeline.fleet.tuf.releases import ReleaseEntry, ReleaseList, added, newest, next_counter
 from nas_pipeline.fleet.tuf.repository import Repository
 from nas_pipeline.fleet.tuf.settings import FleetSettings, stamp
 from nas_pipeline.registry.onnx_model import EVIDENCE
@@ -53,12 +53,12 @@ def publish(
     repository: Repository, root: Path, target: str, *, who: str, why: str = "", version: str | None = None,
     latency_ms: float | None = None, lift_quarantine: bool = False, tracking_uri: str | None = None,
 ) -> Published:
-    """Release a version of the model of `target` to the first wave of its family.
+    """Release a version of the model of `target` to the first wave of its target.
 
     Args:
         repository: The fleet's.
         root: The workspace: it says which data set, which policy and where MLflow is.
-        target: The family.
+        target: The target.
         who: For the journal.
         why: For the journal.
         version: Default: the candidate, else the champion.
@@ -85,7 +85,7 @@ def publish(
         listing = added(rows, new)
         upload(repository, found)
         share, changed = new.release.wave.share, True
-        live = repository.release(target, found.model, listing, files={new.sheet.onnx: found.onnx}, entry=Entry(
+        live = repository.release(target, found.model, listing, files={new.card.onnx: found.onnx}, entry=Entry(
             kind="published", when=stamp(repository.clock()), who=who, why=why, version=found.version,
             counter=counter, sha256=sha256, bundle=found.contender.bundle.digest, share=share,
             key=f"published {target}/{found.model}/{counter}/{sha256}",
@@ -97,9 +97,9 @@ def publish(
 
 
 def listed(
-    found: Releasable, family: str, counter: int, settings: FleetSettings, *, latency_ms: float | None = None,
+    found: Releasable, target: str, counter: int, settings: FleetSettings, *, latency_ms: float | None = None,
     lift: bool = False,
-) -> Listed:
+) -> ReleaseEntry:
     """The release of a version, as it is signed.
 
     Raises:
@@ -115,13 +115,13 @@ def listed(
     wave = wire.Wave(sha256_text(f"{found.model}/{counter}/{bundle.digest}")[:32], settings.waves, 0)
     release = wire.Release(
         schema=wire.SCHEMA, model=found.model, version=found.version, bundle=bundle.digest, counter=counter,
-        hardware=settings.tags(family), ort=(_RUNTIME.get(opset, _OLDEST_RUNTIME), _BELOW), opset=opset,
+        hardware=settings.tags(target), ort=(_RUNTIME.get(opset, _OLDEST_RUNTIME), _BELOW), opset=opset,
         min_agent=settings.min_agent, memory_mb=float(settings.memory_mb), latency_ms=bound, threads=latency.threads,
         golden=vectors.sha256, wave=wave, lift_quarantine=lift,
     )
     spec, normal = bundle.spec, _normalisation(found)
-    sheet = wire.Sheet(
-        counter=counter, onnx=wire.onnx_path(family, found.model, bundle.files["model.onnx"]), channels=spec.channels,
+    card = wire.ModelCard(
+        counter=counter, onnx=wire.onnx_path(target, found.model, bundle.files["model.onnx"]), channels=spec.channels,
         height=spec.height, width=spec.width, class_names=found.contender.class_names, mean=normal["mean"],
         std=normal["std"], golden=vectors,
         evidence={
@@ -131,7 +131,7 @@ def listed(
             **_drift(found),
         },
     )
-    return Listed(release, sheet)
+    return ReleaseEntry(release, card)
 
 
 def upload(repository: Repository, found: Releasable) -> None:
@@ -148,12 +148,12 @@ def upload(repository: Repository, found: Releasable) -> None:
             repository.store.write(f"{folder}/{name}", content)
 
 
-def _counter(repository: Repository, family: str, found: Releasable, rows: Rows, sha256: str) -> int:
+def _counter(repository: Repository, target: str, found: Releasable, rows: ReleaseList, sha256: str) -> int:
     """That of the same publication where it was begun and nothing else came between; else the next one."""
-    highest = repository.highest_counter(family, found.model)
+    highest = repository.highest_counter(target, found.model)
     for entry in repository.journal.unfinished():
-        same = (entry.kind, entry.family, entry.model, entry.version, entry.sha256) == (
-            "published", family, found.model, found.version, sha256
+        same = (entry.kind, entry.target, entry.model, entry.version, entry.sha256) == (
+            "published", target, found.model, found.version, sha256
         )
         if same and entry.counter == highest:
             return entry.counter

@@ -10,21 +10,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from edge_agent.contract.wire import WHOLE, Release, Sheet, Wave
+from edge_agent.contract.wire import WHOLE, ModelCard, Release, Wave
 from nas_pipeline.errors import FleetError
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
+class ReleaseEntry:
     """One release: the decisions in `custom` of its target, and its row in release.json."""
 
     release: Release
-    sheet: Sheet
+    card: ModelCard
 
     @property
     def sha256(self) -> str:
         """Of its file."""
-        return self.sheet.sha256
+        return self.card.sha256
 
     @property
     def whole(self) -> bool:
@@ -32,26 +32,26 @@ class Listed:
         return self.release.wave.share == WHOLE
 
 
-Rows = tuple[Listed, ...]
+ReleaseList = tuple[ReleaseEntry, ...]
 """Highest counter first."""
 
 
-def newest(rows: Sequence[Listed]) -> Listed | None:
+def newest(rows: Sequence[ReleaseEntry]) -> ReleaseEntry | None:
     """The release with the highest counter."""
     return max(rows, key=lambda row: row.release.counter, default=None)
 
 
-def settled(rows: Sequence[Listed]) -> Listed | None:
+def settled(rows: Sequence[ReleaseEntry]) -> ReleaseEntry | None:
     """The release that every device may have: what those outside the wave run."""
     return newest([row for row in rows if row.whole])
 
 
-def next_counter(rows: Sequence[Listed], highest: int = 0) -> int:
+def next_counter(rows: Sequence[ReleaseEntry], highest: int = 0) -> int:
     """Above all that are listed, and above `highest`, the highest ever published (from the journal)."""
     return max([highest, *(row.release.counter for row in rows)]) + 1
 
 
-def added(rows: Sequence[Listed], new: Listed) -> Rows:
+def added(rows: Sequence[ReleaseEntry], new: ReleaseEntry) -> ReleaseList:
     """`new` on top of what all devices may have.
 
     Raises:
@@ -70,7 +70,7 @@ def added(rows: Sequence[Listed], new: Listed) -> Rows:
     return (new, top) if top is not None and not new.whole else (new,)
 
 
-def widened(rows: Sequence[Listed]) -> Rows:
+def widened(rows: Sequence[ReleaseEntry]) -> ReleaseList:
     """The newest release for the next wave; in the last one, it alone is left.
 
     Raises:
@@ -84,7 +84,9 @@ def widened(rows: Sequence[Listed]) -> Rows:
     return (wider,) if wider.whole else (wider, *(row for row in rows if row is not top))
 
 
-def returned(rows: Sequence[Listed], to: Listed, counter: int, *, lift_quarantine: bool = False) -> Rows:
+def returned(
+    rows: Sequence[ReleaseEntry], to: ReleaseEntry, counter: int, *, lift_quarantine: bool = False
+) -> ReleaseList:
     """`to`, a release of now or of earlier, for everyone under the new `counter`; everything else is taken away.
 
     Raises:
@@ -95,9 +97,9 @@ def returned(rows: Sequence[Listed], to: Listed, counter: int, *, lift_quarantin
         raise FleetError(f"counter {counter} is not above {top.release.counter}: rollback is roll-forward")
     wave = Wave(to.release.wave.salt, (WHOLE,), 0)
     release = replace(to.release, counter=counter, wave=wave, lift_quarantine=lift_quarantine)
-    return (Listed(release, replace(to.sheet, counter=counter)),)
+    return (ReleaseEntry(release, replace(to.card, counter=counter)),)
 
 
-def withdrawn(rows: Sequence[Listed], sha256: str) -> Rows:
+def withdrawn(rows: Sequence[ReleaseEntry], sha256: str) -> ReleaseList:
     """The list without a file: no device that does not have it gets it any more."""
     return tuple(row for row in rows if row.sha256 != sha256)

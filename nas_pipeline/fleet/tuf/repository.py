@@ -23,7 +23,7 @@ from nas_pipeline.fleet.tuf import pending
 from nas_pipeline.fleet.tuf import release_list as listing
 from nas_pipeline.fleet.tuf.journal import Entry, Journal
 from nas_pipeline.fleet.tuf.keys import Keyring
-from nas_pipeline.fleet.tuf.releases import Rows
+from nas_pipeline.fleet.tuf.releases import ReleaseList
 from nas_pipeline.fleet.tuf.roles import JOURNAL, Trusted, read_trusted, to_bytes
 from nas_pipeline.fleet.tuf.settings import FleetSettings, stamp, utc_now
 from nas_pipeline.fleet.tuf.signing import APPROVER, Change, Writer
@@ -75,36 +75,36 @@ class Repository:
         return found
 
     def models(self) -> list[tuple[str, str]]:
-        """(family, model) of every list that is published."""
-        found = self.trusted().families
-        return [(family, model) for family, each in sorted(found.items())
-                for model in listing.models_of(family, each.signed)]
+        """(target, model) of every list that is published."""
+        found = self.trusted().delegated
+        return [(target, model) for target, each in sorted(found.items())
+                for model in listing.models_of(target, each.signed)]
 
-    def rows(self, family: str, model: str) -> Rows:
+    def rows(self, target: str, model: str) -> ReleaseList:
         """The releases of a model, highest counter first; empty where there are none.
 
         Raises:
-            FleetError: There is no such family, or something in the store is not to be trusted.
+            FleetError: There is no such target, or something in the store is not to be trusted.
         """
-        return listing.read_rows(self.store, family, model, self._family(self.trusted(), family).signed)
+        return listing.read_rows(self.store, target, model, self._family(self.trusted(), target).signed)
 
-    def highest_counter(self, family: str, model: str) -> int:
+    def highest_counter(self, target: str, model: str) -> int:
         """The highest counter that was ever taken, whatever became of it; 0: none."""
-        return self._highest(family, model, self.rows(family, model), key=None)
+        return self._highest(target, model, self.rows(target, model), key=None)
 
     def release(
-        self, family: str, model: str, rows: Rows, *, entry: Entry, files: Mapping[str, bytes] | None = None
+        self, target: str, model: str, rows: ReleaseList, *, entry: Entry, files: Mapping[str, bytes] | None = None
     ) -> bool:
         """Make `rows` the releases of a model.
 
         The same change again is not done again; one that was interrupted is carried out.
 
         Args:
-            family: Whose devices.
+            target: Whose devices.
             model: The registered model.
             rows: The whole list; see `releases` for what it may become.
             entry: For the journal; its `key` says which change it is (default: made from what it does).
-            files: Target path (`sheet.onnx`) -> model file, of what is not in the store yet.
+            files: Target path (`card.onnx`) -> model file, of what is not in the store yet.
 
         Returns:
             True when devices get it; False where it waits for the approver's signature.
@@ -113,26 +113,26 @@ class Repository:
             FleetError: Somebody else was faster, a key is not at hand, or the list makes no sense. Nothing was changed.
             StorageError: A file could not be written. Devices see the old list; the same call goes on.
         """
-        entry = replace(entry, family=family, model=model,
-                        key=entry.key or listing.key_of(entry.kind, family, model, rows))
+        entry = replace(entry, target=target, model=model,
+                        key=entry.key or listing.key_of(entry.kind, target, model, rows))
         with self.locked():
             trusted = self.settled()
-            old = self._family(trusted, family)
+            old = self._family(trusted, target)
             lines = self.journal.lines()
             if any(line.stage == "done" and line.entry.key == entry.key for line in lines):
                 return True
-            waits = pending.get(self.settings.folder, family)
+            waits = pending.get(self.settings.folder, target)
             if waits is not None and waits.entry.key == entry.key:
                 return False
-            now = listing.read_rows(self.store, family, model, old.signed)
-            listing.see_that_it_follows(family, model, now, rows, self._highest(family, model, now, key=entry.key))
+            now = listing.read_rows(self.store, target, model, old.signed)
+            listing.see_that_it_follows(target, model, now, rows, self._highest(target, model, now, key=entry.key))
             writer, signed = self.writer(), deepcopy(old.signed)
             written = listing.write_rows(
-                self.store, family, model, signed, rows, files or {}, issued=stamp(self.clock()), change=entry.key
+                self.store, target, model, signed, rows, files or {}, issued=stamp(self.clock()), change=entry.key
             )
-            metadata = writer.family(family, signed, trusted.targets.signed)
+            metadata = writer.target(target, signed, trusted.targets.signed)
             if not self.settings.approval:
-                writer.see_threshold(family, metadata, trusted.targets.signed)
+                writer.see_threshold(target, metadata, trusted.targets.signed)
             if not any(line.entry.key == entry.key for line in lines):
                 self.journal.append(entry, "intent")
             if self.settings.approval:
@@ -142,7 +142,7 @@ class Repository:
             self._publish(writer, trusted, entry, metadata, written)
             return True
 
-    def approve(self, family: str, who: str, why: str = "") -> Entry:
+    def approve(self, target: str, who: str, why: str = "") -> Entry:
         """Give the second signature to what waits for it, and publish it.
 
         Raises:
@@ -150,22 +150,22 @@ class Repository:
         """
         with self.locked():
             trusted = self.settled()
-            old = self._family(trusted, family)
-            waits = pending.get(self.settings.folder, family)
+            old = self._family(trusted, target)
+            waits = pending.get(self.settings.folder, target)
             if waits is None:
-                raise FleetError(f"nothing waits for approval in {family}")
+                raise FleetError(f"nothing waits for approval in {target}")
             if waits.base != old.signed.version:
-                raise FleetError(f"{family} was changed since this was proposed: delete "
-                                 f"{self.settings.folder / 'pending' / family} and publish again")
+                raise FleetError(f"{target} was changed since this was proposed: delete "
+                                 f"{self.settings.folder / 'pending' / target} and publish again")
             writer, metadata = self.writer(), waits.metadata
-            for signer in self.keys.signers(key.keyid for key in self.keys.of(family + APPROVER)):
+            for signer in self.keys.signers(key.keyid for key in self.keys.of(target + APPROVER)):
                 metadata.sign(signer, append=True)
-            writer.see_threshold(family, metadata, trusted.targets.signed)
-            keys = tuple(key.keyid for key in self.keys.of(family + APPROVER) if key.keyid in metadata.signatures)
+            writer.see_threshold(target, metadata, trusted.targets.signed)
+            keys = tuple(key.keyid for key in self.keys.of(target + APPROVER) if key.keyid in metadata.signatures)
             self.journal.append(replace(waits.entry, kind="approved", when=stamp(self.clock()), who=who, why=why,
                                         keys=keys, key=f"approved {waits.entry.key}"))
             self._publish(writer, trusted, waits.entry, metadata, waits.files)
-            pending.drop(self.settings.folder, family)
+            pending.drop(self.settings.folder, target)
             return waits.entry
 
     @contextlib.contextmanager
@@ -204,7 +204,7 @@ class Repository:
     def _publish(
         self, writer: Writer, trusted: Trusted, entry: Entry, metadata: Metadata[Targets], files: Mapping[str, bytes]
     ) -> None:
-        writer.write(trusted, Change(families={entry.family: metadata}, files=files), self.journal.head())
+        writer.write(trusted, Change(delegated={entry.target: metadata}, files=files), self.journal.head())
         self.journal.append(replace(entry, keys=tuple(metadata.signatures)))
 
     def _settle(self, trusted: Trusted) -> None:
@@ -212,26 +212,26 @@ class Repository:
         for entry in self.journal.unfinished():
             if entry.kind in ("rotated", "revoked") and entry.keys[0] in _keys_in_use(trusted):
                 self.journal.append(entry)
-            elif not entry.model or (family := trusted.families.get(entry.family)) is None:
+            elif not entry.model or (target := trusted.delegated.get(entry.target)) is None:
                 continue
-            elif listing.change_of(entry.family, entry.model, family.signed) == entry.key:
-                self.journal.append(replace(entry, keys=tuple(family.signatures)))
-                waits = pending.get(self.settings.folder, entry.family)
+            elif listing.change_of(entry.target, entry.model, target.signed) == entry.key:
+                self.journal.append(replace(entry, keys=tuple(target.signatures)))
+                waits = pending.get(self.settings.folder, entry.target)
                 if waits is not None and waits.entry.key == entry.key:
-                    pending.drop(self.settings.folder, entry.family)
+                    pending.drop(self.settings.folder, entry.target)
 
-    def _highest(self, family: str, model: str, now: Rows, *, key: str | None) -> int:
+    def _highest(self, target: str, model: str, now: ReleaseList, *, key: str | None) -> int:
         listed = [row.release.counter for row in now]
         written = [line.entry.counter for line in self.journal.lines()
-                   if (line.entry.family, line.entry.model) == (family, model) and line.entry.key != key]
+                   if (line.entry.target, line.entry.model) == (target, model) and line.entry.key != key]
         return max([0, *listed, *written])
 
     @staticmethod
-    def _family(trusted: Trusted, family: str) -> Metadata[Targets]:
-        if family not in trusted.families:
-            known = ", ".join(sorted(trusted.families)) or "none"
-            raise FleetError(f"there is no device family {family!r:.120} (there are: {known})")
-        return trusted.families[family]
+    def _family(trusted: Trusted, target: str) -> Metadata[Targets]:
+        if target not in trusted.delegated:
+            known = ", ".join(sorted(trusted.delegated)) or "none"
+            raise FleetError(f"there is no device target {target!r:.120} (there are: {known})")
+        return trusted.delegated[target]
 
 
 def _keys_in_use(trusted: Trusted) -> set[str]:

@@ -47,7 +47,7 @@ class Trusted:
     timestamp: Metadata[Timestamp]
     snapshot: Metadata[Snapshot]
     targets: Metadata[Targets]
-    families: dict[str, Metadata[Targets]]
+    delegated: dict[str, Metadata[Targets]]
 
 
 def metadata_name(role: str, version: int | None = None) -> str:
@@ -95,24 +95,24 @@ def read_trusted(store: Store, anchor: bytes) -> Trusted:
     listed = timestamp.signed.snapshot_meta
     snapshot = _read(store, "snapshot", listed, Snapshot, root)
     targets = _read(store, "targets", snapshot.signed.meta["targets.json"], Targets, root)
-    families = {}
-    for family in family_roles(targets.signed):
-        if (meta := snapshot.signed.meta.get(f"{family}.json")) is None:
-            raise FleetError(f"the snapshot does not list {family}.json, to which targets.json delegates")
-        families[family] = _read(store, family, meta, Targets, targets)
-    return Trusted(root, timestamp, snapshot, targets, families)
+    delegated = {}
+    for target in delegated_roles(targets.signed):
+        if (meta := snapshot.signed.meta.get(f"{target}.json")) is None:
+            raise FleetError(f"the snapshot does not list {target}.json, to which targets.json delegates")
+        delegated[target] = _read(store, target, meta, Targets, targets)
+    return Trusted(root, timestamp, snapshot, targets, delegated)
 
 
-def family_roles(targets: Targets) -> dict[str, DelegatedRole]:
+def delegated_roles(targets: Targets) -> dict[str, DelegatedRole]:
     """Family -> its delegation."""
     return dict(targets.delegations.roles or {}) if targets.delegations else {}
 
 
-def family_versions(store: Store, family: str) -> Iterator[Targets]:
-    """Every version of a family's list in `store`, newest first, unchecked: for the copies in the fleet's folder."""
+def family_versions(store: Store, target: str) -> Iterator[Targets]:
+    """Every version of a target's list in `store`, newest first, unchecked: for the copies in the fleet's folder."""
     versions = [name.split("/")[-1].split(".") for name in store.list("metadata")]
-    for version in sorted((int(parts[0]) for parts in versions if parts[1:] == [family, "json"]), reverse=True):
-        name = metadata_name(family, version)
+    for version in sorted((int(parts[0]) for parts in versions if parts[1:] == [target, "json"]), reverse=True):
+        name = metadata_name(target, version)
         metadata: Metadata[Targets] = _parsed(store.read(name) or b"", name, Targets)
         yield metadata.signed
 
@@ -127,17 +127,17 @@ def first_root(keys: Mapping[str, list[Key]], expires: datetime) -> Root:
     return root
 
 
-def delegate(targets: Targets, family: str, keys: list[Key]) -> None:
-    """Let `keys`, all of them together, sign for a new family: for its own files and no others'."""
-    check_name("family", family)
+def delegate(targets: Targets, target: str, keys: list[Key]) -> None:
+    """Let `keys`, all of them together, sign for a new target: for its own files and no others'."""
+    check_name("target", target)
     if targets.delegations is None:
         targets.delegations = Delegations({}, {})
     assert targets.delegations.roles is not None, "never made of succinct roles"
-    targets.delegations.roles[family] = DelegatedRole(
-        family, [], threshold=len(keys), terminating=True, paths=[f"{family}/*/*"]
+    targets.delegations.roles[target] = DelegatedRole(
+        target, [], threshold=len(keys), terminating=True, paths=[f"{target}/*/*"]
     )
     for key in keys:
-        targets.add_key(key, family)
+        targets.add_key(key, target)
 
 
 def signed_by(signed: _T, signers: list[Signer]) -> Metadata[_T]:

@@ -16,8 +16,8 @@ from tuf.api.metadata import Root, Snapshot, Targets
 from nas_pipeline.errors import FleetError
 from nas_pipeline.fleet.tuf.journal import Entry
 from nas_pipeline.fleet.tuf.repository import ANCHOR, Repository
-from nas_pipeline.fleet.tuf.roles import TOP, Trusted, family_roles, metadata_name, read_trusted
-from nas_pipeline.fleet.tuf.settings import FAMILY_ROLE, stamp
+from nas_pipeline.fleet.tuf.roles import TOP, Trusted, delegated_roles, metadata_name, read_trusted
+from nas_pipeline.fleet.tuf.settings import RELEASES_ROLE, stamp
 from nas_pipeline.fleet.tuf.signing import APPROVER, Change
 
 
@@ -26,7 +26,7 @@ def rotate(repository: Repository, role: str, *, who: str, why: str = "", old: s
 
     Args:
         repository: The fleet's.
-        role: root, targets, snapshot, timestamp, a family, or FAMILY.approver.
+        role: root, targets, snapshot, timestamp, a target, or TARGET.approver.
         who: For the journal.
         why: For the journal.
         old: Id of the key that goes; default: the only one, or of root's the one that is longest there.
@@ -73,16 +73,16 @@ def resign(repository: Repository, *, who: str) -> list[str]:
 
         targets = deepcopy(trusted.targets.signed)
         top = due(targets, "targets") and bool(keys.signers(trusted.root.signed.roles["targets"].keyids))
-        delegated, families, writer = family_roles(targets), {}, repository.writer()
-        for family, metadata in trusted.families.items():
-            at_hand = keys.signers(delegated[family].keyids)
-            enough = len(at_hand) >= delegated[family].threshold and not settings.approval
-            if enough and due(metadata.signed, FAMILY_ROLE):
-                families[family] = writer.family(family, deepcopy(metadata.signed), targets)
-        snapshot = bool(families) or top or due(trusted.snapshot.signed, "snapshot")
-        change = Change(families=families, targets=targets if top else None, snapshot=snapshot)
+        roles, delegated, writer = delegated_roles(targets), {}, repository.writer()
+        for target, metadata in trusted.delegated.items():
+            at_hand = keys.signers(roles[target].keyids)
+            enough = len(at_hand) >= roles[target].threshold and not settings.approval
+            if enough and due(metadata.signed, RELEASES_ROLE):
+                delegated[target] = writer.target(target, deepcopy(metadata.signed), targets)
+        snapshot = bool(delegated) or top or due(trusted.snapshot.signed, "snapshot")
+        change = Change(delegated=delegated, targets=targets if top else None, snapshot=snapshot)
         writer.write(trusted, change, repository.journal.head())
-        done = [*families, *["targets"] * top, *["snapshot"] * snapshot, "timestamp"]
+        done = [*delegated, *["targets"] * top, *["snapshot"] * snapshot, "timestamp"]
         if len(done) > 1:  # the daily date of the timestamp is no news
             repository.journal.append(Entry(kind="resigned", when=stamp(now), who=who, why=", ".join(done)))
         return done
@@ -110,7 +110,7 @@ def restore(repository: Repository) -> int:
 def signing(trusted: Trusted) -> dict[str, list[str]]:
     """Role -> ids of the keys that may sign for it."""
     roles = {role: list(trusted.root.signed.roles[role].keyids) for role in TOP}
-    return roles | {family: list(role.keyids) for family, role in family_roles(trusted.targets.signed).items()}
+    return roles | {target: list(role.keyids) for target, role in delegated_roles(trusted.targets.signed).items()}
 
 
 def _rotate(repository: Repository, role: str, old: str | None, entry: Entry) -> Key:
@@ -130,7 +130,7 @@ def _rotate(repository: Repository, role: str, old: str | None, entry: Entry) ->
     if change.root is not None:
         change.root.version += 1
         change.root.expires = repository.clock() + timedelta(days=repository.settings.expiry_days["root"])
-    entry = replace(entry, family="" if place in TOP else place, keys=(key.keyid, old),
+    entry = replace(entry, target="" if place in TOP else place, keys=(key.keyid, old),
                     key=f"{entry.kind} {role} {key.keyid}", why=f"{role}: {entry.why}" if entry.why else role)
     repository.journal.append(entry, "intent")
     repository.writer().write(trusted, change, repository.journal.head())
@@ -147,14 +147,14 @@ def _of_top(trusted: Trusted, role: str, old: str, key: Key) -> Change:
     return Change(root=root, targets=targets, snapshot=role in ("targets", "snapshot"))
 
 
-def _of_family(repository: Repository, trusted: Trusted, family: str, old: str, key: Key) -> Change:
+def _of_family(repository: Repository, trusted: Trusted, target: str, old: str, key: Key) -> Change:
     targets = deepcopy(trusted.targets.signed)
-    targets.revoke_key(old, family)
-    targets.add_key(key, family)
+    targets.revoke_key(old, target)
+    targets.add_key(key, target)
     writer = repository.writer()
-    signed = writer.family(family, deepcopy(trusted.families[family].signed), targets, approver=True)
-    writer.see_threshold(family, signed, targets)
-    return Change(families={family: signed}, targets=targets)
+    signed = writer.target(target, deepcopy(trusted.delegated[target].signed), targets, approver=True)
+    writer.see_threshold(target, signed, targets)
+    return Change(delegated={target: signed}, targets=targets)
 
 
 def _see_that_it_can_be_signed(repository: Repository, trusted: Trusted, role: str, old: str) -> None:

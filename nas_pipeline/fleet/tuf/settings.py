@@ -10,8 +10,8 @@ from typing import Any
 
 from edge_agent.contract.wire import WHOLE
 
-FAMILY_ROLE = "family"
-"""In `expiry_days`: every delegated role, one per device family."""
+RELEASES_ROLE = "releases"
+"""In `expiry_days`: every delegated role, one per device target."""
 
 
 def utc_now() -> datetime:
@@ -25,7 +25,7 @@ def stamp(when: datetime) -> str:
 
 
 def _days() -> dict[str, int]:
-    return {"root": 365, "targets": 90, FAMILY_ROLE: 90, "snapshot": 7, "timestamp": 7}
+    return {"root": 365, "targets": 90, RELEASES_ROLE: 90, "snapshot": 7, "timestamp": 7}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,16 +38,16 @@ class FleetSettings:
     """journal.jsonl, keys.json, root.json, pending/: what only the publisher has."""
     keys: Path
     """Private keys that are files."""
-    families: tuple[str, ...] = ()
+    target_names: tuple[str, ...] = ()
     """Kinds of devices; a target of params.yaml is one."""
     expiry_days: Mapping[str, int] = field(default_factory=_days)
-    """root, targets, family, snapshot, timestamp."""
+    """root, targets, releases (the lists of releases), snapshot, timestamp."""
     waves: tuple[int, ...] = (100, 500, 2500, 5000, WHOLE)
     """Shares of the fleet, growing, in 1/10,000."""
     approval: bool = False
     """Lists of releases need a second signature, by the approver's key."""
     hardware: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Family -> tags of which a device has to have one; default: the family's name."""
+    """Family -> tags of which a device has to have one; default: the target's name."""
     memory_mb: float = 256.0
     """What a model may add to the memory of a process on the device."""
     min_agent: str = "0.1.0"
@@ -55,6 +55,6 @@ class FleetSettings:
     rollout: Mapping[str, Any] = field(default_factory=dict)
     """Keyword arguments of `rollout.RolloutRules`."""
 
-    def tags(self, family: str) -> tuple[str, ...]:
-        """Hardware that may run releases of `family`."""
-        return self.hardware.get(family, (family,))
+    def tags(self, target: str) -> tuple[str, ...]:
+        """Hardware that may run releases of `target`."""
+        return self.hardware.get(target, (target,))

@@ -1,6 +1,6 @@
 """Signs a change of the repository as a whole, then writes it file by file in an order that a crash cannot spoil.
 
-Nothing refers to a file before it is there: target files, family, targets, snapshot, timestamp, and a new root last.
+Nothing refers to a file before it is there: target files, target, targets, snapshot, timestamp, and a new root last.
 So a device sees the old state until the timestamp is written, and the new one from then on. Files that a crash left are
 never overwritten: the next change takes the next free number.
 """
@@ -22,18 +22,18 @@ from nas_pipeline.fleet.tuf.keys import Keyring
 from nas_pipeline.fleet.tuf.roles import (
     JOURNAL,
     Trusted,
+    delegated_roles,
     entry_of,
-    family_roles,
     issue,
     metadata_name,
     signed_by,
     to_bytes,
 )
-from nas_pipeline.fleet.tuf.settings import FAMILY_ROLE, FleetSettings
+from nas_pipeline.fleet.tuf.settings import RELEASES_ROLE, FleetSettings
 from nas_pipeline.fleet.tuf.store import Folder, Store
 
 APPROVER = ".approver"
-"""`FAMILY.approver` in the keyring: the second key of a family, used by `approve` alone."""
+"""`TARGET.approver` in the keyring: the second key of a target, used by `approve` alone."""
 _T = TypeVar("_T", Timestamp, Snapshot, Targets)
 
 
@@ -41,7 +41,7 @@ _T = TypeVar("_T", Timestamp, Snapshot, Targets)
 class Change:
     """What is new. What is not here stays as it is."""
 
-    families: Mapping[str, Metadata[Targets]] = field(default_factory=dict)
+    delegated: Mapping[str, Metadata[Targets]] = field(default_factory=dict)
     """Signed already: that may have taken a second person."""
     targets: Targets | None = None
     root: Root | None = None
@@ -73,10 +73,10 @@ class Writer:
         root = change.root or old.root.signed
         writes = [("target_files", name, content) for name, content in change.files.items()]
         listed = dict(old.snapshot.signed.meta)
-        for family, metadata in change.families.items():
+        for target, metadata in change.delegated.items():
             content = to_bytes(metadata)
-            writes.append(("family", metadata_name(family, metadata.signed.version), content))
-            listed[f"{family}.json"] = entry_of(metadata, content)
+            writes.append(("target", metadata_name(target, metadata.signed.version), content))
+            listed[f"{target}.json"] = entry_of(metadata, content)
         if change.targets is not None:
             self.date(change.targets, "targets")
             top = self._top(change.targets, "targets", root, old)
@@ -100,31 +100,31 @@ class Writer:
             if point != "target_files":
                 self.copies.write(name, content)
 
-    def family(
-        self, family: str, signed: Targets, targets: Targets, *, approver: bool = False
+    def target(
+        self, target: str, signed: Targets, targets: Targets, *, approver: bool = False
     ) -> Metadata[Targets]:
-        """Date and sign a family's list with its keys at hand, the approver's only if asked; no threshold is."""
-        self.date(signed, family)
-        role = family_roles(targets)[family]
+        """Date and sign a target's list with its keys at hand, the approver's only if asked; no threshold is."""
+        self.date(signed, target)
+        role = delegated_roles(targets)[target]
         metadata = signed_by(signed, self._at_hand(role.keyids, approver=approver))
         if not metadata.signatures:
-            raise self._missing(family, role, 0)
+            raise self._missing(target, role, 0)
         return metadata
 
-    def see_threshold(self, family: str, metadata: Metadata[Targets], targets: Targets) -> None:
-        """See that enough keys signed a family's list.
+    def see_threshold(self, target: str, metadata: Metadata[Targets], targets: Targets) -> None:
+        """See that enough keys signed a target's list.
 
         Raises:
             FleetError: They did not; the message says which are missing.
         """
-        found = targets.get_verification_result(family, metadata.signed_bytes, metadata.signatures)
+        found = targets.get_verification_result(target, metadata.signed_bytes, metadata.signatures)
         if not found:
-            raise self._missing(family, family_roles(targets)[family], len(found.signed))
+            raise self._missing(target, delegated_roles(targets)[target], len(found.signed))
 
     def date(self, signed: Signed, role: str) -> None:
         """Give it the next free version and a new expiry."""
         days = self.settings.expiry_days
-        signed.expires = self.now + timedelta(days=days.get(role, days[FAMILY_ROLE]))
+        signed.expires = self.now + timedelta(days=days.get(role, days[RELEASES_ROLE]))
         signed.version += 1
         while self.store.exists(metadata_name(role, signed.version)):
             signed.version += 1

@@ -58,8 +58,8 @@ class TrainEvaluator:
         return {"evaluator": "train", "dataset": self._data.manifest.digest, "recipe": self.recipe.to_json(),
                 "device_s": self.device_s, "epochs": self.epochs, "evaluations": self.evaluations, "seed": self.seed}
 
-    def evaluate(self, genotype: Genotype, go_on: Callable[[Metrics], bool]) -> Score:
-        """Cost and latency first, then the training; `go_on` sees all of them at each evaluation point."""
+    def evaluate(self, genotype: Genotype, on_evaluation: Callable[[Metrics], bool]) -> Score:
+        """Cost and latency first, then the training; `on_evaluation` sees all of them at each evaluation point."""
         spec = self._data.manifest.spec
         with isolated(f"{self.seed}/deploy"):
             net = build_network(genotype, spec).eval()
@@ -68,7 +68,7 @@ class TrainEvaluator:
             lambda: build_network(genotype, spec), self._data, self.recipe,
             TrainBudget(epochs=self.epochs, device_s=self.device_s), seed=self.seed, device=pick_device(self.device),
             evaluations=self.evaluations, precision_cache=self.precision_cache, key=genotype.id,
-            go_on=lambda row: go_on({**static, "val_accuracy": row["val_accuracy"]}),
+            on_evaluation=lambda row: on_evaluation({**static, "val_accuracy": row["val_accuracy"]}),
         )
         metrics = {**static, "val_accuracy": fitted.val_accuracy}
         failure = "diverged: the loss is not a finite number" if fitted.ended == "diverged" else ""

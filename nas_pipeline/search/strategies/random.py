@@ -1,4 +1,4 @@
-"""Random search: the yardstick of every other strategy."""
+"""Random search: the random_baseline of every other strategy."""
 
 from __future__ import annotations
 

@@ -31,14 +31,14 @@ def run(root: Path, *words: str) -> str:
 
 def _release(root: Path, content: bytes, counter: int, share: int = 10_000) -> None:
     fleet = open_fleet(root)
-    row = row_of(content, counter, family=TARGET, model=MODEL, share=share)
+    row = row_of(content, counter, target=TARGET, model=MODEL, share=share)
     fleet.release(TARGET, MODEL, added(fleet.rows(TARGET, MODEL), row), files={row.sheet.onnx: content},
                   entry=entry_of(row, why="a good reason"))
 
 
 def test_a_life_of_a_fleet(root: Path, tmp_path: Path) -> None:
     assert "carry" in run(root, "init")
-    assert "new families: none" in run(root, "init")
+    assert "new targets: none" in run(root, "init")
     _release(root, b"one", 1)
     _release(root, b"two", 2, share=100)
     status = run(root, "status")

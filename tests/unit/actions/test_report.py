@@ -34,8 +34,8 @@ def test_without_anything_there_is_a_page_that_says_so(tmp_path: Path) -> None:
     assert "nothing has run yet" in write_report(tmp_path).read_text()
 
 
-def test_the_yardstick_of_the_run_itself_comes_first(tmp_path: Path) -> None:
+def test_the_random_baseline_of_the_run_itself_comes_first(tmp_path: Path) -> None:
     root = search(tmp_path)
-    shutil.copy(root / "artifacts/search/trials.json", root / "artifacts/search/yardstick.json")
+    shutil.copy(root / "artifacts/search/trials.json", root / "artifacts/search/random_baseline.json")
     assert "+0.00 points of validation accuracy in the search" in write_report(root).read_text()
     assert "run of this run" not in write_report(root).read_text()

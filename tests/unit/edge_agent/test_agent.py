@@ -43,11 +43,11 @@ def state(tmp_path: Path, repository: TufRepository) -> Path:
 
 def test_init_prints_what_enrols_the_device(tmp_path: Path, repository: TufRepository,
                                            capsys: pytest.CaptureFixture[str]) -> None:
-    words = ["init", "--state", str(tmp_path / "new"), "--device", "dev-1", "--family", FAMILY, "--model", MODEL,
+    words = ["init", "--state", str(tmp_path / "new"), "--device", "dev-1", "--target", FAMILY, "--model", MODEL,
              "--url", str(repository.folder), "--root", str(repository.first_root), "--hardware", "toy-board", "toy"]
     assert cli.main(words) == 0
     line = json.loads(capsys.readouterr().out)
-    assert (line["device"], line["family"]) == ("dev-1", FAMILY)
+    assert (line["device"], line["target"]) == ("dev-1", FAMILY)
     assert Key.from_dict(line["keyid"], dict(line["key"])).scheme == "ed25519"
     assert stat.S_IMODE((tmp_path / "new/keys/device.pem").stat().st_mode) == 0o600
     assert cli.main(words) == 0
@@ -62,7 +62,7 @@ def test_init_prints_what_enrols_the_device(tmp_path: Path, repository: TufRepos
 ])
 def test_init_refuses(change: dict[str, str], word: str, tmp_path: Path, repository: TufRepository,
                       capsys: pytest.CaptureFixture[str]) -> None:
-    told = {"--state": str(tmp_path / "new"), "--device": "dev-1", "--family": FAMILY, "--model": MODEL,
+    told = {"--state": str(tmp_path / "new"), "--device": "dev-1", "--target": FAMILY, "--model": MODEL,
             "--url": "http://127.0.0.1/", "--root": str(repository.first_root)}
     change = {name: str(repository.folder / "metadata" / value) if name == "--root" else value
               for name, value in change.items()}

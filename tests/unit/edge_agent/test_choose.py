@@ -14,7 +14,7 @@ DEVICE = Device("dev-1", MODEL, frozenset({"toy-board", "toy"}), "1.23.2", 1, "0
 
 def offer(counter: int, **changes: Any) -> Offer:
     made = row(tiny_onnx(counter), counter, **changes)
-    return Offer(made.release, made.sheet, len(made.content))
+    return Offer(made.release, made.card, len(made.content))
 
 
 def test_nothing_is_listed() -> None:
@@ -28,12 +28,12 @@ def test_a_new_one() -> None:
 
 def test_the_one_in_use() -> None:
     live = offer(1)
-    assert choose([live], replace(DEVICE, live=live.sheet.sha256)) == Nothing()
+    assert choose([live], replace(DEVICE, live=live.card.sha256)) == Nothing()
 
 
 def test_the_same_file_under_a_new_counter() -> None:
     again = offer(2)
-    assert choose([again], replace(DEVICE, live=again.sheet.sha256)) == Adopt(again)
+    assert choose([again], replace(DEVICE, live=again.card.sha256)) == Adopt(again)
 
 
 def test_what_was_lost_is_installed_again() -> None:
@@ -44,7 +44,7 @@ def test_what_was_lost_is_installed_again() -> None:
 def test_the_wave_decides() -> None:
     new, old = offer(3), offer(2)
     salt = new.release.wave.salt
-    share = wire.place(salt, "dev-1")
+    share = wire.bucket(salt, "dev-1")
     for outside, wanted in ((share, old), (share + 1, new)):
         wave = wire.Wave(salt, (max(1, outside), wire.WHOLE), 0)
         listed = replace(new, release=replace(new.release, wave=wave))
@@ -70,12 +70,12 @@ def test_versions(runtime: str, low: str, high: str, fits: bool) -> None:
 
 def test_quarantine_and_how_it_is_lifted() -> None:
     bad = offer(2)
-    device = replace(DEVICE, quarantine={bad.sheet.sha256: 2})
+    device = replace(DEVICE, quarantine={bad.card.sha256: 2})
     assert getattr(choose([bad], device), "code", "") == "quarantined"
     for counter, lift, free in ((3, False, False), (2, True, False), (3, True, True)):
-        sheet = replace(bad.sheet, counter=counter)
+        card = replace(bad.card, counter=counter)
         release = replace(bad.release, counter=counter, lift_quarantine=lift)
-        decision = choose([replace(bad, release=release, sheet=sheet)], device)
+        decision = choose([replace(bad, release=release, card=card)], device)
         assert isinstance(decision, Install) is free
 
 

@@ -22,7 +22,7 @@ import pytest
 from edge_agent.contract.wire import Golden
 from edge_agent.serve import Serving, make
 from edge_agent.slots import Slots, describe
-from tests.security.model_files import IMAGES, array, content_of, golden, linear, release, sheet
+from tests.security.model_files import IMAGES, array, card, content_of, golden, linear, release
 
 REPO = Path(__file__).parents[3]
 GOOD = content_of(linear())
@@ -36,7 +36,7 @@ def put(state: Path, counter: int, content: bytes) -> None:
     """An installed release."""
     part = state / "part"
     part.write_bytes(content)
-    Slots(state).fill(part, release(counter=counter), sheet(content, counter))
+    Slots(state).fill(part, release(counter=counter), card(content, counter))
     Slots(state).flip()
 
 
@@ -186,7 +186,7 @@ def test_bench_of_two_models_that_take_turns(url):
     status, answer = ask(f"{url}/bench?threads=1&runs=30&warmup=2&sizes={len(GOOD)},{len(OTHER)}", GOOD + OTHER)
     assert status == 200
     assert [len(each["samples_ms"]) for each in answer["models"]] == [30, 30]
-    assert [each["sha256"] for each in answer["models"]] == [sheet(GOOD).sha256, sheet(OTHER).sha256]
+    assert [each["sha256"] for each in answer["models"]] == [card(GOOD).sha256, card(OTHER).sha256]
     assert answer["host"]["cores"] >= 1
 
 
@@ -234,5 +234,5 @@ def test_the_description_alone_may_change(state):
     time.sleep(0.01)
     current = Slots(state).current()
     assert current is not None
-    describe(current.folder, release(counter=9), sheet(GOOD, 9))
+    describe(current.folder, release(counter=9), card(GOOD, 9))
     assert serving.predict(pixels())["counter"] == 9

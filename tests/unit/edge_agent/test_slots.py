@@ -9,7 +9,7 @@ from tests.security.tuf_repository import Row, row, tiny_onnx
 def fill(slots: Slots, wanted: Row) -> None:
     part = slots.state / "part"
     part.write_bytes(wanted.content)
-    slots.fill(part, wanted.release, wanted.sheet)
+    slots.fill(part, wanted.release, wanted.card)
 
 
 def test_nothing_yet(tmp_path: Path) -> None:
@@ -26,9 +26,9 @@ def test_there_and_back(tmp_path: Path) -> None:
         slots.flip()
         current = slots.current()
         assert current is not None
-        assert (current.sheet.sha256, current.release, current.whole) == (wanted.sha256, wanted.release, True)
+        assert (current.card.sha256, current.release, current.whole) == (wanted.sha256, wanted.release, True)
     assert slots.revert()
-    assert slots.current().sheet == first.sheet  # type: ignore[union-attr]  # there, or revert had said no
+    assert slots.current().card == first.card  # type: ignore[union-attr]  # there, or revert had said no
 
 
 def test_nobody_goes_back_to_what_never_passed(tmp_path: Path) -> None:
@@ -37,7 +37,7 @@ def test_nobody_goes_back_to_what_never_passed(tmp_path: Path) -> None:
     slots.flip()
     fill(slots, untried)
     assert not slots.revert()
-    assert slots.current().sheet == first.sheet  # type: ignore[union-attr]  # as above
+    assert slots.current().card == first.card  # type: ignore[union-attr]  # as above
 
 
 def test_nobody_goes_back_to_rot(tmp_path: Path) -> None:

@@ -15,14 +15,14 @@ from tests.unit.fleet.toy_fleet import FAMILY, report
 
 
 class ToyDevice:
-    def __init__(self, name: str = "pi-1", family: str = FAMILY) -> None:
-        self.name, self.family, self.signer, self.seq = name, family, CryptoSigner.generate_ed25519(), 0
+    def __init__(self, name: str = "pi-1", target: str = FAMILY) -> None:
+        self.name, self.target, self.signer, self.seq = name, target, CryptoSigner.generate_ed25519(), 0
 
     @property
     def line(self) -> str:
         """What `nas-agent init` prints."""
         key = self.signer.public_key
-        return json.dumps({"device": self.name, "family": self.family, "keyid": key.keyid, "key": key.to_dict()})
+        return json.dumps({"device": self.name, "target": self.target, "keyid": key.keyid, "key": key.to_dict()})
 
     @property
     def enrolment(self) -> Enrolment:
@@ -36,4 +36,4 @@ class ToyDevice:
     def says(self, event: str = "installed", **more: Any) -> bytes:
         """The next report."""
         self.seq += 1
-        return self.signs(report(self.name, more.pop("seq", self.seq), event, **{"family": self.family, **more}))
+        return self.signs(report(self.name, more.pop("seq", self.seq), event, **{"target": self.target, **more}))

@@ -16,7 +16,7 @@ from tuf.ngclient import FetcherInterface, Updater
 from edge_agent.contract import wire
 from nas_pipeline.fleet.tuf.create_fleet import found
 from nas_pipeline.fleet.tuf.journal import Entry
-from nas_pipeline.fleet.tuf.releases import Listed, added, next_counter
+from nas_pipeline.fleet.tuf.releases import ReleaseEntry, added, next_counter
 from nas_pipeline.fleet.tuf.repository import Repository
 from nas_pipeline.fleet.tuf.settings import FleetSettings
 
@@ -39,7 +39,7 @@ class Clock:
 def settings_of(folder: Path, **more: Any) -> FleetSettings:
     return FleetSettings(**{
         "store": str(folder / "store"), "folder": folder / "fleet", "keys": folder / "fleet" / "keys",
-        "families": (FAMILY, "nano"), **more,
+        "target_names": (FAMILY, "nano"), **more,
     })
 
 
@@ -48,35 +48,37 @@ def new_fleet(folder: Path, **more: Any) -> Repository:
     return found(settings_of(folder, **more), who="alice", clock=clock).repository
 
 
-def row_of(content: bytes, counter: int, *, family: str = FAMILY, model: str = MODEL, share: int = 10_000) -> Listed:
+def row_of(
+    content: bytes, counter: int, *, target: str = FAMILY, model: str = MODEL, share: int = 10_000
+) -> ReleaseEntry:
     """A release of `content`, for `share` of the fleet."""
     sha256 = hashlib.sha256(content).hexdigest()
     golden = wire.Golden(1, base64.b64encode(bytes(4)).decode(), base64.b64encode(bytes(8)).decode(), 0.01, 1.0)
     shares = (10_000,) if share == 10_000 else (share, 10_000)
     release = wire.Release(
-        schema=1, model=model, version=str(counter), bundle="ab" * 32, counter=counter, hardware=(family,),
+        schema=1, model=model, version=str(counter), bundle="ab" * 32, counter=counter, hardware=(target,),
         ort=("1.20", "2"), opset=20, min_agent="0.1.0", memory_mb=64.5, latency_ms=1.25, threads=1,
         golden=golden.sha256, wave=wire.Wave("00" * 8, shares, 0),
     )
-    sheet = wire.Sheet(
-        counter=counter, onnx=f"{family}/{model}/{sha256}.onnx", channels=1, height=2, width=2, class_names=("a", "b"),
+    card = wire.ModelCard(
+        counter=counter, onnx=f"{target}/{model}/{sha256}.onnx", channels=1, height=2, width=2, class_names=("a", "b"),
         mean=(0.5,), std=(0.5,), golden=golden, evidence={},
     )
-    return Listed(release, sheet)
+    return ReleaseEntry(release, card)
 
 
-def entry_of(row: Listed, kind: str = "published", **more: Any) -> Entry:
+def entry_of(row: ReleaseEntry, kind: str = "published", **more: Any) -> Entry:
     return replace(
         Entry(kind=kind, when="2026-05-01T00:00:00Z", who="alice", version=row.release.version,
               counter=row.release.counter, sha256=row.sha256, share=row.release.wave.share), **more,
     )
 
 
-def publish(repository: Repository, content: bytes, *, share: int = 10_000, **more: Any) -> Listed:
+def publish(repository: Repository, content: bytes, *, share: int = 10_000, **more: Any) -> ReleaseEntry:
     """Publish `content` on top of what is there, as `publish` of the product does."""
     rows = repository.rows(FAMILY, MODEL)
     new = row_of(content, next_counter(rows, repository.highest_counter(FAMILY, MODEL)), share=share)
-    repository.release(FAMILY, MODEL, added(rows, new), files={new.sheet.onnx: content}, entry=entry_of(new, **more))
+    repository.release(FAMILY, MODEL, added(rows, new), files={new.card.onnx: content}, entry=entry_of(new, **more))
     return new
 
 
@@ -112,14 +114,14 @@ class Client:
         listed = updater.get_targetinfo(wire.release_path(FAMILY, MODEL))
         if listed is None:
             return {}
-        sheets = wire.sheets_from(Path(updater.download_target(listed)).read_bytes(), FAMILY, MODEL)
+        cards = wire.cards_from(Path(updater.download_target(listed)).read_bytes(), FAMILY, MODEL)
         found: dict[int, bytes] = {}
-        for sheet in sheets:
-            target = updater.get_targetinfo(sheet.onnx)
+        for card in cards:
+            target = updater.get_targetinfo(card.onnx)
             assert target is not None
             release = wire.release_from(target.custom)
-            assert release.counter == sheet.counter
-            assert release.golden == sheet.golden.sha256
+            assert release.counter == card.counter
+            assert release.golden == card.golden.sha256
             found[release.counter] = Path(updater.download_target(target)).read_bytes()
         return found
 

@@ -28,7 +28,7 @@ from nas_pipeline.fleet.drift_sums import EVIDENCE, DriftSums
 from nas_pipeline.fleet.reports.drift import DriftRules, Watched, judge
 from nas_pipeline.fleet.reports.intake import Intake
 from nas_pipeline.fleet.tuf.create_fleet import found
-from nas_pipeline.fleet.tuf.releases import Listed
+from nas_pipeline.fleet.tuf.releases import ReleaseEntry
 from tests.unit.fleet.toy_device import ToyDevice
 from tests.unit.fleet.toy_releases import entry_of, row_of
 from tests.unit.flows.toy_repository import REPO, write_repository
@@ -96,17 +96,17 @@ def test_from_signed_releases_and_signed_reports(tmp_path: Path, prefect_server:
     repo = write_repository(tmp_path / "repo")
     (repo / "params.yaml").write_text((REPO / "params.yaml").read_text())
     settings = settings_of(repo, load_params(repo))
-    family, model = settings.families[0], f"toy--{settings.families[0]}"
+    target, model = settings.target_names[0], f"toy--{settings.target_names[0]}"
     fleet = found(settings, who="alice").repository
-    plain = row_of(b"a model", 1, family=family, model=model)
-    row = Listed(plain.release, replace(plain.sheet, evidence={EVIDENCE: KNOWN.to_json()}))
-    fleet.release(family, model, (row,), files={row.sheet.onnx: b"a model"}, entry=entry_of(row))
+    plain = row_of(b"a model", 1, target=target, model=model)
+    row = ReleaseEntry(plain.release, replace(plain.card, evidence={EVIDENCE: KNOWN.to_json()}))
+    fleet.release(target, model, (row,), files={row.card.onnx: b"a model"}, entry=entry_of(row))
     assert drift(repo=str(repo), return_state=True).message == "1 looked at, 0 red", "nobody has told"
 
     intake = Intake(repo / "fleet" / "reports.db")
     common = {"model": model, "counter": 1, "sha256": row.sha256}
     for name, told in (("d1", KNOWN), ("d2", DARK)):
-        device = ToyDevice(name, family)
+        device = ToyDevice(name, target)
         intake.enrol(device.enrolment)
         assert intake.take(device.says("installed", **common, drift=DARK.to_json())).taken
         assert intake.take(device.says("current", **common, drift=told.to_json())).taken

@@ -18,7 +18,7 @@ from nas_pipeline.search import STRATEGIES
 from nas_pipeline.search.driver import Search, run_search, score_all
 from nas_pipeline.search.early_stopping import EARLY_STOPPING
 from nas_pipeline.search.objectives import Pareto, WeightedCost
-from nas_pipeline.search.protocols import Deriving
+from nas_pipeline.search.protocols import GradientSearch
 from tests.toy import DECISIONS, ToyEvaluator, ToySpace
 
 REPO = Path(__file__).parents[3]
@@ -55,7 +55,7 @@ def test_a_larger_budget_goes_on_with_the_same_trials(tmp_path: Path) -> None:
     assert essence(run_search(toy_search(tmp_path / "anew", trials=5))) == essence(more)
 
 
-PROPOSE = [name for name in STRATEGIES if not isinstance(STRATEGIES.make(name), Deriving)]
+PROPOSE = [name for name in STRATEGIES if not isinstance(STRATEGIES.make(name), GradientSearch)]
 """The others search inside a trial: test_deriving.py."""
 
 

@@ -40,13 +40,13 @@ def test_derived_candidates_and_random_ones_of_the_same_cost(tmp_path: Path) -> 
     assert all(0 < row["derive_device_s"] < row["device_s"] for row in trials)
     assert [row["epoch"] for row in derived[0]["rows"]] == [0, 1]
     assert derived[0]["decisions"][-1]["action"] == f"derived {derived[0]['genotype_id']}"
-    yardstick = read_json(folder / "yardstick.json")
-    assert sum(row["device_s"] for row in yardstick) >= sum(row["device_s"] for row in trials)
+    random_baseline = read_json(folder / "random_baseline.json")
+    assert sum(row["device_s"] for row in random_baseline) >= sum(row["device_s"] for row in trials)
     winner = read_json(folder / "winner.json")
-    best = max([*trials, *yardstick], key=lambda row: row["metrics"]["val_accuracy"])
+    best = max([*trials, *random_baseline], key=lambda row: row["metrics"]["val_accuracy"])
     assert winner["metrics"]["val_accuracy"] == best["metrics"]["val_accuracy"]
     by_chance = bool(re.search("found by the random search beside pc_darts", winner["why"]))
-    assert by_chance == (winner["found_by"] == "yardstick")
+    assert by_chance == (winner["found_by"] == "random_baseline")
 
 
 @pytest.mark.parametrize(("space", "words"), [

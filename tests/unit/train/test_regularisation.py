@@ -47,7 +47,7 @@ def test_what_is_saved_is_the_network_without_the_head(data: SearchData, tmp_pat
         seen.append(any(name.startswith("auxiliary.") for name in names))
         return True
 
-    fitted = run(data, FULL, checkpoint=path, go_on=look)
+    fitted = run(data, FULL, checkpoint=path, on_evaluation=look)
     assert fitted.state.keys() == network().state_dict().keys()
     network().load_state_dict(fitted.state)
     assert seen == [True, True], "a training that goes on needs its head"
@@ -62,7 +62,7 @@ def test_a_resumed_training_equals_an_undisturbed_one(data: SearchData, tmp_path
 
     path = tmp_path / "checkpoint.pt"
     with pytest.raises(PowerCut):
-        run(data, FULL, checkpoint=path, go_on=cut)
+        run(data, FULL, checkpoint=path, on_evaluation=cut)
     assert equal(run(data, FULL, checkpoint=path), run(data, FULL))
 
 

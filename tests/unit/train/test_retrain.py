@@ -131,9 +131,9 @@ def test_a_second_call_trains_nothing_and_says_the_same(first: Retrained, ingest
 
 def test_equal_networks_are_trained_once(first: Retrained, ingested: Path, folder: Path) -> None:
     before = trainings(folder)
-    twins = run(ingested, folder, [*ENTRIES, Entry("twin", ENTRIES[0].genotype, (0, 1))])
+    twins = run(ingested, folder, [*ENTRIES, Entry("duplicate", ENTRIES[0].genotype, (0, 1))])
     assert trainings(folder) == before
-    assert twins.results["twin"] == first.results["winner"]
+    assert twins.results["duplicate"] == first.results["winner"]
 
 
 def test_each_call_reads_the_test_split_once(first: Retrained, ingested: Path, folder: Path) -> None:

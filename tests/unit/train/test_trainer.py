@@ -75,7 +75,7 @@ def test_a_resumed_training_equals_an_undisturbed_one(data: SearchData, tmp_path
         return True
 
     with pytest.raises(PowerCut):
-        run(data, recipe, checkpoint=path, go_on=cut_at_second, evaluations=7)
+        run(data, recipe, checkpoint=path, on_evaluation=cut_at_second, evaluations=7)
     assert equal(run(data, recipe, checkpoint=path, evaluations=7), run(data, recipe, evaluations=7))
 
 
@@ -93,12 +93,12 @@ def kill(row):
     if row["epoch"] >= 2: os.kill(os.getpid(), signal.SIGKILL)
     return True
 fit(small_net, load_search_data(Path({str(ingested)!r})), RECIPE, TrainBudget(epochs=3), seed=0, device=CPU,
-    checkpoint=Path({str(path)!r}), go_on=kill)
+    checkpoint=Path({str(path)!r}), on_evaluation=kill)
 """
     done = subprocess.run([sys.executable, "-c", code], check=False, cwd=Path(__file__).parents[3], env={**os.environ})
     assert done.returncode == -signal.SIGKILL
     resumed: list[float] = []
-    fitted = run(data, checkpoint=path, go_on=lambda row: resumed.append(row["epoch"]) or True)
+    fitted = run(data, checkpoint=path, on_evaluation=lambda row: resumed.append(row["epoch"]) or True)
     assert resumed == [3.0]
     assert equal(fitted, run(data))
 
@@ -107,7 +107,7 @@ def test_the_checkpoint_of_another_training_is_not_resumed(data: SearchData, tmp
     path = tmp_path / "checkpoint.pt"
     run(data, checkpoint=path, key="one")
     epochs: list[float] = []
-    run(data, checkpoint=path, key="two", go_on=lambda row: epochs.append(row["epoch"]) or True)
+    run(data, checkpoint=path, key="two", on_evaluation=lambda row: epochs.append(row["epoch"]) or True)
     assert epochs == [1.0, 2.0, 3.0]
 
 
@@ -118,7 +118,7 @@ def test_a_damaged_checkpoint_is_named(data: SearchData, tmp_path: Path) -> None
 
 
 def test_the_caller_may_end_it_early(data: SearchData) -> None:
-    fitted = run(data, go_on=lambda row: row["epoch"] < 2)
+    fitted = run(data, on_evaluation=lambda row: row["epoch"] < 2)
     assert fitted.ended == "stopped"
     assert len(fitted.history) == 2
 

@@ -30,7 +30,7 @@ from nas_pipeline.fleet.reports.drift import (
     watch_all,
 )
 from nas_pipeline.fleet.reports.histograms import ks, ks_of_chance, psi, psi_of_chance
-from nas_pipeline.fleet.tuf.releases import Listed, Rows
+from nas_pipeline.fleet.tuf.releases import ReleaseEntry, ReleaseList
 from tests.unit.fleet.toy_releases import FAMILY, MODEL, row_of
 
 CLASSES = 4
@@ -176,16 +176,16 @@ def test_chance_is_what_the_formula_says() -> None:
 
 def report(seq: int = 1, sums: DriftSums | None = REFERENCE, **more: Any) -> Report:
     given = Report(
-        schema=1, device="d1", family=FAMILY, model=MODEL, seq=seq, time="2026-05-01T00:00:00Z", agent="0.1.0",
+        schema=1, device="d1", target=FAMILY, model=MODEL, seq=seq, time="2026-05-01T00:00:00Z", agent="0.1.0",
         runtime={}, counter=3, sha256=ROW.sha256, event="current", code="", detail="", about={}, probation={},
         quarantine=(), drift=sums.to_json() if sums else {},
     )
     return replace(given, **more)
 
 
-def with_reference(row: Listed, classes: int = CLASSES) -> Listed:
+def with_reference(row: ReleaseEntry, classes: int = CLASSES) -> ReleaseEntry:
     names = tuple(f"c{number}" for number in range(classes))
-    return Listed(row.release, replace(row.sheet, class_names=names, evidence={EVIDENCE: REFERENCE.to_json()}))
+    return ReleaseEntry(row.release, replace(row.card, class_names=names, evidence={EVIDENCE: REFERENCE.to_json()}))
 
 
 def test_only_what_the_release_itself_served_counts() -> None:
@@ -217,10 +217,10 @@ def test_every_release_that_is_out_is_watched() -> None:
         def models(self) -> list[tuple[str, str]]:
             return [(FAMILY, MODEL)]
 
-        def rows(self, family: str, model: str) -> Rows:
+        def rows(self, target: str, model: str) -> ReleaseList:
             return (with_reference(ROW), row_of(b"the one before", 2))
 
-    found = watch_all(Published(), lambda family, model: [report()])
+    found = watch_all(Published(), lambda target, model: [report()])
     assert [(each.counter, each.devices) for each in found] == [(3, 1), (2, 0)]
     assert [judge(each, DriftRules()).state for each in found] == [GREEN, NO_REFERENCE]
 

@@ -11,7 +11,7 @@ A, B = "a" * 64, "b" * 64
 
 
 def _entry(kind: str, day: int, counter: int, sha256: str, share: int, **more: Any) -> Entry:
-    return Entry(kind=kind, when=f"2026-05-{day:02}T12:00:00Z", who="alice", family="pi", model="m",
+    return Entry(kind=kind, when=f"2026-05-{day:02}T12:00:00Z", who="alice", target="pi", model="m",
                  version=f"v{counter}", counter=counter, sha256=sha256, share=share, **more)
 
 
@@ -26,7 +26,7 @@ REPORTS = [("d1", "2026-05-01T13:00:00Z", 1, A), ("d2", "2026-05-01T13:00:00Z", 
 
 
 def _at(day: int) -> dict[int, tuple[int, tuple[str, ...], tuple[str, ...]]]:
-    found = live_at(STORY, REPORTS, f"2026-05-{day:02}T23:59:59Z", family="pi", model="m")
+    found = live_at(STORY, REPORTS, f"2026-05-{day:02}T23:59:59Z", target="pi", model="m")
     return {each.counter: (each.share, each.devices, each.approved_by) for each in found.releases}
 
 
@@ -38,6 +38,6 @@ def test_each_day_has_its_answer() -> None:
 
 
 def test_devices_that_run_something_else_are_named() -> None:
-    found = live_at(STORY, REPORTS, "2026-05-05T00:00:00Z", family="pi", model="m")
+    found = live_at(STORY, REPORTS, "2026-05-05T00:00:00Z", target="pi", model="m")
     assert found.elsewhere == {"d2": A, "d3": ""}
-    assert not live_at(STORY, REPORTS, "2026-04-01T00:00:00Z", family="pi", model="m").releases
+    assert not live_at(STORY, REPORTS, "2026-04-01T00:00:00Z", target="pi", model="m").releases

@@ -12,7 +12,7 @@ from nas_pipeline.fleet.tuf.journal import Entry, Journal
 
 
 def _entry(number: int) -> Entry:
-    return Entry(kind="published", when="2026-05-01T00:00:00Z", who="alice", counter=number, family="pi",
+    return Entry(kind="published", when="2026-05-01T00:00:00Z", who="alice", counter=number, target="pi",
                  model="toy--pi", key=f"k{number}", keys=("ab",))
 
 

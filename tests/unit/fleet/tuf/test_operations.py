@@ -72,7 +72,7 @@ def test_without_the_approver_nothing_is_published(tmp_path: Path) -> None:
     assert pending.waiting(fleet.settings.folder) == []
     with pytest.raises(FleetError, match="nothing waits"):
         fleet.approve(FAMILY, "carol")
-    found = live_at(fleet.journal.entries(), [], "2099-01-01T00:00:00Z", family=FAMILY, model=MODEL)
+    found = live_at(fleet.journal.entries(), [], "2099-01-01T00:00:00Z", target=FAMILY, model=MODEL)
     assert found.releases[0].approved_by == ("carol",)
     assert [entry.kind for entry in fleet.journal.entries()] == ["init", "approved", "published"]
 

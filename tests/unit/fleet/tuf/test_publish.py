@@ -38,7 +38,7 @@ def versions(workspace: Path, shared: tuple[Path, Published], store: str, target
 
 @pytest.fixture
 def fleet(tmp_path: Path, target: str) -> Repository:
-    return new_fleet(tmp_path, families=(target,), waves=(100, 10_000))
+    return new_fleet(tmp_path, target_names=(target,), waves=(100, 10_000))
 
 
 _COMMAND = """
@@ -48,7 +48,7 @@ from nas_pipeline.fleet.publish import publish
 from nas_pipeline.fleet.repository import Repository
 from tests.unit.fleet.toy_releases import settings_of
 folder, root, store, target = sys.argv[1:]
-fleet = Repository.open(settings_of(Path(folder), families=(target,), waves=(100, 10_000)))
+fleet = Repository.open(settings_of(Path(folder), target_names=(target,), waves=(100, 10_000)))
 publish(fleet, Path(root), target, who="ann", tracking_uri=store)
 """
 
@@ -70,14 +70,14 @@ def test_the_whole_way(fleet: Repository, versions: Versions, target: str, tmp_p
     assert (again.counter, again.share, again.changed) == (1, 100, False)
     assert versions.aliases["canary"] == number
     (row,) = fleet.rows(target, versions.model)
-    release, sheet = row.release, row.sheet
+    release, card = row.release, row.card
     assert (release.model, release.version, release.latency_ms, release.opset) == (versions.model, number, 2.0, 20)
     assert wire.release_from(wire.custom_of(release)) == release
     onnx = fleet.store.read(f"targets/{target}/{versions.model}/{row.sha256}.{row.sha256}.onnx") or b""
-    pixels = np.frombuffer(sheet.golden.bytes_of("pixels"), np.uint8).reshape(sheet.golden.images, 1, 4, 4)
-    logits = np.frombuffer(sheet.golden.bytes_of("logits"), "<f4").reshape(sheet.golden.images, 3)
+    pixels = np.frombuffer(card.golden.bytes_of("pixels"), np.uint8).reshape(card.golden.images, 1, 4, 4)
+    logits = np.frombuffer(card.golden.bytes_of("logits"), "<f4").reshape(card.golden.images, 3)
     answers = predict(open_session(onnx), ((pixels / np.float32(255) - 0.5) / 0.2).astype(np.float32))
-    assert np.abs(answers - logits).max() <= sheet.golden.tolerance
+    assert np.abs(answers - logits).max() <= card.golden.tolerance
     known = watch(target, row, []).reference
     assert known is not None, "devices' images can be compared with those that the version was judged on"
     assert (known.images, len(known.classes)) == (3, 3)

@@ -46,7 +46,7 @@ def test_widening_goes_through_every_wave_and_ends_with_one_release() -> None:
 def test_going_back_has_a_higher_counter_and_is_for_everyone() -> None:
     old, new = listed(3, "a" * 64, index=2), listed(4, "c" * 64, index=1)
     (back,) = returned((new, old), old, 5)
-    assert (back.release.counter, back.sheet.counter, back.sha256, back.whole) == (5, 5, old.sha256, True)
+    assert (back.release.counter, back.card.counter, back.sha256, back.whole) == (5, 5, old.sha256, True)
     with pytest.raises(FleetError, match="roll-forward"):
         returned((new, old), old, 4)
 

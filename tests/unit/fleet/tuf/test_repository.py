@@ -47,7 +47,7 @@ def test_waves_widen_and_an_older_file_comes_back_under_a_higher_counter(fleet: 
 def test_the_same_change_is_done_once(fleet: Repository) -> None:
     row = publish(fleet, b"one", key="k")
     before = fleet.trusted().timestamp.signed.version
-    assert fleet.release(FAMILY, MODEL, (row,), files={row.sheet.onnx: b"one"}, entry=entry_of(row, key="k"))
+    assert fleet.release(FAMILY, MODEL, (row,), files={row.card.onnx: b"one"}, entry=entry_of(row, key="k"))
     assert fleet.trusted().timestamp.signed.version == before
     assert [entry.kind for entry in fleet.journal.entries()] == ["init", "published"]
 
@@ -56,16 +56,16 @@ def test_a_counter_that_was_taken_is_refused(fleet: Repository) -> None:
     publish(fleet, b"one")
     other = row_of(b"two", 1)
     with pytest.raises(FleetError, match="is published: only its wave may grow"):
-        fleet.release(FAMILY, MODEL, (other,), files={other.sheet.onnx: b"two"}, entry=entry_of(other))
+        fleet.release(FAMILY, MODEL, (other,), files={other.card.onnx: b"two"}, entry=entry_of(other))
     publish(fleet, b"three")
     with pytest.raises(FleetError, match="not above 2"):
-        fleet.release(FAMILY, MODEL, (other,), files={other.sheet.onnx: b"two"}, entry=entry_of(other))
+        fleet.release(FAMILY, MODEL, (other,), files={other.card.onnx: b"two"}, entry=entry_of(other))
 
 
 def test_a_file_has_to_be_what_its_name_says(fleet: Repository) -> None:
     row = row_of(b"one", 1)
     with pytest.raises(FleetError, match="not what its name says"):
-        fleet.release(FAMILY, MODEL, (row,), files={row.sheet.onnx: b"other"}, entry=entry_of(row))
+        fleet.release(FAMILY, MODEL, (row,), files={row.card.onnx: b"other"}, entry=entry_of(row))
     with pytest.raises(FleetError, match="neither among the new files"):
         fleet.release(FAMILY, MODEL, (row,), entry=entry_of(row))
     assert fleet.journal.unfinished() == ()
@@ -75,7 +75,7 @@ def test_init_again_adds_families_only(fleet: Repository, tmp_path: Path) -> Non
     from nas_pipeline.fleet.tuf.create_fleet import found
     from tests.unit.fleet.toy_releases import settings_of
 
-    again = found(settings_of(tmp_path, families=(FAMILY, "nano", "orin")), who="bob")
-    assert (again.created, again.families) == (False, ("orin",))
-    assert set(again.repository.trusted().families) == {FAMILY, "nano", "orin"}
-    assert found(settings_of(tmp_path), who="bob").families == ()
+    again = found(settings_of(tmp_path, target_names=(FAMILY, "nano", "orin")), who="bob")
+    assert (again.created, again.target_names) == (False, ("orin",))
+    assert set(again.repository.trusted().delegated) == {FAMILY, "nano", "orin"}
+    assert found(settings_of(tmp_path), who="bob").target_names == ()

@@ -119,12 +119,12 @@ def test_second_order_on_the_search_network_is_the_slope_of_the_unrolled_loss(na
     bilevel.weight_step(train, mix(variant, net))  # so that there is momentum
 
     def unrolled() -> float:
-        twin = copy.deepcopy(net)
-        copied = Bilevel(twin, bilevel.rates)
+        duplicate = copy.deepcopy(net)
+        copied = Bilevel(duplicate, bilevel.rates)
         copied.restore(copy.deepcopy(bilevel.state()))
-        copied.weight_step(train, mix(variant, twin))
+        copied.weight_step(train, mix(variant, duplicate))
         with torch.no_grad():
-            return float(F.cross_entropy(twin(val[0], mix(variant, twin)()), val[1]))
+            return float(F.cross_entropy(duplicate(val[0], mix(variant, duplicate)()), val[1]))
 
     taken: list[Tensor] = []
 
