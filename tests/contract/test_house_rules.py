@@ -24,7 +24,7 @@ DOORS = {
     "onnxruntime": ["nas_pipeline/export/", "nas_pipeline/latency/", "edge_agent/"],
     "dvc": ["flows/"],
     "typer": ["nas_pipeline/cli/"],
-    "tuf": ["nas_pipeline/fleet/tuf/", "edge_agent/"],
+    "tuf": ["nas_pipeline/fleet/", "edge_agent/"],
     "securesystemslib": ["nas_pipeline/fleet/", "edge_agent/"],
     "boto3": ["nas_pipeline/fleet/"],
     "nas_pipeline.data.test_split": ["nas_pipeline/train/retrain.py", "nas_pipeline/stages/retrain.py"],

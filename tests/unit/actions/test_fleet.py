@@ -32,7 +32,7 @@ def run(root: Path, *words: str) -> str:
 def _release(root: Path, content: bytes, counter: int, share: int = 10_000) -> None:
     fleet = open_fleet(root)
     row = row_of(content, counter, target=TARGET, model=MODEL, share=share)
-    fleet.release(TARGET, MODEL, added(fleet.rows(TARGET, MODEL), row), files={row.sheet.onnx: content},
+    fleet.release(TARGET, MODEL, added(fleet.rows(TARGET, MODEL), row), files={row.card.onnx: content},
                   entry=entry_of(row, why="a good reason"))
 
 

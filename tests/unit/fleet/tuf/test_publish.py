@@ -44,8 +44,8 @@ def fleet(tmp_path: Path, target: str) -> Repository:
 _COMMAND = """
 import sys
 from pathlib import Path
-from nas_pipeline.fleet.publish import publish
-from nas_pipeline.fleet.repository import Repository
+from nas_pipeline.fleet.tuf.publish import publish
+from nas_pipeline.fleet.tuf.repository import Repository
 from tests.unit.fleet.toy_releases import settings_of
 folder, root, store, target = sys.argv[1:]
 fleet = Repository.open(settings_of(Path(folder), target_names=(target,), waves=(100, 10_000)))
