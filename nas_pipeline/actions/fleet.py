@@ -9,7 +9,7 @@ from pathlib import Path
 
 from nas_pipeline.actions.promotion import who_am_i
 from nas_pipeline.config.params import load_params
-from nas_pipeline.config.schema import Params
+from nas_pipeline.config.schema.params import Params
 from nas_pipeline.core.files import atomic_path, write_json
 from nas_pipeline.errors import ConfigError, FleetError
 from nas_pipeline.fleet.reports.intake import Intake

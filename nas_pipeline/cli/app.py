@@ -74,7 +74,7 @@ def run(stage: Annotated[str, typer.Argument(help="ingest, ..., export@TARGET")]
     """Run one stage here, without DVC. `dvc repro` and the pipeline call this."""
     _log_to_terminal()
     _end_with_reader()
-    from nas_pipeline.stages.table import run_stage
+    from nas_pipeline.stages.run import run_stage
 
     try:
         run_stage(stage, root, typer.echo)
@@ -156,6 +156,19 @@ def history(target: Target, profile: Profile = "default", as_json: AsJson = Fals
         return
     for line in history_lines(workspace, target):
         typer.echo(line)
+
+
+@app.command("dvc-yaml")
+def dvc_yaml(
+    write: Annotated[Path | None, typer.Option(help="Write this file; else the text goes to standard output.")] = None,
+) -> None:
+    """Generate dvc.yaml from the table of stages and the modules that they import."""
+    from nas_pipeline.actions.dvc_yaml import dvc_yaml as generate
+
+    if write is None:
+        typer.echo(generate(), nl=False)
+    else:
+        write.write_text(generate(), encoding="utf-8")
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""Which keys params.yaml may have, read off the models of `sections.py`: for messages about those it may not have."""
+"""The keys that params.yaml may have, read off the models of the schema; messages about unknown keys name them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
-from nas_pipeline.config.schema import Params, Section
+from nas_pipeline.config.schema.base import Section
+from nas_pipeline.config.schema.params import Params
 
 
 def known_keys(way: Sequence[str] = ()) -> list[str]:
@@ -19,12 +20,12 @@ def known_keys(way: Sequence[str] = ()) -> list[str]:
 
 def places_of(key: str, way: tuple[str, ...] = ()) -> list[str]:
     """Every dotted place below `way` where a section has a key of that name."""
-    found: list[str] = []
+    places: list[str] = []
     for name in known_keys(way):
         if name == key:
-            found.append(".".join((*way, name)))
-        found += places_of(key, (*way, name))
-    return found
+            places.append(".".join((*way, name)))
+        places += places_of(key, (*way, name))
+    return places
 
 
 def _below(kind: Any, part: str) -> list[Any]:

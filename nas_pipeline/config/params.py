@@ -1,27 +1,26 @@
-"""params.yaml: the only reader of the file. A wrong key or value is named with its remedy.
+"""Reads params.yaml, the only reader of the file. A wrong key or value is named with its remedy.
 
-Packages never import this module: `stages.py` and the steps unpack it into keyword arguments.
+YAML is read by ruamel.yaml, as DVC does: both take `1e-3` for a number and `no` for a text, and both refuse a key that
+is there twice.
 """
 
 from __future__ import annotations
 
 import difflib
-import re
-from collections.abc import Hashable, Iterator
-from decimal import Decimal
+import io
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.constructor import DuplicateKeyError
+from ruamel.yaml.error import YAMLError
 
 from nas_pipeline.config.known_keys import known_keys, places_of
-from nas_pipeline.config.schema import Params, ParetoAim
+from nas_pipeline.config.schema.params import Params
 from nas_pipeline.errors import ConfigError
 
-__all__ = ["Params", "ParetoAim", "compose", "load_params", "overlay", "parse_params", "read_yaml"]
-
-_SCIENTIFIC = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)[eE][+-]?\d+")
+__all__ = ["Params", "compose", "load_params", "overlay", "parse_params", "parse_yaml", "read_yaml"]
 
 
 def load_params(root: Path) -> Params:
@@ -38,15 +37,10 @@ def parse_params(value: Any, origin: str) -> Params:
     """Check plain data against the models; `origin` is named in the messages."""
     if not isinstance(value, dict):
         raise ConfigError(f"{origin} must hold a mapping of sections, not {type(value).__name__}")
-    texts = dict(_texts_for_numbers(value))
-    lines = [f"{key}: YAML takes {text} for a text; write {Decimal(text):f}" for key, text in texts.items()]
     try:
-        params = Params.model_validate(value)
+        return Params.model_validate(value)
     except ValidationError as error:
-        lines += [line for line in map(_explain, map(dict, error.errors())) if line.partition(":")[0] not in texts]
-    else:
-        if not lines:
-            return params
+        lines = [_explain(dict(item)) for item in error.errors()]
     raise ConfigError(f"{origin} has {len(lines)} error(s):\n" + "\n".join(f"  {line}" for line in lines))
 
 
@@ -66,15 +60,12 @@ def compose(root: Path, profile: str, overrides: tuple[str, ...] = ()) -> str:
         key, equals, text = override.partition("=")
         if not equals or not key:
             raise ConfigError(f"--set takes key.path=value, for example search.budget.trials=10; got {override!r}")
-        try:
-            patch: Any = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise ConfigError(f"--set {override}: the value is not YAML: {error}") from None
+        patch = parse_yaml(text, f"--set {override}: the value")
         for part in reversed(key.split(".")):
             patch = {part: patch}
         merged = overlay(merged, patch)
     parse_params(merged, f"params.yaml with profile {profile}")
-    return yaml.safe_dump(merged, sort_keys=False)
+    return dump_yaml(merged)
 
 
 def overlay(base: Any, top: Any) -> Any:
@@ -91,50 +82,46 @@ def overlay(base: Any, top: Any) -> Any:
 
 
 def read_yaml(path: Path) -> Any:
-    """Plain data from a YAML file.
+    """Returns plain data from a YAML file.
 
     Raises:
         ConfigError: It is missing or broken; the message names line and column.
     """
     try:
-        return yaml.load(path.read_text(encoding="utf-8"), _OneOfEachKey)
+        text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise ConfigError(f"{path} does not exist; run this in the folder of the project") from None
     except IsADirectoryError:
         raise ConfigError(f"{path} is a folder; a file of that name belongs there: move the folder away") from None
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path} is not UTF-8 (byte {error.start}); save it as UTF-8 text") from None
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path} is not YAML: {error}") from None
+    return parse_yaml(text, str(path))
 
 
-class _OneOfEachKey(yaml.SafeLoader):
-    """PyYAML takes the last of two equal keys without a word; DVC refuses the file. So do we."""
+def parse_yaml(text: str, origin: str) -> Any:
+    """Returns plain data from YAML text; `origin` is named in the messages.
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        """The mapping of `node`.
-
-        Raises:
-            yaml.YAMLError: A key is there twice.
-        """
-        seen: set[Any] = set()
-        for key_node, _ in node.value:
-            if key_node.value in seen and isinstance(key_node, yaml.ScalarNode):
-                mark = key_node.start_mark
-                raise yaml.YAMLError(f"line {mark.line + 1}, column {mark.column + 1}: the key {key_node.value!r} is "
-                                     "there twice; take one of the two away")
-            if isinstance(key_node, yaml.ScalarNode):
-                seen.add(key_node.value)
-        return super().construct_mapping(node, deep)
+    Raises:
+        ConfigError: It is not YAML, or a key is there twice; the message names line and column.
+    """
+    try:
+        return YAML(typ="safe", pure=True).load(text)
+    except DuplicateKeyError as error:
+        mark = error.problem_mark
+        raise ConfigError(f"{origin} is not YAML: line {mark.line + 1}, column {mark.column + 1}: a key is there "
+                          "twice; remove one of the two") from None
+    except YAMLError as error:
+        raise ConfigError(f"{origin} is not YAML: {error}") from None
 
 
-def _texts_for_numbers(value: Any, place: tuple[str, ...] = ()) -> Iterator[tuple[str, str]]:
-    """Key and text of every number like 1e-3: YAML 1.1 wants a point and a sign, else it is a text."""
-    if isinstance(value, dict | list):
-        for key, item in value.items() if isinstance(value, dict) else enumerate(value):
-            yield from _texts_for_numbers(item, (*place, str(key)))
-    elif isinstance(value, str) and _SCIENTIFIC.fullmatch(value):
-        yield ".".join(place), value
+def dump_yaml(value: Any) -> str:
+    """Returns plain data as YAML text, keys in their order."""
+    yaml = YAML(typ="safe", pure=True)
+    yaml.default_flow_style = False
+    yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]  # its declared type is None
+    stream = io.StringIO()
+    yaml.dump(value, stream)
+    return stream.getvalue()
 
 
 def _explain(item: dict[str, Any]) -> str:

@@ -26,6 +26,7 @@ _IGNORED = """# What the pipeline makes; dvc.yaml, dvc.lock and params.yaml are 
 /reports/
 /fleet/
 /nas_pipeline
+/edge_agent
 /requirements.lock
 /.nas/
 /.prefect/
@@ -42,82 +43,8 @@ _DVC_CONFIG = """[core]
     autostage = false
 """
 
-_PARAMS = """# Made by `nas init` from a look at {images} images in {classes} classes. Change what you like: an unknown
-# key is refused with the nearest known one. Keys that are not here are in the repository's params.yaml.
-
-data:
-  source:
-    name: image_folder     # one sub-folder per class; others: csv, npz, parquet
-    options:
-      path: {path}
-      name: {name}         # of the data set: its experiments and models are called so
-      side: {side}             # height and width that networks see, in pixels; the files' short side is {short_side}
-      channels: {channels}          # 3 colour, 1 grey
-      fit: crop            # the middle square; or pad (the whole between bars), stretch
-      group: null          # '(patient[0-9]+)_': images of one patient, by file name, stay in one split
-  val: 0.15                # share of the images that choose: architectures, epochs, precision
-  calib: 0.1               # share that sets the ranges of INT8
-  test: 0.2                # share that is read once, at the end{own_test}
-  seed: 0
-
-validation:
-  min_per_class: {min_per_class}         # in every split
-  min_side: 8
-  max_class_drift: 0.1     # small splits cannot have the very same shares
-  findings:                # each: {{level: warn, refuse or off, bound: NUMBER}}
-    near_duplicates: {{level: warn}}
-    dark: {{level: warn}}
-    bright: {{level: warn}}
-    blurred: {{level: warn}}
-    low_information: {{level: warn}}
-    odd_size: {{level: warn}}
-    odd_aspect: {{level: warn}}
-
-train:
-  device: auto             # the GPU if there is one
-  recipe:
-    batch_size: {batch_size}
-    optimiser: muon
-    learning_rate: 0.1
-    muon_learning_rate: 0.05
-    flip: true             # a mirror image is as good an example; false for text and for left against right
-    views: 2               # the network averages over an image and its mirror image; 1 where flip is false
-    shift: {shift}               # pixels
-    cutout: {cutout}             # pixels
-    ema_decay: {ema_decay}
-
-search:
-  space: {{name: residual, options: {{stem_strides: {stem_strides}, max_width: 64}}}}
-  strategy: {{name: tpe, options: {{startup_trials: 4}}}}
-  evaluator: {{name: train, options: {{device_s: {candidate_s}, evaluations: 3}}}}   # CPU-seconds per candidate
-  aim: {{kind: weighted, accuracy: 1.0, latency: 0.1, params: 0.1, early_stopping: median}}
-  budget: {{trials: {trials}, wall_s: {search_wall_s}}}       # whichever is reached first
-  finalists: {{count: 2, options: {{device_s: {finalist_s}}}}}
-  workers: 2
-  seed: 0
-
-retrain:
-  seeds: 2
-  device_s: {retrain_s}             # CPU-seconds per training
-  workers: 2
-  baselines: [dense_residual]   # a hand-designed network beside the winner
-
-export:
-  max_int8_drop: 0.02      # few images: one more mistake is a large step
-  min_agreement_fp32: 0.99
-  min_agreement_int8: 0.95
-
-verify:
-  processes: 3
-  runs: 200
-
-targets:
-  local-cpu:               # this machine; copy the block for each kind of device
-    probe: local
-    latency_ms: 20.0       # p95 of one image
-    size_bytes: 2000000
-    min_accuracy: {min_accuracy}     # what you need, not what you hope for
-"""
+_TEMPLATE = Path(__file__).parent / "templates" / "params.yaml"
+"""Text with `str.format` fields; braces of YAML are doubled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +90,7 @@ def create_project(folder: Path, images: Path) -> Project:
     try:
         for name, text in texts.items():
             write_text(folder / name, text)
-        for name in ("nas_pipeline", "requirements.lock"):
+        for name in ("nas_pipeline", "edge_agent", "requirements.lock"):
             (folder / name).symlink_to(_REPOSITORY / name)
     except OSError as error:
         raise ConfigError(f"{folder} cannot be written ({error.strerror}); name a folder of your own") from error
@@ -175,7 +102,7 @@ def _params(found: Survey, images: Path) -> str:
     classes, side = len(found.per_class), _side(found.short_side)
     small = found.images < _SMALL
     rarest = min(found.per_class.values())
-    return _PARAMS.format(
+    return _TEMPLATE.read_text(encoding="utf-8").format(
         images=f"{found.images:,}", classes=classes, path=json.dumps(str(images)), name=dataset_name(None, images.name),
         side=side, short_side=found.short_side, channels=3 if found.coloured else 1,
         own_test=": not used, for this folder has a test split of its own" if found.has_test else "",

@@ -17,7 +17,7 @@ from nas_pipeline.errors import ConfigError
 WORK = Path(".nas", "work")
 """Where workspaces live, relative to the repository."""
 
-_CODE = "nas_pipeline"
+_CODE = ("nas_pipeline", "edge_agent")
 _COPIED = ("dvc.yaml", ".dvcignore")
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
 
@@ -36,7 +36,7 @@ def prepare_workspace(repo: Path, name: str, params_text: str) -> Path:
     if not _NAME.fullmatch(name):
         raise ConfigError(f"workspace {name!r}: use lower-case letters, digits and dashes only")
     repo = repo.resolve()
-    missing = [part for part in (*_COPIED, ".dvc", _CODE) if not (repo / part).exists()]
+    missing = [part for part in (*_COPIED, ".dvc", *_CODE) if not (repo / part).exists()]
     if missing:
         raise ConfigError(f"{repo} is not the pipeline's repository: {', '.join(missing)} not found; run from its root")
     folder = repo / WORK / name
@@ -44,7 +44,8 @@ def prepare_workspace(repo: Path, name: str, params_text: str) -> Path:
     texts |= {"params.yaml": params_text, ".dvc/config": _dvc_config(repo, folder)}
     for file, text in texts.items():
         _write_if_changed(folder / file, text)
-    _link(folder / _CODE, repo / _CODE)
+    for package in _CODE:
+        _link(folder / package, repo / package)
     return folder
 
 

@@ -54,6 +54,8 @@ class Search:
     max_failed: float = 0.5
     """Share of failed trials from which the search gives up."""
     rung: int = 0
+    code: str = ""
+    """Digest of the code that computes scores; part of the study's name."""
 
     def key(self) -> dict[str, object]:
         """Everything that a trial's outcome or proposal depends on, but not the budget: a larger one goes on."""
@@ -66,6 +68,7 @@ class Search:
             "early_stopping": type(self.pruner).__name__,
             "seed": self.seed,
             "rung": self.rung,
+            "code": self.code,
         }
 
     @property

@@ -1,4 +1,4 @@
-"""Every name in params.yaml that must be a row of a catalogue, looked up before the long work begins."""
+"""Checks the names of plug-ins in params.yaml against the catalogues, before the first stage."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ import difflib
 from collections.abc import Collection, Iterator
 from typing import Any
 
-from nas_pipeline.config.params import Params, ParetoAim
-from nas_pipeline.config.schema import PlugIn
+from nas_pipeline.config.schema.base import PlugIn
+from nas_pipeline.config.schema.params import Params
+from nas_pipeline.config.schema.search import ParetoObjectiveSection
 from nas_pipeline.core.catalog import Catalog
 from nas_pipeline.errors import ConfigError
 from nas_pipeline.latency import PROBES
 from nas_pipeline.search import EVALUATORS, STRATEGIES
+from nas_pipeline.search.early_stopping import EARLY_STOPPING
 from nas_pipeline.search.protocols import GradientSearch
 from nas_pipeline.space import SPACES
 from nas_pipeline.space.baselines import BASELINES
@@ -35,8 +37,12 @@ def _wrong(params: Params) -> Iterator[str]:
     yield from _unknown("search.evaluator", "evaluator", search.evaluator.name, EVALUATORS)
     # An evaluator of somebody else's need not say what it measures.
     metrics = getattr(EVALUATORS[name], "metrics", ()) if (name := search.evaluator.name) in EVALUATORS else ()
-    for metric in search.aim.objectives if isinstance(search.aim, ParetoAim) and metrics else ():
-        yield from _unknown("search.aim.objectives", "metric", metric, metrics)
+    if isinstance(search.objective, ParetoObjectiveSection):
+        for metric in search.objective.objectives if metrics else ():
+            yield from _unknown("search.objective.objectives", "metric", metric, metrics)
+    else:
+        yield from _unknown("search.objective.early_stopping", "early stopping", search.objective.early_stopping,
+                            EARLY_STOPPING)
     for name in params.retrain.baselines:
         yield from _unknown("retrain.baselines", "hand-designed network", name, BASELINES)
     for target, bounds in params.targets.items():

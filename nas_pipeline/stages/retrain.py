@@ -1,4 +1,4 @@
-"""Retrain: the winner and the hand-designed networks, and the accuracy of the very files that may ship."""
+"""Stage `retrain`: trains the winner and the hand-designed networks, and scores the files that may ship."""
 
 from __future__ import annotations
 
@@ -6,6 +6,10 @@ import shutil
 import statistics
 from collections.abc import Mapping
 
+from nas_pipeline.config.schema.export import ExportSection
+from nas_pipeline.config.schema.retrain import RetrainSection
+from nas_pipeline.config.schema.targets import TargetSection
+from nas_pipeline.config.schema.train import TrainSection
 from nas_pipeline.core.catalog import Catalog
 from nas_pipeline.core.files import atomic_path, read_json, write_json
 from nas_pipeline.core.genotype import Genotype
@@ -20,32 +24,42 @@ from nas_pipeline.stages.context import Context
 from nas_pipeline.stages.labels import write_doubts
 from nas_pipeline.stages.scoring import FileScores
 from nas_pipeline.train.budget import TrainBudget
-from nas_pipeline.train.retrain import Entry, Retrained, load_finished, retrain
+from nas_pipeline.train.recipe import Recipe
+from nas_pipeline.train.retrain import Entry, Retrained, load_finished
+from nas_pipeline.train.retrain import retrain as retrain_all
 
 
-def run_retrain(context: Context) -> None:
-    """Winner -> weights, results, learning curves, and what each file that may ship says of the test images."""
-    params, data = context.params.retrain, context.artefacts("ingest")
+def run_retrain(
+    context: Context, *, retrain: RetrainSection, train: TrainSection, export: ExportSection,
+    targets: Mapping[str, TargetSection],
+) -> None:
+    """Trains the winner and the baselines; writes weights, results, learning curves and the files' predictions.
+
+    The test split is read once, when nothing is left to choose.
+    """
+    data = context.artefacts("ingest")
     winner = Genotype.from_json(read_json(context.artefacts("search") / "winner.json")["genotype"])
     known: Catalog[Genotype] = Catalog("baseline", {name: (lambda g=g: g) for name, g in BASELINES.items()})
-    entries = [Entry("winner", winner, tuple(range(params.seeds)))]
-    entries += [Entry(name, known.make(name), (0,)) for name in params.baselines]
+    entries = [Entry("winner", winner, tuple(range(retrain.seeds)))]
+    entries += [Entry(name, known.make(name), (0,)) for name in retrain.baselines]
     manifest, ledger = load_manifest(data), context.work / "test_reads.jsonl"
     reads_before = count_reads(ledger, manifest.digest)
-    opsets = sorted({target.opset for target in context.params.targets.values()})
+    opsets = sorted({target.opset for target in targets.values()})
     calib = normalise(load_calib(data).images, manifest)
-    scores = FileScores(manifest, opsets, calib, context.params.export.calibration)
-    outcome = retrain(
-        entries, data, context.recipe, TrainBudget(epochs=params.epochs, device_s=params.device_s),
-        workers=params.workers, device=context.params.train.device, folder=context.work / "retrain", ledger=ledger,
+    scores = FileScores(manifest, opsets, calib, export.calibration)
+    recipe = train.as_recipe()
+    working_state = context.work / "retrain" / context.code_version()[:16]
+    outcome = retrain_all(
+        entries, data, recipe, TrainBudget(epochs=retrain.epochs, device_s=retrain.device_s),
+        workers=retrain.workers, device=train.device, folder=working_state, ledger=ledger,
         progress=context.progress, score_files=scores,
     )
     reads = count_reads(ledger, manifest.digest) - reads_before
-    _write(context, winner, outcome, manifest.spec, reads, scores.predictions)
+    _write(context, recipe, winner, outcome, manifest.spec, reads, scores.predictions)
 
 
 def _write(
-    context: Context, winner: Genotype, outcome: Retrained, spec: InputSpec, reads: int,
+    context: Context, recipe: Recipe, winner: Genotype, outcome: Retrained, spec: InputSpec, reads: int,
     predictions: Mapping[str, Predictions],
 ) -> None:
     folder, result = context.folder, outcome.results["winner"]
@@ -61,7 +75,7 @@ def _write(
     for suffix in ("svg", "png"):
         draw(winner, rows, folder / f"drawing.{suffix}")
     data = context.artefacts("ingest")
-    net = load_finished(winner, load_manifest(data), outcome.weights["winner"], context.recipe)
+    net = load_finished(winner, load_manifest(data), outcome.weights["winner"], recipe)
     doubts = write_doubts(net, data, folder)
     write_json(folder / "metrics.json", {**_metrics(result, baselines, reads), "doubtful_labels": doubts})
 

@@ -1,36 +1,47 @@
-"""dvc.yaml and STAGES say the same of every stage: command, parameters, what is read and what is written."""
+"""dvc.yaml is what the table of stages and their imports generate; each stage is stale when its code changes."""
 
 from __future__ import annotations
 
+import importlib
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from flows.dvc import stage_folder, stage_names
+from flows.dvc import stage_names
+from nas_pipeline.actions.dvc_yaml import code_dependencies, dvc_yaml
 from nas_pipeline.config.params import load_params
-from nas_pipeline.stages.table import STAGES
-from nas_pipeline.stages.table import stage_folder as folder_of
+from nas_pipeline.core.source_code import imported_modules
+from nas_pipeline.stages.table import STAGES, stage_folder
 
 ROOT = Path(__file__).resolve().parents[2]
 FILE: dict[str, Any] = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
-EVERY_STAGE = ("core", "stages")
 
 
 def entry(name: str) -> dict[str, Any]:
     """The stage's entry in dvc.yaml, of all targets where it is per target, with `{target}` for the key."""
-    found = FILE["stages"][name]
-    if "foreach" in found:
-        assert found["foreach"] == "${targets}"
-        found = found["do"]
-    return {key: _plain(value) for key, value in found.items()}
+    stage = FILE["stages"][name]
+    if "foreach" in stage:
+        assert stage["foreach"] == "${targets}"
+        stage = stage["do"]
+    return {key: _plain(value) for key, value in stage.items()}
 
 
 def _plain(value: Any) -> Any:
     if isinstance(value, list):
         return [item.replace("${key}", "{target}") for item in value]
     return value.replace("${key}", "{target}")
+
+
+def code(name: str) -> list[str]:
+    return [path for path in entry(name)["deps"] if path.startswith(("nas_pipeline", "edge_agent"))]
+
+
+def test_the_file_is_generated() -> None:
+    assert (ROOT / "dvc.yaml").read_text(encoding="utf-8") == dvc_yaml(), "run: nas dvc-yaml --write dvc.yaml"
 
 
 def test_same_stages_in_the_same_order() -> None:
@@ -43,24 +54,49 @@ def test_stage_is_the_same_in_both(name: str) -> None:
     assert ("foreach" in FILE["stages"][name]) == stage.per_target
     assert written["cmd"] == f"nas run {name}" + ("@{target}" if stage.per_target else "")
     assert sorted(written["params"]) == sorted(stage.params)
-    code = {f"nas_pipeline/{package}" for package in (*EVERY_STAGE, *stage.code)}
-    assert set(written["deps"]) == code | set(stage.reads)
-    assert sorted([*written["outs"], *written.get("metrics", [])]) == sorted(stage.writes)
+    assert set(written["deps"]) == {*code_dependencies(stage), *stage.reads}
+    assert sorted(written["outs"]) == sorted(stage.writes)
+    assert sorted(written.get("metrics", [])) == sorted(stage.metrics)
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_the_dependencies_are_exactly_the_imported_modules(name: str) -> None:
+    stage = STAGES[name]
+    listed = {
+        path.resolve()
+        for dependency in code(name)
+        for path in ([ROOT / dependency] if dependency.endswith(".py") else (ROOT / dependency).rglob("*.py"))
+    }
+    assert listed == {path.resolve() for path in imported_modules(stage.modules).values()}
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_importing_a_stage_loads_no_module_that_is_not_a_dependency(name: str) -> None:
+    """The imports that Python itself makes, against those that were read off the source."""
+    code = (f"import sys, importlib\n[importlib.import_module(name) for name in {STAGES[name].modules!r}]\n"
+            "print(*(name for name in sys.modules if name.split('.')[0] in ('nas_pipeline', 'edge_agent')))")
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert set(done.stdout.split()) <= STAGES[name].code()
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_no_stage_depends_on_text_flows_fleet_or_report(name: str) -> None:
+    for package in ("cli", "actions", "fleet", "registry", "report"):
+        assert not [module for module in STAGES[name].code() if module.startswith(f"nas_pipeline.{package}")]
+    assert "nas_pipeline.config.params" not in STAGES[name].code(), "only its own sections"
 
 
 @pytest.mark.parametrize("name", STAGES)
 def test_a_stage_writes_into_its_own_folder_only(name: str) -> None:
     stage = STAGES[name]
     whole = f"{name}@{{target}}" if stage.per_target else name
-    assert all(path.startswith(f"{folder_of(whole)}/") for path in stage.writes)
-    assert str(stage_folder(Path(), whole)) == folder_of(whole)
+    assert all(path.startswith(f"{stage_folder(whole)}/") for path in (*stage.writes, *stage.metrics))
 
 
 @pytest.mark.parametrize("name", STAGES)
-def test_code_that_makes_a_stage_stale_exists(name: str) -> None:
-    for path in entry(name)["deps"]:
-        if path.startswith("nas_pipeline/"):
-            assert (ROOT / path).is_dir(), path
+def test_the_row_names_a_function(name: str) -> None:
+    module, _, function = STAGES[name].run.partition(":")
+    assert callable(getattr(importlib.import_module(f"nas_pipeline.stages.{module}"), function))
 
 
 def test_the_search_cannot_see_the_test_split() -> None:

@@ -29,7 +29,7 @@ PARAMS: dict[str, Any] = {
         "space": {"name": "residual", "options": {"max_width": 24, "stages": [2], "blocks": [0, 1]}},
         "strategy": {"name": "nsga2", "options": {"population": 2}},
         "evaluator": {"name": "train", "options": {"epochs": 1.0, "evaluations": 2}},
-        "aim": {"kind": "pareto", "objectives": {"val_accuracy": "maximize", "size_bytes": "minimize"}},
+        "objective": {"kind": "pareto", "objectives": {"val_accuracy": "maximize", "size_bytes": "minimize"}},
         "budget": {"trials": 4}, "finalists": {"count": 1, "options": {"epochs": 2.0}}, "workers": 1,
     },
     "retrain": {"seeds": 2, "epochs": 3.0, "workers": 2, "baselines": ["dense_residual"]},
@@ -60,7 +60,8 @@ def make_workspace(folder: Path) -> Path:
     (skeleton / ".dvc").mkdir(parents=True)
     for file in ("dvc.yaml", ".dvcignore"):
         shutil.copy(REPO / file, skeleton / file)
-    shutil.copytree(REPO / "nas_pipeline", skeleton / "nas_pipeline", ignore=shutil.ignore_patterns("__pycache__"))
+    for package in ("nas_pipeline", "edge_agent"):
+        shutil.copytree(REPO / package, skeleton / package, ignore=shutil.ignore_patterns("__pycache__"))
     return prepare_workspace(skeleton, "small", yaml.safe_dump(PARAMS, sort_keys=False))
 
 

@@ -11,7 +11,7 @@ from PIL import Image
 from nas_pipeline.config.project import create_project
 from nas_pipeline.core.files import read_json
 from nas_pipeline.errors import DataError, DataRefusal, NasError
-from nas_pipeline.stages.table import run_stage
+from nas_pipeline.stages.run import run_stage
 from tests.generated_images import write_images
 
 

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from nas_pipeline.errors import SearchRefusal
-from nas_pipeline.stages.table import run_stage
+from nas_pipeline.stages.run import run_stage
 from tests.pipeline.conftest import Finished
 from tests.pipeline.small_project import log_of, make_workspace, run_pipeline, write_project
 

@@ -11,8 +11,9 @@ import pytest
 
 from nas_pipeline.config.params import load_params
 from nas_pipeline.stages.context import Context
+from nas_pipeline.stages.run import run_stage
 from nas_pipeline.stages.search import _search
-from nas_pipeline.stages.table import run_stage, stage_folder
+from nas_pipeline.stages.table import stage_folder
 from tests.pipeline.conftest import Finished
 from tests.pipeline.small_project import trials, write_project
 

@@ -33,7 +33,7 @@ def test_the_command_says_what_to_type_next(images, tmp_path):
 def test_the_project_is_ready(images, tmp_path):
     folder = create_project(tmp_path / "project", images).folder
     assert sorted(path.name for path in folder.iterdir()) == [
-        ".dvc", ".dvcignore", ".gitignore", "dvc.yaml", "nas_pipeline", "params.yaml", "requirements.lock"
+        ".dvc", ".dvcignore", ".gitignore", "dvc.yaml", "edge_agent", "nas_pipeline", "params.yaml", "requirements.lock"
     ]
     params = load_params(folder)
     options = params.data.source.options

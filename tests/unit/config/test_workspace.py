@@ -30,6 +30,7 @@ def repo(tmp_path: Path) -> Path:
     (tmp_path / "dvc.yaml").write_text(STAGES)
     (tmp_path / "params.yaml").write_text("lr: 1\n")
     (tmp_path / "nas_pipeline").mkdir()
+    (tmp_path / "edge_agent").mkdir()
     (tmp_path / "nas_pipeline" / "code.py").write_text("ONE = 1\n")
     return tmp_path
 
@@ -55,6 +56,7 @@ def test_holds_the_given_parameters_and_the_code(repo: Path) -> None:
     assert (folder / "params.yaml").read_text() == "lr: 2\n"
     assert (folder / "dvc.yaml").read_text() == STAGES
     assert (folder / "nas_pipeline").resolve() == repo / "nas_pipeline"
+    assert (folder / "edge_agent").resolve() == repo / "edge_agent"
 
 
 def test_second_call_touches_nothing(repo: Path) -> None:

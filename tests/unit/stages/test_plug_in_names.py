@@ -8,13 +8,15 @@ from typing import Any
 
 import pytest
 
-from nas_pipeline.config.params import Params, parse_params
+from nas_pipeline.config.params import parse_params
+from nas_pipeline.config.schema.params import Params
 from nas_pipeline.core.files import read_json
 from nas_pipeline.core.records import InputSpec
 from nas_pipeline.errors import ConfigError
 from nas_pipeline.search.evaluators.train import TrainEvaluator
 from nas_pipeline.stages.plug_in_names import check_names
-from nas_pipeline.stages.table import STAGES, run_stage
+from nas_pipeline.stages.run import run_stage
+from nas_pipeline.stages.table import STAGES
 from tests.pipeline.small_project import PARAMS, write_project
 
 
@@ -39,9 +41,9 @@ def test_the_small_project_has_only_names_that_exist() -> None:
         ("search.strategy.options", {"populaton": 2}, r"search\.strategy: .* no option 'populaton' \(did you mean"),
         ("search.space.name", "residal", r"search\.space: unknown space 'residal' \(did you mean 'residual'\?\)"),
         ("search.evaluator.name", "trian", r"search\.evaluator: unknown evaluator 'trian'; did you mean 'train'\?"),
-        ("search.aim.objectives", {"accuracy": "maximize"},
-         r"search\.aim\.objectives: unknown metric 'accuracy'; did you mean 'val_accuracy'\?"),
-        ("search.aim.objectives", {"beauty": "maximize"},
+        ("search.objective.objectives", {"accuracy": "maximize"},
+         r"search\.objective\.objectives: unknown metric 'accuracy'; did you mean 'val_accuracy'\?"),
+        ("search.objective.objectives", {"beauty": "maximize"},
          r"unknown metric 'beauty'; there are: \(val_accuracy, latency_ms, size_bytes, params, macs\)"),
         ("retrain.baselines", ["dense_residul"], r"retrain\.baselines: .* 'dense_residul'; did you mean"),
         ("targets.here.probe", "lokal", r"targets\.here\.probe: unknown probe 'lokal'; did you mean 'local'\?"),

@@ -7,15 +7,17 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
 from nas_pipeline.errors import ConfigError, DataError, DataRefusal
 from nas_pipeline.stages.context import Context
-from nas_pipeline.stages.table import STAGES, Stage, run_stage, stage_folder
+from nas_pipeline.stages.run import run_stage
+from nas_pipeline.stages.table import STAGES, Stage, stage_folder
 from tests.pipeline.small_project import write_project
 
-Play = Callable[[str, Callable[[Context], None]], None]
+Play = Callable[..., None]
 
 
 @pytest.fixture
@@ -27,13 +29,13 @@ def root(tmp_path: Path) -> Path:
 def play(monkeypatch: pytest.MonkeyPatch) -> Play:
     """Adds a stage of that name, which does as the test says, to the table."""
 
-    def add(name: str, does: Callable[[Context], None]) -> None:
+    def add(name: str, does: Callable[..., None], params: tuple[str, ...] = ()) -> None:
         module = ModuleType(f"nas_pipeline.stages.play_{name}")
         module.__dict__["act"] = does
         monkeypatch.setitem(sys.modules, module.__name__, module)
         per_target = name == "deliver"
         reads = ("artifacts/toy/{target}.txt",) if per_target else ("given.txt",)
-        monkeypatch.setitem(STAGES, name, Stage(name, f"play_{name}:act", (), reads, (), (), per_target))
+        monkeypatch.setitem(STAGES, name, Stage(name, f"play_{name}:act", params, reads, (), (), per_target))
 
     return add
 
@@ -132,17 +134,23 @@ def test_a_defect_is_not_dressed_up_as_an_answer(root: Path, play: Play) -> None
     assert not (root / "artifacts" / "toy" / "error.json").exists()
 
 
-def test_a_stage_is_given_its_target_its_folder_and_the_parameters(root: Path, play: Play) -> None:
-    seen: list[Context] = []
-    play("deliver", seen.append)
+def test_a_stage_receives_its_folder_and_exactly_the_parameters_of_its_row(root: Path, play: Play) -> None:
+    calls: list[tuple[Context, dict[str, Any]]] = []
+
+    def act(context: Context, **sections: Any) -> None:
+        calls.append((context, sections))
+
+    play("deliver", act, ("retrain", "targets.{target}"))
     (root / "artifacts" / "toy").mkdir(parents=True)
     (root / "artifacts" / "toy" / "far.txt").write_text("")
     run_stage("deliver@far", root)
-    (context,) = seen
-    assert context.the_target().host_factor == 4.0
+    ((context, sections),) = calls
+    assert context.target == "far"
     assert context.folder == root / "artifacts" / "deliver" / "far"
     assert context.artefacts("search") == root / "artifacts" / "search"
-    assert context.params.retrain.seeds == 2
+    assert set(sections) == {"retrain", "target"}
+    assert sections["retrain"].seeds == 2
+    assert sections["target"].device("far").host_factor == 4.0
 
 
 def test_progress_is_written_for_whoever_watches_and_said_now_and_then(root: Path, play: Play) -> None:

@@ -12,7 +12,7 @@ from nas_pipeline.config.params import load_params
 from nas_pipeline.core.files import read_json
 from nas_pipeline.errors import ConfigError
 from nas_pipeline.stages.plug_in_names import check_names
-from nas_pipeline.stages.table import run_stage
+from nas_pipeline.stages.run import run_stage
 from tests.pipeline.small_project import write_project
 
 CELLS: dict[str, Any] = {"name": "cell", "options": {"widths": [4], "cells": [3], "nodes": 2}}

@@ -1,4 +1,4 @@
-"""Export and verify, per target."""
+"""Stage `export`, per target: chooses the file that ships and records what is known of it."""
 
 from __future__ import annotations
 
@@ -8,20 +8,21 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from nas_pipeline.config.schema.export import ExportSection
+from nas_pipeline.config.schema.targets import TargetSection
+from nas_pipeline.config.schema.verify import VerifySection
 from nas_pipeline.core.files import read_json, sha256_file, write_json
-from nas_pipeline.core.protocols import Probe
 from nas_pipeline.core.records import TargetDevice, TrainResult
 from nas_pipeline.data.loaders import load_calib, load_manifest, load_val, normalise
 from nas_pipeline.export.accuracy import accuracy
-from nas_pipeline.export.bundle import MODEL_FILE, read_bundle, write_bundle
+from nas_pipeline.export.bundle import write_bundle
 from nas_pipeline.export.choose import Candidate, choose
 from nas_pipeline.export.drift_reference import drift_reference, write_drift_reference
 from nas_pipeline.export.golden import make_golden, write_golden
 from nas_pipeline.export.parity import parity
 from nas_pipeline.export.val_predictions import predict_val, write_val_predictions
-from nas_pipeline.gates.verification import gates
-from nas_pipeline.latency import PROBES
 from nas_pipeline.stages.context import Context
+from nas_pipeline.stages.probe import open_probe
 from nas_pipeline.stages.scoring import export_candidates
 from nas_pipeline.train.recipe import Recipe
 from nas_pipeline.train.retrain import load_finished
@@ -29,29 +30,29 @@ from nas_pipeline.train.retrain import load_finished
 logger = logging.getLogger(__name__)
 
 
-def run_export(context: Context) -> None:
-    """Weights -> the one file that ships to this target, and what is known of it."""
-    target, data, params = context.the_target(), context.artefacts("ingest"), context.params.export
+def run_export(context: Context, *, export: ExportSection, verify: VerifySection, target: TargetSection) -> None:
+    """Writes the file that ships to this target, its bundle, golden vectors and drift reference."""
+    device, data = target.device(context.target), context.artefacts("ingest")
     result = TrainResult.from_json(read_json(context.artefacts("retrain") / "result.json"))
     manifest, val = load_manifest(data), load_val(data)
     images, calib = normalise(val.images, manifest), normalise(load_calib(data).images, manifest)
     weights = context.artefacts("retrain") / "weights.safetensors"
     net = load_finished(result.genotype, manifest, weights, Recipe(**result.recipe))
     with tempfile.TemporaryDirectory() as folder:
-        paths = export_candidates(net, manifest.spec, target.opset, calib, params.calibration, Path(folder))
-        probe = _probe(context)
+        paths = export_candidates(net, manifest.spec, device.opset, calib, export.calibration, Path(folder))
+        probe = open_probe(context, verify, target)
         candidates = {
             precision: Candidate(
                 precision=precision, path=path, sha256=sha256_file(path), size_bytes=path.stat().st_size,
-                val_accuracy=accuracy(path, images, val.labels), p95_ms=probe.measure(path, target).p95_ms,
+                val_accuracy=accuracy(path, images, val.labels), p95_ms=probe.measure(path, device).p95_ms,
                 parity=parity(net, path, images),
             )
             for precision, path in paths.items()
         }
-        choice = choose(list(candidates.values()), target, int8_drop=params.max_int8_drop)
+        choice = choose(list(candidates.values()), device, int8_drop=export.max_int8_drop)
         chosen = choice.chosen
         for precision, reason in choice.reasons.items():
-            logger.info("%s %s: %s", target.name, precision, reason)
+            logger.info("%s %s: %s", device.name, precision, reason)
         said = predict_val(chosen.path, images, val.labels, val.images)
         write_val_predictions(context.folder, said)
         write_drift_reference(context.folder, drift_reference(said, val.images, manifest.spec.classes))
@@ -62,44 +63,15 @@ def run_export(context: Context) -> None:
             "params": float(result.params), "macs": float(result.macs),
             **{f"{name}_p95_ms": item.p95_ms for name, item in candidates.items()},
             **{f"{name}_size_bytes": float(item.size_bytes) for name, item in candidates.items()},
-            **_test_accuracy(context.artefacts("retrain") / "files.json", chosen, target),
+            **_test_accuracy(context.artefacts("retrain") / "files.json", chosen, device),
         }
         bundle = write_bundle(
-            context.folder, model=chosen.path, target=target.name, genotype=result.genotype, spec=manifest.spec,
+            context.folder, model=chosen.path, target=device.name, genotype=result.genotype, spec=manifest.spec,
             precision=chosen.precision, metrics=metrics, parity=chosen.parity,
             provenance={"dataset": manifest.digest, "recipe": result.recipe, "choice": choice.reasons,
                         "class_names": list(manifest.class_names), "mean": manifest.mean, "std": manifest.std},
         )
     write_json(context.folder / "metrics.json", {**bundle.metrics, "top1_agreement": bundle.parity.top1_agreement})
-
-
-def run_verify(context: Context) -> None:
-    """The file that ships, measured; every gate's answer written down. A red gate is an answer, not a failure."""
-    target, params = context.the_target(), context.params
-    folder = context.artefacts("export", target.name)
-    bundle = read_bundle(folder)
-    report = _probe(context).measure(folder / MODEL_FILE, target)
-    validation = read_json(context.artefacts("validate") / "report.json")
-    agreement = {"fp32": params.export.min_agreement_fp32, "int8": params.export.min_agreement_int8}
-    answers = gates(
-        report, bundle, target, min_agreement=agreement[bundle.precision], max_int8_drop=params.export.max_int8_drop,
-        data_valid=bool(validation["success"]),
-    )
-    write_json(context.folder / "latency.json", report.to_json())
-    write_json(context.folder / "gates.json", [answer.to_json() for answer in answers])
-    write_json(context.folder / "metrics.json", {
-        "p50_ms": report.p50_ms, "p95_ms": report.p95_ms, "p99_ms": report.p99_ms, "spread": report.spread,
-        "runs": report.runs, "green": sum(a.passed for a in answers), "red": sum(not a.passed for a in answers),
-    })
-    red = [answer.gate for answer in answers if not answer.passed]
-    logger.info("%s: p95 %.3f ms (%s), %s", target.name, report.p95_ms, report.evidence,
-                f"red: {', '.join(red)}" if red else "all gates green")
-
-
-def _probe(context: Context) -> Probe:
-    target = context.the_target()
-    options = context.params.targets[target.name].options
-    return PROBES.make(target.probe, options, work=context.work / "latency", **context.params.verify.model_dump())
 
 
 def _test_accuracy(path: Path, chosen: Candidate, target: TargetDevice) -> dict[str, float]:
