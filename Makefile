@@ -8,6 +8,7 @@ VERSION ?=
 WHY ?=
 TORCH ?= cpu
 PORT ?= 4200
+RUN ?=
 PY := .venv/bin/python
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export MLFLOW_DISABLE_TELEMETRY := true
@@ -15,7 +16,7 @@ export DVC_NO_ANALYTICS := 1
 export DO_NOT_TRACK := true
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: help setup pipeline promote fleet-demo repro test nightly check ui serve up down report check-report clean
+.PHONY: help setup pipeline promote fleet-demo repro test nightly check ui serve up down report readme-results check-report clean
 
 help:  ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -65,6 +66,9 @@ down:  ## end the containers; their volumes stay
 
 report: setup  ## the page (reports/index.html) and the summary of the last run again (PROFILE=...)
 	@nas report --profile $(PROFILE)
+
+readme-results: setup  ## the results in README.md, from a whole run (RUN=FOLDER for one in another clone)
+	@$(PY) -m benchmarks.readme_results $(if $(RUN),--run '$(RUN)')
 
 check-report: setup  ## a report page in headless Chromium: no message, no request (PAGE=FILE for one of yours)
 	@bash docker/browser.sh

@@ -25,6 +25,8 @@ class Outcome:
     targets: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Target -> {registered: version or None, model, refusal, skipped}."""
     error: dict[str, str] | None = None
+    provenance: dict[str, str] = field(default_factory=dict)
+    """Commit, and whether the tree had changes that no commit holds; read when the flow starts."""
     started: float = field(default_factory=time.monotonic)
 
     @property
@@ -58,7 +60,7 @@ class Outcome:
 
 
 def trials_table(root: Path) -> list[dict[str, Any]]:
-    """ReleaseList for the best trials; empty where there has been no search."""
+    """Rows for the best trials; empty where there has been no search."""
     path = root / "artifacts" / "search" / "trials.json"
     if not path.is_file():
         return []

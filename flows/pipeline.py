@@ -22,6 +22,7 @@ from flows.outcome import Outcome, trials_table
 from flows.report import write_and_attach
 from flows.tasks import CACHED, REFUSED, failed, publish_task, register_task, run_stage_task
 from nas_pipeline.errors import GateRefusal, NasError, Transient
+from nas_pipeline.registry.tags import source_tags
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +41,7 @@ def pipeline(root: str, publish_only: bool = False) -> State[Any]:
         root: The workspace.
         publish_only: Leave the stages as they are; MLflow being down is then a failure.
     """
-    outcome = Outcome(Path(root))
+    outcome = Outcome(Path(root), provenance=source_tags(Path(root)))
     try:
         state = _run(root, publish_only, outcome)
         _show(outcome)

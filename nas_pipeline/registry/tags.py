@@ -39,11 +39,8 @@ def provenance(root: Path, *, flow_run_id: str | None = None) -> dict[str, str]:
     Raises:
         RegistryError: There is no data set yet.
     """
-    commit = _git(root, "rev-parse", "HEAD")
-    changes = _git(root, "status", "--porcelain", "--untracked-files=no")
     tags = {
-        "git.commit": commit or "unknown",
-        "git.dirty": "unknown" if changes is None else str(bool(changes)).lower(),
+        **source_tags(root),
         "dvc.lock.sha256": _digest(root / "dvc.lock"),
         "params.sha256": _digest(root / "params.yaml"),
         "dataset.digest": read_dataset(root).digest,
@@ -52,6 +49,16 @@ def provenance(root: Path, *, flow_run_id: str | None = None) -> dict[str, str]:
     if flow_run_id:
         tags["prefect.flow_run_id"] = flow_run_id
     return tags
+
+
+def source_tags(root: Path) -> dict[str, str]:
+    """Returns the commit of the code at `root`, and whether tracked files differ from it; `unknown` without git."""
+    commit = _git(root, "rev-parse", "HEAD")
+    changes = _git(root, "status", "--porcelain", "--untracked-files=no")
+    return {
+        "git.commit": commit or "unknown",
+        "git.dirty": "unknown" if changes is None else str(bool(changes)).lower(),
+    }
 
 
 def uncommitted(root: Path) -> str:

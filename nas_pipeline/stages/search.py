@@ -54,7 +54,7 @@ def run_search_stage(
         SearchRefusal: No candidate meets the bounds.
     """
     stage = _Stage(context, search, train, targets)
-    study = _study(stage)
+    study = study_of(context, search=search, train=train, targets=targets)
     rows = run_search(study, progress=context.progress)
     baseline = _random_baseline(stage, study, rows)
     best = feasible([*rows, *baseline])  # a network is not worse because a random draw proposed it
@@ -101,8 +101,11 @@ def constraints(search: SearchSection, targets: Mapping[str, TargetSection]) -> 
     return (Constraint("latency_ms", at_most=latency), Constraint("size_bytes", at_most=float(size)))
 
 
-def _study(stage: _Stage) -> Search:
-    params, bounds = stage.search, constraints(stage.search, stage.targets)
+def study_of(
+    context: Context, *, search: SearchSection, train: TrainSection, targets: Mapping[str, TargetSection]
+) -> Search:
+    """Returns the search that the stage runs."""
+    stage, params, bounds = _Stage(context, search, train, targets), search, constraints(search, targets)
     stopping = "none" if isinstance(params.objective, ParetoObjectiveSection) else params.objective.early_stopping
     strategy, budget = _strategy(stage), Budget(**params.budget.model_dump())
     if isinstance(strategy, GradientSearch):

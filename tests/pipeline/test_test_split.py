@@ -11,9 +11,9 @@ import pytest
 
 from nas_pipeline.config.params import load_params
 from nas_pipeline.stages.context import Context
-from nas_pipeline.stages.run import run_stage
-from nas_pipeline.stages.search import _search
-from nas_pipeline.stages.table import stage_folder
+from nas_pipeline.stages.run import run_stage, sections_of
+from nas_pipeline.stages.search import study_of
+from nas_pipeline.stages.table import STAGES, stage_folder
 from tests.pipeline.conftest import Finished
 from tests.pipeline.small_project import trials, write_project
 
@@ -40,9 +40,9 @@ def test_a_search_beside_another_test_split_is_the_same_search(finished: Finishe
 
 
 def test_what_a_search_worker_is_given_does_not_hold_the_test_images(finished: Finished) -> None:
-    context = Context(finished.root, load_params(finished.root), None, finished.root / stage_folder("search"),
-                      lambda *_: None)
-    evaluator = _search(context).evaluator
+    params, row = load_params(finished.root), STAGES["search"]
+    context = Context(finished.root, finished.root / stage_folder("search"), lambda *_: None, row.modules)
+    evaluator = study_of(context, **sections_of(row, params)).evaluator
     evaluator.key()  # loads the images that an evaluator may see
     held = pickle.dumps(evaluator)
     test = (finished.root / "artifacts/ingest/test.npz").read_bytes()
@@ -54,8 +54,6 @@ def test_what_a_search_worker_is_given_does_not_hold_the_test_images(finished: F
 
 
 def test_the_search_stage_does_not_even_declare_the_test_split(finished: Finished) -> None:
-    from nas_pipeline.stages.table import STAGES
-
     readers = [name for name, stage in STAGES.items() if any("test.npz" in path for path in stage.reads)]
     assert readers == ["retrain"]
     assert json.loads((finished.root / "artifacts/retrain/metrics.json").read_text())["test_reads"] == 1
