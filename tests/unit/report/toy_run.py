@@ -92,7 +92,7 @@ def write_run(root: Path) -> None:
     write_json(artifacts / "validate" / "report.json", {"success": True, "engine": "toy 1", "expectations": checks})
     write_json(artifacts / "search" / "trials.json", [*map(trial, range(TRIALS)), winner])
     write_json(artifacts / "search" / "winner.json", {**winner, "why": "best of 2"})
-    write_json(artifacts / "search" / "metrics.json", {"trials": TRIALS, "device_s": 150.0})
+    write_json(artifacts / "search" / "metrics.json", {"trials": TRIALS, "feasible": TRIALS, "device_s": 150.0})
     write_json(artifacts / "retrain" / "result.json", result(member(0), (0.89, 0.9), 98_765).to_json())
     write_json(artifacts / "retrain" / "baselines.json", {"by_hand": result(member(1), (0.88,), 264_842).to_json()})
     curve = [{"epoch": float(epoch), "val_accuracy": 0.9 - 0.3 / epoch} for epoch in range(1, 9)]
