@@ -28,7 +28,7 @@ def test_make_targets_exist(page: str) -> None:
 
 @pytest.mark.parametrize("page", PAGES)
 def test_nas_commands_and_their_options_exist(page: str) -> None:
-    for name, rest in re.findall(r"(?:`|[ /])nas ([a-z]+)([^`\n#]*)", CODE[page]):
+    for name, rest in re.findall(r"(?:`|[ /])nas ([a-z]+(?:-[a-z]+)*)([^`\n#]*)", CODE[page]):
         commands = typer.main.get_group(app).commands
         assert name in commands, name
         if isinstance(commands[name], typer.core.TyperGroup) and (words := rest.split()):  # `nas fleet publish ...`
@@ -78,7 +78,7 @@ def test_profiles_are_valid(profile: Path) -> None:
 
 
 def test_the_commands_of_the_readme_are_all_there_are() -> None:
-    listed = set(re.findall(r"^\| `nas ([a-z]+)", PAGES["README.md"], re.MULTILINE))
+    listed = set(re.findall(r"^\| `nas ([a-z]+(?:-[a-z]+)*)", PAGES["README.md"], re.MULTILINE))
     assert listed == set(typer.main.get_group(app).commands)
     targets = set(re.findall(r"^([a-z-]+):.*##", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
     assert set(re.findall(r"^\| `make ([a-z-]+)", PAGES["README.md"], re.MULTILINE)) == targets - {"help"}
