@@ -79,6 +79,14 @@ class FleetError(NasError):
     """A release cannot be signed, published or installed."""
 
 
+class KeysUnavailable(FleetError):
+    """A change needs private keys that are not available on this machine."""
+
+
+class NoEarlierRelease(FleetError):
+    """A rollback has no earlier release to return to."""
+
+
 class DataRefusal(Refusal, DataError):
     """Validation found rows that must not be trained on."""
 
@@ -122,7 +130,8 @@ ERRORS: dict[str, type[NasError]] = {
     for cls in (
         NasError, ConfigError, DataError, SpaceError, SearchError, TrainError, ExportError, LatencyError,
         RegistryError, StorageError, FleetError, Refusal, Transient, DataRefusal, SearchRefusal, GateRefusal,
-        PromotionRefusal, RolloutRefusal, ReproductionRefusal, TrackingUnavailable,
+        PromotionRefusal, RolloutRefusal, ReproductionRefusal, TrackingUnavailable, KeysUnavailable,
+        NoEarlierRelease,
     )
 }
 """Names back to types: a stage that fails under DVC leaves its error's name in a file, the flow raises it again."""

@@ -18,14 +18,14 @@ from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId
 from prefect.client.schemas.objects import FlowRun, State
 
 from flows import automations
-from flows.drift import DRIFTED, FILE, announce, drift, look
+from flows.drift import DRIFTED, FILE, check_releases, drift, send_drift_event
 from flows.serve import FILE as YAML
 from flows.serve import deployments
-from nas_pipeline.actions.fleet import settings_of
+from nas_pipeline.actions.fleet import fleet_settings
 from nas_pipeline.config.params import load_params
 from nas_pipeline.errors import ConfigError
 from nas_pipeline.fleet.drift_sums import EVIDENCE, DriftSums
-from nas_pipeline.fleet.reports.drift import DriftRules, Watched, judge
+from nas_pipeline.fleet.reports.drift import DriftRules, ObservedRelease, evaluate_drift
 from nas_pipeline.fleet.reports.intake import Intake
 from nas_pipeline.fleet.tuf.create_fleet import found
 from nas_pipeline.fleet.tuf.releases import ReleaseEntry
@@ -35,13 +35,13 @@ from tests.unit.flows.toy_repository import REPO, write_repository
 
 KNOWN = DriftSums(1000, (500, 500), (0,) * 9 + (1000,), (0,) * 8 + (1000,) + (0,) * 7, (0,) * 8 + (1000,) + (0,) * 7)
 DARK = replace(KNOWN, mean=(0,) * 4 + (1000,) + (0,) * 11)
-SEEN = Watched("pi", "toy--pi", "3", 7, KNOWN, KNOWN, 2, 0.5, 0)
+SEEN = ObservedRelease("pi", "toy--pi", "3", 7, KNOWN, KNOWN, 2, 0.5, 0)
 RETRAINING = "scheduled/weekly"
 
 
-@flow(name="look", persist_result=False)
+@flow(name="check_releases", persist_result=False)
 def looked(root: str, releases: list[Any]) -> State[Any]:
-    return look(Path(root), releases, DriftRules())
+    return check_releases(Path(root), releases, DriftRules())
 
 
 def within(seconds: float, found: Callable[[], list[Any]]) -> list[Any]:
@@ -95,7 +95,7 @@ def test_from_signed_releases_and_signed_reports(tmp_path: Path, prefect_server:
     """The whole way: a release with its reference, two devices that report, the flow of the deployment."""
     repo = write_repository(tmp_path / "repo")
     (repo / "params.yaml").write_text((REPO / "params.yaml").read_text())
-    settings = settings_of(repo, load_params(repo))
+    settings = fleet_settings(repo, load_params(repo))
     target, model = settings.target_names[0], f"toy--{settings.target_names[0]}"
     fleet = found(settings, who="alice").repository
     plain = row_of(b"a model", 1, target=target, model=model)
@@ -108,8 +108,8 @@ def test_from_signed_releases_and_signed_reports(tmp_path: Path, prefect_server:
     for name, told in (("d1", KNOWN), ("d2", DARK)):
         device = ToyDevice(name, target)
         intake.enrol(device.enrolment)
-        assert intake.take(device.says("installed", **common, drift=DARK.to_json())).taken
-        assert intake.take(device.says("current", **common, drift=told.to_json())).taken
+        assert intake.accept(device.says("installed", **common, drift=DARK.to_json())).accepted
+        assert intake.accept(device.says("current", **common, drift=told.to_json())).accepted
     intake.close()
     state = drift(repo=str(repo), return_state=True)
     assert (state.name, state.message) == (DRIFTED, f"1 looked at, 1 red; {model}")
@@ -133,13 +133,13 @@ def test_drift_starts_a_retraining(prefect_server: str, monkeypatch: pytest.Monk
         number = weekly.apply()
         assert [automations.ensure(), automations.ensure()] == ["made", "kept"]
         (made,) = client.read_automations_by_name(automations.NAME)
-        announce(judge(replace(SEEN, seen=DARK), DriftRules()))
+        send_drift_event(evaluate_drift(replace(SEEN, seen=DARK), DriftRules()))
         (run,) = within(20, lambda: runs_of(client, number))
         assert run.state is not None
         assert run.state.is_scheduled()
         assert run.parameters["profile"] == "default"
 
-        announce(judge(replace(SEEN, seen=DARK, model="other--pi"), DriftRules()))
+        send_drift_event(evaluate_drift(replace(SEEN, seen=DARK, model="other--pi"), DriftRules()))
         time.sleep(2)
         assert len(runs_of(client, number)) == 1, "two models in one week are one retraining"
 

@@ -16,20 +16,20 @@ from nas_pipeline.data.sources.synthetic import Synthetic
 from nas_pipeline.errors import ConfigError, FleetError
 from nas_pipeline.export.drift_reference import FILE, drift_reference, write_drift_reference
 from nas_pipeline.export.val_predictions import ValPredictions
-from nas_pipeline.fleet.drift_sums import EVIDENCE, DriftSums, sums_from, total
+from nas_pipeline.fleet.drift_sums import EVIDENCE, DriftSums, add_drift_sums, parse_drift_sums
 from nas_pipeline.fleet.reports.drift import (
     GREEN,
     NO_REFERENCE,
     RED,
     TOO_FEW,
     DriftRules,
-    Watched,
+    ObservedRelease,
     compare,
-    judge,
-    watch,
-    watch_all,
+    evaluate_drift,
+    observe_release,
+    observe_releases,
 )
-from nas_pipeline.fleet.reports.histograms import ks, ks_of_chance, psi, psi_of_chance
+from nas_pipeline.fleet.reports.histograms import ks, ks_critical_value, psi, psi_critical_value
 from nas_pipeline.fleet.tuf.releases import ReleaseEntry, ReleaseList
 from tests.unit.fleet.toy_releases import FAMILY, MODEL, row_of
 
@@ -60,7 +60,7 @@ POOL = Synthetic(train=20_000, test=4, seed=2).load()
 
 def told(images: np.ndarray) -> DriftSums:
     """What a device tells of images [N, H, W, C]."""
-    return sums_from(json.loads(json.dumps(sums(images.transpose(0, 3, 1, 2), STUMP.logits(images)))))
+    return parse_drift_sums(json.loads(json.dumps(sums(images.transpose(0, 3, 1, 2), STUMP.logits(images)))))
 
 
 def known(images: np.ndarray) -> DriftSums:
@@ -72,7 +72,7 @@ def known(images: np.ndarray) -> DriftSums:
         nothing, logits.argmax(axis=1), (odds.max(axis=1) / odds.sum(axis=1)).astype(np.float32), nothing,
         np.zeros((0, 1, 1, 1), np.uint8),
     )
-    return sums_from(drift_reference(said, images, CLASSES), least=1)
+    return parse_drift_sums(drift_reference(said, images, CLASSES), least=1)
 
 
 REFERENCE = known(POOL.train_images[:2000])
@@ -89,7 +89,7 @@ def test_device_and_reference_count_alike() -> None:
 
 def test_the_reference_is_written_as_it_is_read(tmp_path: Path) -> None:
     write_drift_reference(tmp_path, REFERENCE.to_json())
-    assert sums_from(json.loads((tmp_path / FILE).read_text()), least=1) == REFERENCE
+    assert parse_drift_sums(json.loads((tmp_path / FILE).read_text()), least=1) == REFERENCE
 
 
 def test_the_stump_is_a_classifier() -> None:
@@ -104,7 +104,7 @@ def test_no_alarm_on_fresh_draws_of_the_same() -> None:
     alarms = 0
     for _ in range(200):
         chosen = draw.choice(np.arange(2000, len(images)), 500, replace=False)
-        alarms += bool(red(sums_from(sums(images[chosen], logits[chosen]))))
+        alarms += bool(red(parse_drift_sums(sums(images[chosen], logits[chosen]))))
     assert alarms == 0
 
 
@@ -115,7 +115,7 @@ def test_no_alarm_where_only_chance_is_above_the_bound() -> None:
     above, alarms = 0, 0
     for _ in range(200):
         one, other = draw.choice(len(images), (2, 60), replace=False)
-        figures = compare(*(sums_from(sums(images[part], logits[part])) for part in (one, other)), DriftRules())
+        figures = compare(*(parse_drift_sums(sums(images[part], logits[part])) for part in (one, other)), DriftRules())
         above += any(each.value > 0.2 for each in figures if each.name.startswith("psi"))
         alarms += any(each.red for each in figures)
     assert above > 20
@@ -153,25 +153,25 @@ def test_a_class_that_no_device_sees_any_more_is_seen() -> None:
 def test_an_empty_bin_is_no_infinity(seen: list[int]) -> None:
     assert 0 < psi([0, 0, 10] if seen[0] else [10, 0, 0], seen) < 20
     assert psi(seen, seen) == 0
-    assert psi_of_chance(seen, seen, 0.001) == 0
+    assert psi_critical_value(seen, seen, 0.001) == 0
     assert ks([10, 0, 0], [0, 0, 10]) == 1
 
 
 def test_the_figures_are_those_of_the_books() -> None:
     # without the half image: (0.5 - 0.6) ln(0.5 / 0.6) + (0.5 - 0.4) ln(0.5 / 0.4) = 0.04055
     assert psi([500_000, 500_000], [600_000, 400_000]) == pytest.approx(0.040547, abs=1e-5)
-    assert psi_of_chance([1000] * 5, [1000] * 5, 0.05) == pytest.approx(9.4877 * 2 / 5000, rel=1e-4)
+    assert psi_critical_value([1000] * 5, [1000] * 5, 0.05) == pytest.approx(9.4877 * 2 / 5000, rel=1e-4)
     assert ks([1, 2, 1], [2, 2, 0]) == pytest.approx(0.25)
-    assert ks_of_chance([100], [100], 0.05) == pytest.approx(1.3581 * np.sqrt(2 / 100), rel=1e-4)
+    assert ks_critical_value([100], [100], 0.05) == pytest.approx(1.3581 * np.sqrt(2 / 100), rel=1e-4)
 
 
 def test_chance_is_what_the_formula_says() -> None:
     draw = np.random.default_rng(9)
     share = np.array([0.4, 0.3, 0.2, 0.1])
     pairs = [(draw.multinomial(2000, share).tolist(), draw.multinomial(800, share).tolist()) for _ in range(2000)]
-    over = np.mean([psi(one, other) > psi_of_chance(one, other, 0.05) for one, other in pairs])
+    over = np.mean([psi(one, other) > psi_critical_value(one, other, 0.05) for one, other in pairs])
     assert 0.03 < over < 0.07
-    assert np.mean([ks(one, other) > ks_of_chance(one, other, 0.05) for one, other in pairs]) < 0.05
+    assert np.mean([ks(one, other) > ks_critical_value(one, other, 0.05) for one, other in pairs]) < 0.05
 
 
 def report(seq: int = 1, sums: DriftSums | None = REFERENCE, **more: Any) -> Report:
@@ -200,16 +200,16 @@ def test_only_what_the_release_itself_served_counts() -> None:
         report(8, None),
         report(9, drift={"images": 10**6}),
     ]
-    found = watch(FAMILY, with_reference(ROW), reports)
-    assert (found.devices, found.unfit, found.reference) == (2, 1, REFERENCE)
-    assert found.seen == total([REFERENCE] * 3)
+    found = observe_release(FAMILY, with_reference(ROW), reports)
+    assert (found.devices, found.invalid, found.reference) == (2, 1, REFERENCE)
+    assert found.seen == add_drift_sums([REFERENCE] * 3)
     assert found.largest_share == pytest.approx(2 / 3)
-    assert judge(found, DriftRules()).state == GREEN
+    assert evaluate_drift(found, DriftRules()).state == GREEN
 
 
 def test_a_model_with_other_classes_is_not_mixed_in() -> None:
-    found = watch(FAMILY, with_reference(ROW, classes=3), [report()])
-    assert (found.unfit, found.seen) == (1, None)
+    found = observe_release(FAMILY, with_reference(ROW, classes=3), [report()])
+    assert (found.invalid, found.seen) == (1, None)
 
 
 def test_every_release_that_is_out_is_watched() -> None:
@@ -220,16 +220,16 @@ def test_every_release_that_is_out_is_watched() -> None:
         def rows(self, target: str, model: str) -> ReleaseList:
             return (with_reference(ROW), row_of(b"the one before", 2))
 
-    found = watch_all(Published(), lambda target, model: [report()])
+    found = observe_releases(Published(), lambda target, model: [report()])
     assert [(each.counter, each.devices) for each in found] == [(3, 1), (2, 0)]
-    assert [judge(each, DriftRules()).state for each in found] == [GREEN, NO_REFERENCE]
+    assert [evaluate_drift(each, DriftRules()).state for each in found] == [GREEN, NO_REFERENCE]
 
 
 def test_nothing_is_red_below_the_least_number_of_images() -> None:
     dark = told((POOL.train_images[5000:5499] * 0.2).astype(np.uint8))
-    watched = Watched(FAMILY, MODEL, "3", 3, REFERENCE, dark, 1, 1.0, 0)
-    assert judge(watched, DriftRules()).state == TOO_FEW
-    verdict = judge(watched, DriftRules(min_images=499))
+    observed = ObservedRelease(FAMILY, MODEL, "3", 3, REFERENCE, dark, 1, 1.0, 0)
+    assert evaluate_drift(observed, DriftRules()).state == TOO_FEW
+    verdict = evaluate_drift(observed, DriftRules(min_images=499))
     assert verdict.state == RED
     assert json.loads(json.dumps(verdict.to_json()))["figures"][0].keys() == {"name", "value", "bound", "red"}
 
@@ -250,7 +250,7 @@ def test_nothing_is_red_below_the_least_number_of_images() -> None:
 )
 def test_sums_that_make_no_sense_are_not_read(change: dict[str, Any], words: str) -> None:
     with pytest.raises(FleetError, match=words):
-        sums_from({**REFERENCE.to_json(), **change})
+        parse_drift_sums({**REFERENCE.to_json(), **change})
 
 
 @pytest.mark.parametrize("given", [{"psi": 0}, {"ks": -1}, {"alpha": 0.5}, {"min_images": 0}])

@@ -10,44 +10,44 @@ from hypothesis import strategies as st
 
 from edge_agent.contract.wire import WHOLE
 from nas_pipeline.fleet.rollout.state_machine import (
-    Event,
+    DeviceOutcome,
     Finished,
-    Member,
+    RolloutEvent,
     RolloutRules,
-    Said,
-    State,
+    RolloutState,
     Stop,
-    Stopped,
+    StopRecorded,
     Wait,
+    WaveMember,
     Widen,
-    after,
-    begin,
+    apply_event,
     decide,
+    initial_state,
+    outcome_of,
     tally,
-    word,
 )
 from nas_pipeline.fleet.tuf.releases import widened
 from tests.unit.fleet.toy_fleet import NEW, NOW, OLD, at, listed, report
 
-FLEET = [Member(f"d{number:03}", NOW) for number in range(100)]
+FLEET = [WaveMember(f"d{number:03}", NOW) for number in range(100)]
 RULES = RolloutRules()
 
 
-def state(index: int = 0, fleet: list[Member] | None = None) -> State:
-    found = begin((listed(2, index=index), listed(1, OLD, 2)), NOW, FLEET if fleet is None else fleet)
+def state(index: int = 0, fleet: list[WaveMember] | None = None) -> RolloutState:
+    found = initial_state((listed(2, index=index), listed(1, OLD, 2)), NOW, FLEET if fleet is None else fleet)
     assert found is not None
     return found
 
 
-def told(begun: State, failed: int, ok: int | None = None) -> State:
+def told(begun: RolloutState, failed: int, ok: int | None = None) -> RolloutState:
     members = sorted(begun.members)
     for place, device in enumerate(members[: None if ok is None else failed + ok]):
-        begun = after(begun, Said(device, 1, place >= failed))
+        begun = apply_event(begun, DeviceOutcome(device, 1, place >= failed))
     return begun
 
 
 def test_nothing_published_is_no_state() -> None:
-    assert begin((), NOW, FLEET) is None
+    assert initial_state((), NOW, FLEET) is None
 
 
 def test_a_wave_has_the_devices_that_its_signed_share_admits() -> None:
@@ -78,15 +78,15 @@ def test_above_the_threshold_stops_at_once() -> None:
     assert isinstance(decide(told(begun, int(0.05 * size)), RULES, at(1)), Widen), "at the threshold is not above it"
     answer = decide(told(begun, int(0.05 * size) + 1), RULES, at(0))
     assert isinstance(answer, Stop)
-    assert "at most 5.0% may" in answer.reason
+    assert "at most 5.0% are allowed" in answer.reason
 
 
 def test_failures_of_the_devices_that_the_wave_added_are_not_thinned_by_those_before() -> None:
     begun = state(2)
     for device in sorted(begun.members):
-        begun = after(begun, Said(device, 1, True))
+        begun = apply_event(begun, DeviceOutcome(device, 1, True))
     for device in sorted(begun.added)[:5]:
-        begun = after(begun, Said(device, 2, False))
+        begun = apply_event(begun, DeviceOutcome(device, 2, False))
     counts = tally(begun, RULES, NOW)
     assert counts.failed / counts.members <= 0.05
     answer = decide(begun, RULES, at(9))
@@ -129,9 +129,9 @@ def test_silent_devices_are_counted_and_never_ok() -> None:
 
 def test_a_device_that_failed_and_installed_later_is_ok() -> None:
     begun = state(2, FLEET[:1])
-    begun = after(after(begun, Said("d000", 5, True)), Said("d000", 4, False))
+    begun = apply_event(apply_event(begun, DeviceOutcome("d000", 5, True)), DeviceOutcome("d000", 4, False))
     assert isinstance(decide(begun, RULES, at(2)), Finished)
-    begun = after(begun, Said("d000", 6, False, "crashed"))
+    begun = apply_event(begun, DeviceOutcome("d000", 6, False, "crashed"))
     assert isinstance(decide(begun, RULES, at(2)), Stop)
 
 
@@ -152,25 +152,25 @@ def test_a_device_that_failed_and_installed_later_is_ok() -> None:
     ("failed", {"about": {"counter": "2"}}, None),
 ])
 def test_what_a_report_says_of_a_release(event: str, more: dict[str, object], ok: bool | None) -> None:
-    said = word(report("d1", 7, event, **more), listed(2).release, NEW)
+    said = outcome_of(report("d1", 7, event, **more), listed(2).release, NEW)
     assert (None if said is None else said.ok) is ok
 
 
-EVENTS = st.lists(st.builds(Said, st.sampled_from([each.device for each in FLEET[:12]]), st.integers(1, 6),
+EVENTS = st.lists(st.builds(DeviceOutcome, st.sampled_from([each.device for each in FLEET[:12]]), st.integers(1, 6),
                             st.booleans(), st.sampled_from(["", "crashed"])), max_size=40)
 ANY_RULES = st.builds(RolloutRules, st.floats(0, 0.5), st.integers(1, 6), st.floats(0, 1), st.floats(0, 3),
                       st.none() | st.integers(0, 3))
 
 
-def folded(begun: State, events: list[Event]) -> State:
+def folded(begun: RolloutState, events: list[RolloutEvent]) -> RolloutState:
     for event in events:
-        begun = after(begun, event)
+        begun = apply_event(begun, event)
     return begun
 
 
 @given(EVENTS, st.randoms(use_true_random=False), ANY_RULES)
 @settings(max_examples=80, deadline=None)
-def test_the_order_of_reports_does_not_matter(events: list[Said], chance: object, rules: RolloutRules) -> None:
+def test_the_order_of_reports_does_not_matter(events: list[DeviceOutcome], chance: object, rules: RolloutRules) -> None:
     mixed = [*events, *events[:3]]
     chance.shuffle(mixed)  # type: ignore[attr-defined]
     begun = state(1, FLEET[:12])
@@ -180,7 +180,7 @@ def test_the_order_of_reports_does_not_matter(events: list[Said], chance: object
 @given(EVENTS, ANY_RULES, st.integers(0, 2), st.floats(0, 100))
 @settings(max_examples=150, deadline=None)
 def test_never_widens_above_the_threshold_nor_before_its_time(
-    events: list[Said], rules: RolloutRules, index: int, hours: float
+    events: list[DeviceOutcome], rules: RolloutRules, index: int, hours: float
 ) -> None:
     begun = folded(state(index, FLEET[:12]), [*events])
     answer, counts = decide(begun, rules, at(hours)), tally(begun, rules, at(hours))
@@ -197,9 +197,9 @@ def test_never_widens_above_the_threshold_nor_before_its_time(
 @given(EVENTS, EVENTS, ANY_RULES, st.floats(0, 1000))
 @settings(max_examples=60, deadline=None)
 def test_a_stop_is_final_for_its_counter(
-    before: list[Said], later: list[Said], rules: RolloutRules, hours: float
+    before: list[DeviceOutcome], later: list[DeviceOutcome], rules: RolloutRules, hours: float
 ) -> None:
-    begun = folded(state(1, FLEET[:12]), [*before, Stopped("enough"), *later])
+    begun = folded(state(1, FLEET[:12]), [*before, StopRecorded("enough"), *later])
     assert decide(begun, rules, at(hours)) == Stop("enough")
 
 
@@ -209,7 +209,7 @@ def test_shares_only_grow_and_nobody_leaves_a_wave(shares: list[int]) -> None:
     rows = (listed(2, shares=(*sorted(shares), WHOLE)), listed(1, OLD, 2))
     members: frozenset[str] = frozenset()
     for _ in shares:
-        begun = begin(rows, NOW, FLEET)
+        begun = initial_state(rows, NOW, FLEET)
         assert begun is not None
         assert members <= begun.members
         members, share = begun.members, rows[0].release.wave.share
