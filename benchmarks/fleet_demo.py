@@ -146,7 +146,7 @@ def show(root: Path, target: str, place: Path, stack: ExitStack, registry: str, 
         still = sum(answer["sha256"] == good for answer in answers)
         now = repository.rows(target, model.model)
         say(start, f"{still} of {number} devices serve the good model", f"release {now[0].release.counter} has its "
-            f"digest {good[:12]}, under a higher counter, for everyone")
+            f"digest {good[:12]}, under a higher counter, for every device")
     account(repository)
     say(start, "The fleet as a page", str(write_page(place / "fleet.html", repository, intake).name))
     return (isinstance(rolled, Finished) and isinstance(stopped, Stop | Finished) and serving == still == number

@@ -271,7 +271,7 @@ def test_a_drop_is_no_part_of_the_store(tmp_path: Path) -> None:
     check_outside_store(str(tmp_path / "drop"), str(tmp_path / "store"))
     check_outside_store("s3://a/drop", "s3://a/store")
     for drop, store in ((tmp_path / "store" / "drop", tmp_path / "store"), ("s3://a/x/drop", "s3://a/x")):
-        with pytest.raises(FleetError, match="another place"):
+        with pytest.raises(FleetError, match="inside the store"):
             check_outside_store(str(drop), str(store))
 
 
