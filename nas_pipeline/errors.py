@@ -130,8 +130,7 @@ ERRORS: dict[str, type[NasError]] = {
     for cls in (
         NasError, ConfigError, DataError, SpaceError, SearchError, TrainError, ExportError, LatencyError,
         RegistryError, StorageError, FleetError, Refusal, Transient, DataRefusal, SearchRefusal, GateRefusal,
-        PromotionRefusal, RolloutRefusal, ReproductionRefusal, TrackingUnavailable, KeysUnavailable,
-        NoEarlierRelease,
+        PromotionRefusal, RolloutRefusal, ReproductionRefusal, TrackingUnavailable,
     )
 }
 """Names back to types: a stage that fails under DVC leaves its error's name in a file, the flow raises it again."""

@@ -131,7 +131,7 @@ def test_a_lower_counter_is_taken_and_flagged(intake: Intake, device: ToyDevice)
     assert intake.accept(device.says("current", counter=3, about={})).accepted
     (found,) = intake.devices(FAMILY)
     assert found.counter == 7, "the highest is remembered"
-    assert found.flags == ("2026-05-03 counter 3 below 7: wiped, or cloned",)
+    assert found.flags == ("2026-05-03 counter 3 below 7: device wiped or cloned",)
 
 
 def test_a_jump_and_a_wrong_clock_are_flagged(intake: Intake, device: ToyDevice) -> None:
@@ -142,8 +142,8 @@ def test_a_jump_and_a_wrong_clock_are_flagged(intake: Intake, device: ToyDevice)
     assert intake.accept(device.says(seq=5003, time="2026-04-01T00:00:00Z")).accepted, "a month offline is tolerated"
     (found,) = intake.devices(FAMILY)
     assert [flag[11:] for flag in found.flags] == [
-        "number 5000 after 5: reports were lost, or cloned", "its clock says '2106-02-07'",
-        "its clock says '1970-01-01'", "its clock says '<script>'",
+        "number 5000 after 5: reports lost, or device cloned", "device clock '2106-02-07'",
+        "device clock '1970-01-01'", "device clock '<script>'",
     ]
 
 

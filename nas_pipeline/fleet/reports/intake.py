@@ -205,16 +205,16 @@ def _flags(report: Report, counter: int, seq: int, now: datetime) -> list[str]:
     """Returns anomalies for a person to examine. They do not cause a rejection."""
     flags, when = [], now.strftime("%Y-%m-%d")
     if report.counter < counter:
-        flags.append(f"{when} counter {report.counter} below {counter}: the device was wiped or cloned")
+        flags.append(f"{when} counter {report.counter} below {counter}: device wiped or cloned")
     if seq and report.seq > seq + 1000:
-        flags.append(f"{when} number {report.seq} after {seq}: reports were lost, or the device was cloned")
+        flags.append(f"{when} number {report.seq} after {seq}: reports lost, or device cloned")
     try:
         clock = datetime.fromisoformat(report.time)
         off = clock - now if clock.tzinfo else None
     except (ValueError, OverflowError):
         off = None
     if off is None or off > _AHEAD or -off > _BEHIND:
-        flags.append(f"{when} its clock says {report.time[:10]!a}")
+        flags.append(f"{when} device clock {report.time[:10]!a}")
     return flags
 
 
