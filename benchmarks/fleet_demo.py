@@ -36,10 +36,11 @@ from rich.table import Table
 
 from edge_agent.contract import wire
 from nas_pipeline.cli.app import _workspace
+from nas_pipeline.cli.devices import change_text
 from nas_pipeline.errors import NasError
 from nas_pipeline.fleet.reports.intake import Intake
 from nas_pipeline.fleet.reports.receiver import server
-from nas_pipeline.fleet.reports.signed import enrolment_from
+from nas_pipeline.fleet.reports.signed import parse_enrolment
 from nas_pipeline.fleet.rollout.advance import advance
 from nas_pipeline.fleet.rollout.page import write_page
 from nas_pipeline.fleet.rollout.state_machine import Finished, Stop
@@ -126,7 +127,7 @@ def show(root: Path, target: str, place: Path, stack: ExitStack, registry: str, 
             "init", "--device", each.name, "--target", target, "--model", model.model, "--url", web,
             "--report", reports, "--hardware", target, "--root", str(settings.folder / "root.json")), devices)
         for line in lines:
-            intake.enrol(enrolment_from(line))
+            intake.enrol(parse_enrolment(line))
         say(start, f"{number} devices are set up and enrolled", "each has its own key; they trust root.json alone")
         rolled = roll_out(repository, intake, target, model.model, devices, two, start)
         stack.enter_context(served(devices))
@@ -145,7 +146,7 @@ def show(root: Path, target: str, place: Path, stack: ExitStack, registry: str, 
         still = sum(answer["sha256"] == good for answer in answers)
         now = repository.rows(target, model.model)
         say(start, f"{still} of {number} devices serve the good model", f"release {now[0].release.counter} has its "
-            f"digest {good[:12]}, under a higher counter, for everyone")
+            f"digest {good[:12]}, under a higher counter, for every device")
     account(repository)
     say(start, "The fleet as a page", str(write_page(place / "fleet.html", repository, intake).name))
     return (isinstance(rolled, Finished) and isinstance(stopped, Stop | Finished) and serving == still == number
@@ -163,7 +164,7 @@ def roll_out(
         assert step is not None
         verdict = type(step.decision).__name__.lower()
         say(start, f"  release {step.release.release.counter}, {step.release.release.wave.share / 100:g} %: {verdict}",
-            f"{step.decision.reason}{'; ' + step.done if step.done else ''}")
+            f"{step.decision.reason}{'; ' + change if (change := change_text(step)) else ''}")
         if isinstance(step.decision, Stop | Finished):
             list(two.map(lambda each: each.agent("once"), devices))
             return step.decision
@@ -231,7 +232,7 @@ def website(folder: Path) -> Iterator[str]:
 def receiver(intake: Intake) -> Iterator[str]:
     """The product's receiver of reports."""
     port = new_device(Path(), "").port
-    running = server(intake.take, "127.0.0.1", port)
+    running = server(intake.accept, "127.0.0.1", port)
     thread = threading.Thread(target=running.run)
     thread.start()
     try:

@@ -1,4 +1,4 @@
-"""Compares what devices saw with what their release was judged on, and says so where a bound is crossed."""
+"""Flow `drift`, every day: compares reported histograms with their release's reference, and reports exceeded bounds."""
 
 from __future__ import annotations
 
@@ -22,13 +22,20 @@ from flows.tasks import failed
 from flows.worktree import repository
 from nas_pipeline.core.files import read_json, write_json
 from nas_pipeline.errors import NasError
-from nas_pipeline.fleet.reports.drift import RED, DriftRules, DriftVerdict, Watched, judge, watch_all
+from nas_pipeline.fleet.reports.drift import (
+    RED,
+    DriftRules,
+    DriftVerdict,
+    ObservedRelease,
+    evaluate_drift,
+    observe_releases,
+)
 
 logger = logging.getLogger(__name__)
 
 FILE = Path("reports") / "drift.json"
 DRIFTED = "Drifted"
-"""Name of the state where a bound is crossed. The flow has done its work: it is a completed one."""
+"""Name of the final state if a bound is exceeded. It is a completed state: the flow has succeeded."""
 
 
 @flow(name="drift", flow_run_name="{days} days", persist_result=False, on_failure=[tell], on_crashed=[tell])
@@ -41,87 +48,89 @@ def drift(
     notify: list[str] | None = None,
     repo: str | None = None,
 ) -> State[Any]:
-    """Look at the newest release of every model of the fleet.
+    """Check every published release of the fleet for drift.
 
     Args:
-        days: How far back reports count; of a younger release, all.
-        psi: See DriftRules, as the next three.
-        ks: See there.
-        alpha: See there.
-        min_images: See there.
-        notify: Notification blocks, `TYPE/NAME`, that are told of a failure.
-        repo: The repository with the fleet's folder; default: NAS_REPO, else where the process runs.
+        days: Maximum age of the reports, in days.
+        psi: Bound on the population stability index; see `DriftRules`.
+        ks: Bound on the Kolmogorov-Smirnov statistic; see `DriftRules`.
+        alpha: Significance level of the critical values; see `DriftRules`.
+        min_images: Minimum number of reported images; see `DriftRules`.
+        notify: Notification blocks, `TYPE/NAME`, that are notified of a failure.
+        repo: The repository with the fleet's folder; default: NAS_REPO, else the current directory.
     """
     try:
         check_blocks(notify or [])
         home = repository(Path(repo or os.environ.get("NAS_REPO") or "."))
         rules = DriftRules(psi=psi, ks=ks, alpha=alpha, min_images=min_images)
-        return look(home, _watched(home, datetime.now(UTC) - timedelta(days=days)), rules)
+        return check_releases(home, _observe(home, datetime.now(UTC) - timedelta(days=days)), rules)
     except NasError as error:
         return failed(error)
 
 
-def _watched(home: Path, since: datetime) -> list[Watched]:
-    from nas_pipeline.actions.fleet import has_fleet, intake_of, open_fleet  # these know MLflow: `make serve` need not
+def _observe(home: Path, since: datetime) -> list[ObservedRelease]:
+    from nas_pipeline.actions.fleet import has_fleet, open_fleet, open_intake  # imports MLflow
 
     if not has_fleet(home):
         return []
-    with intake_of(home) as intake:
-        return watch_all(
+    with open_intake(home) as intake:
+        return observe_releases(
             open_fleet(home),
-            lambda target, model: [each.report for each in intake.heard(target, model, since=since)],
+            lambda target, model: [row.report for row in intake.reports(target, model, since=since)],
         )
 
 
-def look(root: Path, releases: Sequence[Watched], rules: DriftRules) -> State[Any]:
-    """Judge each release; write reports/drift.json and an artifact; send an event for each that became red.
+def check_releases(root: Path, releases: Sequence[ObservedRelease], rules: DriftRules) -> State[Any]:
+    """Evaluates each release; writes reports/drift.json and an artifact; sends an event for each that became red.
 
-    Only for one that was not red last time: a bound is crossed once, and what is red for a month does not start a
-    retraining on each of its days. The file is written last: after a crash an event is sent again rather than never.
+    No event is sent for a release that was red in the previous run, so that a lasting drift starts one retraining only.
+    The file is written last: after a crash an event may be sent twice, but is never lost.
     """
-    verdicts = [judge(each, rules) for each in releases]
+    verdicts = [evaluate_drift(release, rules) for release in releases]
     create_markdown_artifact(as_markdown(verdicts), key="drift")
-    red = [each for each in verdicts if each.state == RED]
+    red = [verdict for verdict in verdicts if verdict.state == RED]
     before = _red_before(root / FILE)
     for verdict in red:
         if _key(verdict.to_json()) not in before:
-            announce(verdict)
+            send_drift_event(verdict)
     write_json(root / FILE, {"when": datetime.now(UTC).isoformat(timespec="seconds"),
-                             "models": [each.to_json() for each in verdicts]})
-    message = f"{len(verdicts)} looked at, {len(red)} red" + "".join(f"; {each.watched.model}" for each in red)
+                             "models": [verdict.to_json() for verdict in verdicts]})
+    models = "".join(f"; {verdict.observed.model}" for verdict in red)
+    message = f"{len(verdicts)} releases checked, {len(red)} red{models}"
     logger.info("drift: %s", message)
     return Completed(name=DRIFTED, message=message) if red else Completed(message=message)
 
 
-def announce(verdict: DriftVerdict) -> None:
-    """Send `nas.drift.crossed` with the model as its resource; what listens is made by flows/automations.py.
+def send_drift_event(verdict: DriftVerdict) -> None:
+    """Sends the event `nas.drift.crossed` with the model as its resource. flows/automations.py creates the listener.
 
-    By HTTP and not by Prefect's queue of events: this returns when the server has it, or raises.
+    Uses HTTP instead of Prefect's event queue: the call returns after the server has stored the event, or raises.
     """
-    found = verdict.watched
+    release = verdict.observed
     event = Event(
         event=CROSSED,
         resource=Resource.model_validate({
-            "prefect.resource.id": MODEL + found.model, "prefect.resource.name": found.model,
-            "nas.target": found.target, "nas.version": found.version, "nas.counter": str(found.counter),
+            "prefect.resource.id": MODEL + release.model, "prefect.resource.name": release.model,
+            "nas.target": release.target, "nas.version": release.version, "nas.counter": str(release.counter),
         }),
-        payload={"images": found.seen.images if found.seen else 0, "devices": found.devices,
-                 "crossed": {each.name: [each.value, each.bound] for each in verdict.figures if each.red}},
+        payload={"images": release.seen.images if release.seen else 0, "devices": release.devices,
+                 "crossed": {row.name: [row.value, row.bound] for row in verdict.figures if row.red}},
     )
     with get_client(sync_client=True) as client:
         client.request("POST", "/events", json=[event.model_dump(mode="json")])
-    logger.info("%s: %s of release %d", CROSSED, found.model, found.counter)
+    logger.info("%s: %s of release %d", CROSSED, release.model, release.counter)
 
 
 def as_markdown(verdicts: Sequence[DriftVerdict]) -> str:
-    """For people: a line for each model, and what is red."""
+    """Returns a Markdown table with one row per release and its exceeded bounds."""
     lines = ["# Drift", "", "| model | version | devices | images | state | crossed |", "|---|---|---|---|---|---|"]
-    for each in verdicts:
-        crossed = ", ".join(f"{row.name} {row.value:.3f} > {row.bound:.3f}" for row in each.figures if row.red)
-        found = each.watched
-        lines.append(f"| {found.model} | {found.version} | {found.devices} | {found.seen.images if found.seen else 0} "
-                     f"| {each.state} | {crossed} |")
-    return "\n".join(lines if verdicts else [*lines[:2], "No release is out."])
+    for verdict in verdicts:
+        crossed = ", ".join(f"{row.name} {row.value:.3f} > {row.bound:.3f}" for row in verdict.figures if row.red)
+        release = verdict.observed
+        images = release.seen.images if release.seen else 0
+        lines.append(f"| {release.model} | {release.version} | {release.devices} | {images} "
+                     f"| {verdict.state} | {crossed} |")
+    return "\n".join(lines if verdicts else [*lines[:2], "No release is published."])
 
 
 def _red_before(path: Path) -> set[tuple[str, str, int]]:
@@ -130,7 +139,7 @@ def _red_before(path: Path) -> set[tuple[str, str, int]]:
     except FileNotFoundError:
         return set()
     except (ValueError, KeyError, TypeError) as error:
-        logger.warning("%s cannot be read (%s): what is red is told again", path, error)
+        logger.warning("%s cannot be read (%s): events for red releases are sent again", path, error)
         return set()
 
 

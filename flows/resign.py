@@ -1,7 +1,7 @@
-"""Every day: the fleet's timestamp is dated anew, and what else is past half of its time. Deployment `resign`.
+"""Flow `resign`, every day: renews the timestamp of the fleet, and other metadata past half of its validity.
 
-Devices refuse what has expired, and go on with the model that they have. The flow needs the keys of timestamp and
-snapshot, and no others; it fails loudly, days before anything expires.
+Devices reject expired metadata, and continue with the model that they have. The flow needs the keys of timestamp and
+snapshot only. It fails days before anything expires.
 """
 
 from __future__ import annotations
@@ -19,22 +19,26 @@ from flows.tasks import failed
 from flows.worktree import repository
 from nas_pipeline.errors import NasError
 
-NO_FLEET = "there is no fleet here: `nas fleet init` makes one"
+NO_FLEET = "there is no fleet in this repository: `nas fleet init` creates one"
 
 
 @flow(name="resign", persist_result=False, on_failure=[tell], on_crashed=[tell], on_cancellation=[tell])
 def resign(notify: list[str] | None = None, repo: str | None = None) -> State[Any]:
-    """Date the fleet anew.
+    """Renew the fleet's metadata.
 
     Args:
-        notify: Notification blocks, `TYPE/NAME`, that are told when it cannot be done.
-        repo: The repository; default: NAS_REPO, else where the process runs.
+        notify: Notification blocks, `TYPE/NAME`, that are notified when the flow fails.
+        repo: The repository; default: NAS_REPO, else the current directory.
     """
-    from nas_pipeline.actions.fleet import has_fleet, resign_line  # these know MLflow: `make serve` need not
+    from nas_pipeline.actions.fleet import has_fleet, open_fleet  # imports MLflow, which `make serve` does not need
+    from nas_pipeline.actions.promotion import who_am_i
+    from nas_pipeline.fleet.tuf.rotation import resign as renew
 
     try:
         check_blocks(notify or [])
         root = repository(Path(repo or os.environ.get("NAS_REPO") or "."))
-        return Completed(message=resign_line(root) if has_fleet(root) else NO_FLEET)
+        if not has_fleet(root):
+            return Completed(message=NO_FLEET)
+        return Completed(message=f"renewed: {', '.join(renew(open_fleet(root), who=who_am_i()))}")
     except NasError as error:
         return failed(error)

@@ -1,4 +1,4 @@
-"""Every quarter of an hour: takes reports, and widens, stops or waits. A roll-out that is stopped is a Refusal."""
+"""Flow `rollout`, every 15 minutes: collects reports, and takes one step of every roll-out. A stop is a Refusal."""
 
 from __future__ import annotations
 
@@ -16,25 +16,33 @@ from flows.notify import check_blocks, tell
 from flows.resign import NO_FLEET
 from flows.tasks import REFUSED, failed
 from flows.worktree import repository
-from nas_pipeline.actions.devices import Progress, collect_now, on_evaluation, page_line, told
+from nas_pipeline.actions.devices import (
+    RolloutProgress,
+    RolloutRun,
+    advance_rollouts,
+    collect_reports,
+    write_fleet_page,
+)
 from nas_pipeline.actions.fleet import has_fleet
+from nas_pipeline.cli.devices import change_text, rollout_line
 from nas_pipeline.errors import NasError, RolloutRefusal
 from nas_pipeline.fleet.rollout.state_machine import Stop
 
 logger = logging.getLogger(__name__)
 
 WHO = "flow rollout"
+"""Author of the journal entries."""
 
 
 @flow(
     name="rollout", persist_result=False, on_failure=[tell], on_crashed=[tell], on_cancellation=[tell],
 )
 def rollout(notify: list[str] | None = None, repo: str | None = None) -> State[Any]:
-    """One step of every roll-out.
+    """Take one step of every roll-out.
 
     Args:
-        notify: Notification blocks, `TYPE/NAME`, that are told when a roll-out is stopped, or this fails.
-        repo: The repository; default: NAS_REPO, else where the process runs.
+        notify: Notification blocks, `TYPE/NAME`, that are notified when a roll-out is stopped or the flow fails.
+        repo: The repository; default: NAS_REPO, else the current directory.
     """
     try:
         check_blocks(notify or [])
@@ -45,27 +53,38 @@ def rollout(notify: list[str] | None = None, repo: str | None = None) -> State[A
 
 
 def run(root: Path) -> State[Any]:
-    """Collect, decide, sign, show. What the registry cannot show yet does not hold a roll-out up.
+    """Collects reports, decides, signs, and writes the page. An unavailable registry does not delay a roll-out.
+
+    Returns:
+        Failed if a change cannot be signed, Refused if a roll-out was stopped, else Completed.
 
     Raises:
-        NasError: Nothing can be read or signed.
+        NasError: The fleet cannot be read.
     """
-    taken = collect_now(root, None)
-    if taken is not None:
-        logger.info("%d reports taken, %d put aside", taken.taken, len(taken.aside))
-    done = on_evaluation(root, who=WHO)
-    for progress in done:
-        logger.info("%s", told(progress))
-    logger.info("%s", page_line(root))
-    create_markdown_artifact("\n".join(["# Roll-outs", "", *(f"- {told(each)}" for each in done)]), key="rollout")
-    stopped = [each for each in done if isinstance(each.step.decision, Stop)]
-    if stopped:
-        message = " | ".join(map(_said, stopped))
+    collected = collect_reports(root, None)
+    if collected is not None:
+        logger.info("%d reports accepted, %d quarantined", collected.accepted, len(collected.rejected))
+    result = advance_rollouts(root, who=WHO)
+    lines = [*map(rollout_line, result.progress), *(f"FAILED: {error}" for error in result.failures)]
+    for line in lines:
+        logger.info("%s", line)
+    logger.info("fleet page: %s", write_fleet_page(root))
+    create_markdown_artifact("\n".join(["# Roll-outs", "", *(f"- {line}" for line in lines)]), key="rollout")
+    return _state_of(result)
+
+
+def _state_of(result: RolloutRun) -> State[Any]:
+    stops = [_stop_text(progress) for progress in result.progress if isinstance(progress.step.decision, Stop)]
+    try:
+        result.raise_failures()
+    except NasError as error:
+        return Failed(name="Failed", message=" | ".join([str(error), *stops]), data=error)
+    if stops:
+        message = " | ".join(stops)
         return Failed(name=REFUSED, message=message, data=RolloutRefusal(message))
-    return Completed(message="; ".join(map(told, done)) or "nothing is published")
+    return Completed(message="; ".join(map(rollout_line, result.progress)) or "nothing is published")
 
 
-def _said(progress: Progress) -> str:
+def _stop_text(progress: RolloutProgress) -> str:
     step = progress.step
-    way = step.done or "nothing was signed: a person has to look (docs/rollout.md)"
-    return f"{step.model} release {step.release.release.counter}: {step.decision.reason}; {way}"
+    return f"{step.model} release {step.release.release.counter}: {step.decision.reason}; {change_text(step)}"

@@ -79,6 +79,14 @@ class FleetError(NasError):
     """A release cannot be signed, published or installed."""
 
 
+class KeysUnavailable(FleetError):
+    """A change needs private keys that are not available on this machine."""
+
+
+class NoEarlierRelease(FleetError):
+    """A rollback has no earlier release to return to."""
+
+
 class DataRefusal(Refusal, DataError):
     """Validation found rows that must not be trained on."""
 

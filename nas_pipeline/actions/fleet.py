@@ -30,7 +30,7 @@ _END_OF_DAY = "T23:59:59Z"
 REPORTS_URL = "NAS_REPORTS_URL"
 
 
-def settings_of(root: Path, params: Params) -> FleetSettings:
+def fleet_settings(root: Path, params: Params) -> FleetSettings:
     """The section `fleet` of params.yaml; folders are below `root`.
 
     Raises:
@@ -60,14 +60,14 @@ def open_fleet(root: Path, keys: Sequence[Path] = ()) -> Repository:
         ConfigError: params.yaml has no section `fleet`.
         FleetError: `nas fleet init` was not run.
     """
-    return Repository.open(settings_of(root, load_params(root)), elsewhere=keys)
+    return Repository.open(fleet_settings(root, load_params(root)), elsewhere=keys)
 
 
 @contextlib.contextmanager
-def intake_of(root: Path) -> Iterator[Intake]:
+def open_intake(root: Path) -> Iterator[Intake]:
     """The database of reports of a workspace, open as long as the block."""
     params = load_params(root)
-    settings_of(root, params)  # its message, where there is no section `fleet`
+    fleet_settings(root, params)  # its message, where there is no section `fleet`
     told = os.environ.get(REPORTS_URL) or (params.fleet.reports if params.fleet else "")
     intake = Intake(told if "://" in told else root / told)
     try:
@@ -78,7 +78,7 @@ def intake_of(root: Path) -> Iterator[Intake]:
 
 def init_lines(root: Path) -> Iterator[str]:
     """Make the fleet, or add the targets that are new."""
-    settings = settings_of(root, load_params(root))
+    settings = fleet_settings(root, load_params(root))
     done = found(settings, who=who_am_i())
     if not done.created:
         yield f"the fleet is there; new targets: {', '.join(done.target_names) or 'none'}"
@@ -249,9 +249,9 @@ def the_model(repository: Repository, target: str) -> str:
 
 def _reports(root: Path, target: str, model: str) -> list[Seen]:
     """What devices said, at the time at which it came in: their clocks may be wrong."""
-    with intake_of(root) as intake:
-        return [(heard.report.device, stamp(heard.received), heard.report.counter, heard.report.sha256)
-                for heard in intake.heard(target, model, ever=True)]
+    with open_intake(root) as intake:
+        return [(row.report.device, stamp(row.received), row.report.counter, row.report.sha256)
+                for row in intake.reports(target, model, ever=True)]
 
 
 def _told(found: Live, model: str, at: str) -> Iterator[str]:

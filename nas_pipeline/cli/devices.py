@@ -1,119 +1,197 @@
-"""`nas fleet` for devices and roll-outs, and `nas registry`. Rooms are imported in the commands: help is instant."""
+"""`nas fleet` for devices and roll-outs, and `nas registry`. Packages are imported in the commands: help is instant."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from nas_pipeline.actions.devices import EnrolmentResult, RolloutProgress
+    from nas_pipeline.fleet.reports.intake import EnrolledDevice
+    from nas_pipeline.fleet.rollout.advance import RolloutStep
 
 registry = typer.Typer(no_args_is_help=True, help="The registry as a view of the signed releases: docs/rollout.md.")
 devices_app = typer.Typer()
 
 Root = Annotated[Path, typer.Option(help="Folder of the project.")]
-Family = Annotated[str | None, typer.Option("--target", help="A target of devices; default: all.")]
+TargetFilter = Annotated[str | None, typer.Option("--target", help="A target of devices; default: all.")]
 
 
 def add_to(app: typer.Typer) -> None:
-    """Add these commands to `nas fleet`."""
+    """Adds these commands to `nas fleet`."""
     app.registered_commands += devices_app.registered_commands
 
 
 @devices_app.command()
 def enrol(
-    file: Annotated[str, typer.Argument(help="Lines that `nas-agent init` printed; - is standard input.")],
+    file: Annotated[str, typer.Argument(help="File with lines printed by `nas-agent init`; - is standard input.")],
     root: Root = Path(),
 ) -> None:
-    """Know devices by their public keys from now on."""
-    from nas_pipeline.actions.devices import enrol_lines
+    """Enrol devices by their public keys."""
+    from nas_pipeline.actions.devices import enrol_devices
 
-    _say(enrol_lines(root.resolve(), file))
+    _echo(map(enrolment_line, enrol_devices(root.resolve(), file)))
 
 
 @devices_app.command()
 def retire(device: str, root: Root = Path()) -> None:
-    """Take nothing from a device any more, and let no wave wait for it."""
-    from nas_pipeline.actions.devices import retire_line
+    """Reject all further reports of a device, and count it in no wave."""
+    from nas_pipeline.actions.devices import retire_device
 
-    typer.echo(retire_line(root.resolve(), device))
+    retire_device(root.resolve(), device)
+    typer.echo(f"{device} is retired: its reports are rejected, and no wave counts it")
 
 
 @devices_app.command()
 def devices(
-    target: Family = None, retired: Annotated[bool, typer.Option(help="Those too.")] = False,
+    target: TargetFilter = None, retired: Annotated[bool, typer.Option(help="Include retired devices.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Machine-readable output.")] = False, root: Root = Path(),
 ) -> None:
-    """Enrolled devices: when they were last heard of, with which release, and what is odd about them."""
-    from nas_pipeline.actions.devices import as_json as json_of
-    from nas_pipeline.actions.devices import devices_lines, devices_rows
+    """List enrolled devices: last report, highest release, anomalies."""
+    from nas_pipeline.actions.devices import list_devices
 
+    listed = list_devices(root.resolve(), target, retired=retired)
     if as_json:
-        typer.echo(json_of(devices_rows(root.resolve(), target, retired=retired)))
+        typer.echo(json.dumps([device_json(device) for device in listed], indent=1))
     else:
-        _say(devices_lines(root.resolve(), target, retired=retired))
+        _echo(line for device in listed for line in device_lines(device))
 
 
 @devices_app.command()
 def receive(
-    host: Annotated[str, typer.Option(help="Loopback; a proxy in front of it does TLS.")] = "127.0.0.1",
+    host: Annotated[str, typer.Option(help="Address to listen on; use a proxy for TLS.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535)] = 8780, root: Root = Path(),
 ) -> None:
-    """Take signed reports over HTTP: POST /reports."""
-    from nas_pipeline.actions.devices import receive as serve
+    """Receive signed reports over HTTP: POST /reports."""
+    from nas_pipeline.actions.devices import receive_reports
 
-    serve(root.resolve(), host, port, typer.echo)
+    receive_reports(root.resolve(), host, port, lambda: typer.echo(
+        f"reports are received at http://{host}:{port}/reports; press Ctrl-C to stop"))
 
 
 @devices_app.command()
 def collect(
     drop: Annotated[str | None, typer.Option(help="A folder, or s3://BUCKET/PREFIX; default: fleet.drop.")] = None,
-    keep_days: Annotated[int | None, typer.Option(min=1, help="Forget reports that are older.")] = None,
+    keep_days: Annotated[int | None, typer.Option(min=1, help="Delete older reports from the database.")] = None,
     root: Root = Path(),
 ) -> None:
-    """Take reports from a drop; bad ones are put aside with the reason."""
-    from nas_pipeline.actions.devices import collect_lines
+    """Collect reports from a drop. Rejected files are quarantined with the reason."""
+    from nas_pipeline.actions.devices import collect_reports, delete_old_reports
 
-    _say(collect_lines(root.resolve(), drop, keep_days))
+    result = collect_reports(root.resolve(), drop)
+    if result is None:
+        typer.echo("there is no drop: set fleet.drop in params.yaml, or use --drop")
+    else:
+        more = "; there are more, run the command again" if result.incomplete else ""
+        typer.echo(f"{result.accepted} reports accepted, {len(result.rejected)} quarantined{more}")
+        _echo(f"  {line}" for line in result.rejected)
+    if keep_days is not None:
+        typer.echo(f"{delete_old_reports(root.resolve(), keep_days)} reports older than {keep_days} days deleted")
 
 
 @devices_app.command()
 def rollout(root: Root = Path()) -> None:
-    """One step of every roll-out: widen, stop and go back, or wait. Every 15 minutes, by the deployment `rollout`."""
-    from nas_pipeline.actions.devices import rollout_lines
+    """Take one step of every roll-out: widen, stop and roll back, or wait. The deployment `rollout` runs it too."""
+    from nas_pipeline.actions.devices import advance_rollouts
+    from nas_pipeline.actions.promotion import who_am_i
 
-    _say(rollout_lines(root.resolve()))
+    result = advance_rollouts(root.resolve(), who=who_am_i())
+    for progress in result.progress:
+        typer.echo(rollout_line(progress))
+        _echo(f"  {line}" for line in progress.registry)
+    result.raise_failures()
 
 
 @devices_app.command()
 def page(root: Root = Path()) -> None:
     """Write reports/fleet.html: devices, versions, waves, failures."""
-    from nas_pipeline.actions.devices import page_line
+    from nas_pipeline.actions.devices import write_fleet_page
 
-    typer.echo(page_line(root.resolve()))
+    typer.echo(f"Fleet: {write_fleet_page(root.resolve())}")
 
 
 @devices_app.command("reconcile")
 def reconcile_command(root: Root = Path()) -> None:
-    """Bring the registry's aliases in line with what is signed, and end what a crash left half done."""
-    from nas_pipeline.actions.devices import reconcile_lines
+    """Update the registry's aliases to match the signed releases, and complete interrupted operations."""
+    from nas_pipeline.actions.devices import reconcile_registry
 
-    _say(reconcile_lines(root.resolve()))
+    _echo(reconcile_registry(root.resolve()) or ["nothing to repair"])
 
 
 @registry.command("rebuild")
 def rebuild_command(root: Root = Path()) -> None:
-    """Make MLflow's registry again from bundles, signed releases and journal."""
-    from nas_pipeline.actions.devices import rebuild_lines
+    """Rebuild MLflow's registry from bundles, signed releases and journal."""
+    from nas_pipeline.actions.devices import rebuild_registry
 
-    _say(rebuild_lines(root.resolve()))
+    _echo(rebuild_registry(root.resolve()) or ["nothing is missing"])
 
 
 @registry.callback()
 def _registry() -> None:
-    """With one command alone, typer would take its name away."""
+    """Typer omits the name of a single command unless the group has a callback."""
 
 
-def _say(lines: Iterable[str]) -> None:
+def enrolment_line(result: EnrolmentResult) -> str:
+    """Returns the line for one enrolment."""
+    enrolment = result.enrolment
+    state = "enrolled" if result.changed else "was enrolled"
+    return f"{enrolment.device}: {state} for {enrolment.target}, key {enrolment.keyid[:12]}"
+
+
+def device_json(device: EnrolledDevice) -> dict[str, object]:
+    """Returns one enrolled device as plain data, for programs."""
+    return {
+        "device": device.device, "target": device.target, "enrolled": device.enrolled.isoformat(),
+        "seen": device.seen.isoformat() if device.seen else None, "seq": device.seq, "counter": device.counter,
+        "retired": device.retired, "flags": list(device.flags),
+    }
+
+
+def device_lines(device: EnrolledDevice) -> Iterator[str]:
+    """Yields the lines for one enrolled device, with its flags."""
+    seen = device.seen.isoformat()[:16] if device.seen else "never"
+    yield (f"{device.device:24} {device.target:16} release {device.counter:<6} seen {seen}"
+           f"{' retired' if device.retired else ''}")
+    yield from (f"  ! {flag}" for flag in device.flags)
+
+
+def rollout_line(progress: RolloutProgress) -> str:
+    """Returns the line for one roll-out step: release, wave, decision, reason, and the change that was signed."""
+    from nas_pipeline.fleet.rollout.state_machine import Finished, Stop, Widen
+
+    step = progress.step
+    release = step.release.release
+    verb = {Widen: "widened", Stop: "STOPPED", Finished: "finished"}.get(type(step.decision), "waits")
+    line = f"{step.model} release {release.counter}, wave {release.wave.index + 1}: {verb} - {step.decision.reason}"
+    if change := change_text(step):
+        line += f" -> {change}"
+    if progress.registry_error:
+        line += f"; the registry is not updated yet: {progress.registry_error}"
+    return line
+
+
+def change_text(step: RolloutStep) -> str:
+    """Returns what a step signed; empty if nothing was to be signed."""
+    from nas_pipeline.fleet.rollout.state_machine import Stop
+
+    change = step.change
+    if change is None:
+        if not isinstance(step.decision, Stop):
+            return ""
+        return "nothing was signed, there is no other release to offer: examine the devices (docs/rollout.md)"
+    waits = "" if change.live else " (waits for the approver)"
+    if change.now is None:
+        return f"withdrawn; there is no earlier release{waits}"
+    release, wave = change.now.release, change.now.release.wave
+    if change.kind == "widened":
+        return f"wave {wave.index + 1} of {len(wave.shares)}: {wave.share / 100:g} %{waits}"
+    return f"release {release.counter}, version {release.version}, for every device{waits}"
+
+
+def _echo(lines: Iterable[str]) -> None:
     for line in lines:
         typer.echo(line)

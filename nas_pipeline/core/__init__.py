@@ -1,1 +1,1 @@
-"""The words every other package speaks: records, protocols, genotypes. No torch, no I/O but `files`."""
+"""Types and functions that all packages share: records, protocols, genotypes, catalogues, atomic files. No torch."""

@@ -1,4 +1,4 @@
-"""A catalogue: a table name -> plug-in, which makes plug-ins from names and options in params.yaml."""
+"""Catalogues of plug-ins: name -> factory. A catalogue creates plug-ins from names and options in params.yaml."""
 
 from __future__ import annotations
 
@@ -15,13 +15,33 @@ T = TypeVar("T")
 
 
 class Catalog(Mapping[str, Callable[..., T]], Generic[T]):
-    """Names of one kind of plug-in. Defaults of a plug-in live in its constructor, nowhere else."""
+    """The plug-ins of one kind, by name.
+
+    A row maps a name to a factory: a class, or a function that returns an instance. The parameters of the factory are
+    the options of the plug-in, and its defaults are the defaults of the options. Installed packages add rows through
+    entry points.
+
+    Example:
+        >>> class Constant:
+        ...     def __init__(self, value: float = 0.0) -> None:
+        ...         self.value = value
+        >>> schedules: Catalog[Constant] = Catalog("schedule", {"constant": Constant})
+        >>> schedules.make("constant", {"value": 0.5}).value
+        0.5
+        >>> schedules.make("constnat")
+        Traceback (most recent call last):
+            ...
+        nas_pipeline.errors.ConfigError: unknown schedule 'constnat' (did you mean 'constant'?)
+    """
 
     def __init__(self, kind: str, rows: Mapping[str, Callable[..., T]], entry_points: str | None = None) -> None:
-        """`kind` is the word used in messages: strategy, space, source, ...
+        """Creates a catalogue.
 
-        `entry_points` is the group in which installed packages of others offer rows of their own. They are looked up
-        when the table is first asked, and imported when one of them is taken.
+        Args:
+            kind: The kind of plug-in, for messages: strategy, space, source, ...
+            rows: Name -> factory.
+            entry_points: Entry-point group of rows from installed packages. The group is read at the first access to
+                the catalogue; a row is imported when it is first used.
         """
         self.kind = kind
         self._own = dict(rows)
@@ -33,47 +53,51 @@ class Catalog(Mapping[str, Callable[..., T]], Generic[T]):
         for point in importlib.metadata.entry_points(group=self._group) if self._group else ():
             if point.name in rows:
                 owner = point.dist.name if point.dist else point.value
-                raise ConfigError(f"the package {owner} offers the {self.kind} {point.name!r}, a name that is taken; "
-                                  "rename it in that package, or remove the package")
-            rows[point.name] = _Later(self.kind, point)
+                raise ConfigError(f"the package {owner} registers the {self.kind} {point.name!r}, but this name is in "
+                                  "use: rename it in that package, or remove the package")
+            rows[point.name] = _EntryPointRow(self.kind, point)
         return rows
 
     def __getitem__(self, name: str) -> Callable[..., T]:
-        """The factory of that name.
+        """Returns the factory `name`. Imports it, if it comes from an entry point.
 
         Raises:
-            ConfigError: There is none; the nearest name is offered.
+            ConfigError: The name is unknown (the message suggests the closest one), or the import fails.
         """
         try:
             row = self._rows[name]
         except KeyError:
             raise ConfigError(f"unknown {self.kind} {name!r}{_nearest(name, self._rows)}") from None
-        return row.load() if isinstance(row, _Later) else row
+        return row.load() if isinstance(row, _EntryPointRow) else row
 
     def __contains__(self, name: object) -> bool:
-        """Whether there is such a row; Mapping's own answer would need a KeyError from `__getitem__`."""
+        """Whether the name is in the catalogue. The method of Mapping would need a KeyError from `__getitem__`."""
         return name in self._rows
 
     def __iter__(self) -> Iterator[str]:
-        """Names in the order of the table."""
+        """Iterates over the names, in the order of the rows."""
         return iter(self._rows)
 
     def __len__(self) -> int:
-        """Number of rows."""
+        """The number of rows."""
         return len(self._rows)
 
-    def make(self, name: str, options: Mapping[str, Any] | None = None, **given: Any) -> T:
-        """Build the plug-in `name` from `options` (the user's) and `given` (the pipeline's own arguments).
+    def make(self, name: str, options: Mapping[str, Any] | None = None, **context: Any) -> T:
+        """Creates the plug-in `name`.
 
-        `given` arguments that the constructor does not ask for are left out.
+        Args:
+            name: Name of the row.
+            options: The user's options.
+            context: Arguments of the pipeline (seed, device, data, ...). Those that the factory does not accept are
+                omitted, and a user cannot set them as options.
 
         Raises:
-            ConfigError: Unknown name, unknown option or missing option.
+            ConfigError: A name or an option is unknown, or a required option is missing.
         """
         factory = self[name]
         accepted = inspect.signature(factory).parameters
         options = dict(options or {})
-        own = [key for key in accepted if key not in given]
+        own = [key for key in accepted if key not in context]
         for key in options:
             if key not in own:
                 raise ConfigError(
@@ -82,15 +106,15 @@ class Catalog(Mapping[str, Callable[..., T]], Generic[T]):
                 )
         missing = [
             key for key, parameter in accepted.items()
-            if parameter.default is parameter.empty and key not in options and key not in given
+            if parameter.default is parameter.empty and key not in options and key not in context
         ]
         if missing:
             raise ConfigError(f"{self.kind} {name!r} needs the option {', '.join(missing)}")
-        return factory(**options, **{key: value for key, value in given.items() if key in accepted})
+        return factory(**options, **{key: value for key, value in context.items() if key in accepted})
 
 
-class _Later:
-    """A row of another package, not imported yet."""
+class _EntryPointRow:
+    """A row from an entry point; it is imported at its first use."""
 
     def __init__(self, kind: str, point: importlib.metadata.EntryPoint) -> None:
         self._kind = kind
@@ -99,11 +123,11 @@ class _Later:
     def load(self) -> Callable[..., Any]:
         try:
             loaded = self._point.load()
-        except Exception as error:  # whatever the import of a stranger's module raises
+        except Exception as error:  # the import of a third-party module can raise anything
             raise ConfigError(f"the {self._kind} {self._point.name!r} ({self._point.value}) cannot be imported: "
-                              f"{error}; mend or remove the package that offers it") from error
+                              f"{error}; repair or remove the package that registers it") from error
         if not callable(loaded):
-            raise ConfigError(f"the {self._kind} {self._point.name!r} ({self._point.value}) is no class or function")
+            raise ConfigError(f"the {self._kind} {self._point.name!r} ({self._point.value}) is not callable")
         return cast(Callable[..., Any], loaded)
 
     def __call__(self, *arguments: Any, **options: Any) -> Any:

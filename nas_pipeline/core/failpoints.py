@@ -1,6 +1,7 @@
-"""Named points at which a test may kill this process or fill its disk. Without the variable they do nothing.
+"""Fail points: named points at which a test can kill this process or simulate a full disk.
 
-NAS_FAIL_AT=NAME kills the process at the point, as a power cut would; NAS_FAIL_AT=NAME:full is a disk without space.
+NAS_FAIL_AT=NAME kills the process with SIGKILL at the point NAME. NAS_FAIL_AT=NAME:full raises the error of a full disk
+there. Without the variable, the points do nothing.
 """
 
 from __future__ import annotations
@@ -13,10 +14,10 @@ VARIABLE = "NAS_FAIL_AT"
 
 
 def reach(name: str) -> None:
-    """Pass the point `name`.
+    """Passes the fail point `name`.
 
     Raises:
-        OSError: The variable asks for a full disk here.
+        OSError: The variable requests a full disk at this point.
     """
     wanted = os.environ.get(VARIABLE)
     if wanted == name:

@@ -1,6 +1,6 @@
-"""Files that are whole or absent: write to a temporary neighbour, fsync, rename.
+"""Atomic files: write to a temporary file in the same folder, fsync, rename.
 
-Nothing in the product writes an artefact in any other way, so a crash leaves the old file or the new one.
+All artefacts are written this way, so a crash leaves either the old file or the new one.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ _CHUNK_BYTES = 1 << 20
 
 @contextlib.contextmanager
 def atomic_path(target: Path) -> Iterator[Path]:
-    """Path of a temporary file beside `target`; it takes the name of `target` when the block ends well.
+    """Yields the path of a temporary file beside `target`; renames it to `target` if the block succeeds.
 
     Raises:
-        OSError: The folder cannot be written; `target` is untouched.
+        OSError: The folder cannot be written; `target` is unchanged.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=target.suffix)
@@ -36,7 +36,7 @@ def atomic_path(target: Path) -> Iterator[Path]:
         temporary.replace(target)
         fsync_path(target.parent)
     except OSError as error:
-        if error.filename is None:  # a full disk does not say which file it was
+        if error.filename is None:  # the error of a full disk has no file name
             error.filename = str(target)
         raise
     finally:
@@ -45,7 +45,7 @@ def atomic_path(target: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def atomic_directory(target: Path) -> Iterator[Path]:
-    """Path of an empty temporary folder beside `target`; it replaces `target` when the block ends well."""
+    """Yields the path of an empty temporary folder beside `target`; replaces `target` by it if the block succeeds."""
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
     temporary.chmod(0o755)
@@ -63,20 +63,23 @@ def atomic_directory(target: Path) -> Iterator[Path]:
 
 
 def write_text(target: Path, text: str) -> None:
-    """Write `text` atomically as UTF-8."""
+    """Writes `text` atomically as UTF-8."""
     with atomic_path(target) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 def write_json(target: Path, value: Any) -> None:
-    """Write `value` atomically as indented JSON with sorted keys (so that equal values are equal files)."""
+    """Writes `value` atomically as indented JSON with sorted keys, so that equal values give equal files."""
     write_text(target, json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n")
 
 
 def append_line(target: Path, line: str) -> None:
-    """Add one line to a file that only grows (a ledger, a journal); it is on the disk when this returns.
+    """Appends one line to a file, and flushes it to the disk.
 
-    One write with O_APPEND: lines of racing writers do not mix.
+    Uses one write with O_APPEND, so lines of concurrent writers are not interleaved.
+
+    Raises:
+        ValueError: The text contains a line break.
     """
     if "\n" in line:
         raise ValueError(f"not one line: {line!r:.200}")
@@ -91,11 +94,11 @@ def append_line(target: Path, line: str) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """The value in a JSON file.
+    """Returns the value in a JSON file.
 
     Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: It is not JSON; the message names the file.
+        FileNotFoundError: The file does not exist.
+        ValueError: The file is not JSON; the message names it.
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
@@ -104,17 +107,17 @@ def read_json(path: Path) -> Any:
 
 
 def canonical_json(value: Any) -> str:
-    """One text for one value: sorted keys, no spaces, ASCII only. The input of every digest."""
+    """Returns the canonical JSON text of a value: sorted keys, no spaces, ASCII only. Used for all digests."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
 
 
 def sha256_text(text: str) -> str:
-    """Hex sha256 of UTF-8 text."""
+    """Returns the hex sha256 of `text` in UTF-8."""
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def sha256_file(path: Path) -> str:
-    """Hex sha256 of a file's bytes."""
+    """Returns the hex sha256 of a file."""
     digest = hashlib.sha256()
     with path.open("rb") as stream:
         while chunk := stream.read(_CHUNK_BYTES):
@@ -123,7 +126,7 @@ def sha256_file(path: Path) -> str:
 
 
 def fsync_path(path: Path) -> None:
-    """See that a file, or a folder's list of names, is on the disk."""
+    """Flushes a file, or the directory entries of a folder, to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,4 +1,4 @@
-"""What a search may spend and what it aims at. Pure values."""
+"""Budgets, objectives and constraints of a search. Plain values."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True)
 class Spend:
-    """What has been used up so far."""
+    """Resources consumed so far."""
 
     trials: int = 0
     wall_s: float = 0.0
@@ -18,14 +18,14 @@ class Spend:
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """Upper bounds; None means unbounded. `device_s` counts CPU or GPU seconds over all workers."""
+    """Upper bounds; None: unbounded. `device_s` counts CPU or GPU seconds, summed over all workers."""
 
     trials: int | None = None
     wall_s: float | None = None
     device_s: float | None = None
 
     def exceeded_by(self, spend: Spend) -> str | None:
-        """Name of the first bound that `spend` has reached, or None."""
+        """Returns the name of the first bound that `spend` has reached, or None."""
         for field in fields(self):
             bound = getattr(self, field.name)
             if bound is not None and getattr(spend, field.name) >= bound:
@@ -35,7 +35,7 @@ class Budget:
 
 @dataclass(frozen=True, slots=True)
 class Objective:
-    """A metric to push in one direction."""
+    """A metric to maximise or minimise."""
 
     metric: str
     goal: Literal["maximize", "minimize"]
@@ -50,7 +50,7 @@ class Constraint:
     at_least: float | None = None
 
     def violation(self, metrics: Mapping[str, float]) -> float:
-        """Relative excess over the bound: at most 0 is feasible; a missing metric violates by 1."""
+        """Returns the relative excess over the bound. Feasible: at most 0. A missing metric or NaN gives 1."""
         value = metrics.get(self.metric)
         if value is None or value != value:
             return 1.0

@@ -1,4 +1,4 @@
-"""Records in which packages meet. Frozen, plain, named with their units; `to_json`/`from_json` go through dicts."""
+"""Records that packages exchange. They are frozen; names of quantities end with their unit."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from nas_pipeline.core.files import canonical_json, sha256_text
 from nas_pipeline.core.genotype import Genotype
 
 Evidence = Literal["measured", "predicted", "proxy"]
-"""Where a latency comes from. Only `measured` on the target passes a gate."""
+"""Source of a latency. Only `measured` on the target passes a gate."""
 
 Precision = Literal["fp32", "int8"]
 
 
 @dataclass(frozen=True, slots=True)
 class InputSpec:
-    """Shape of what a network takes and gives: [N, channels, height, width] -> [N, classes]."""
+    """Input and output shape of a network: [N, channels, height, width] -> [N, classes]."""
 
     channels: int
     height: int
@@ -26,7 +26,7 @@ class InputSpec:
 
 @dataclass(frozen=True, slots=True)
 class DatasetManifest:
-    """Identity of an ingested data set. `digest` is taken over the sorted rows of the manifest table."""
+    """Identity of an ingested data set. `digest`: sha256 of the sorted rows of the manifest table."""
 
     name: str
     digest: str
@@ -34,25 +34,25 @@ class DatasetManifest:
     counts: dict[str, int]
     class_names: tuple[str, ...]
     mean: tuple[float, ...]
-    """Per channel, of the train split, in units of pixel / 255."""
+    """Mean per channel of the train split, in units of pixel / 255."""
     std: tuple[float, ...]
     notes: dict[str, Any] = field(default_factory=dict)
-    """What ingest found and did, for the summary: duplicates dropped, source, checksums."""
+    """Facts about the ingest for the summary: dropped duplicates, source, checksums."""
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data."""
+        """Returns plain data."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> DatasetManifest:
-        """Read what `to_json` wrote."""
+        """Parses the result of `to_json`."""
         listed = {key: tuple(value[key]) for key in ("class_names", "mean", "std")}
         return cls(**{**value, **listed, "spec": InputSpec(**value["spec"])})
 
 
 @dataclass(frozen=True, slots=True)
 class TargetDevice:
-    """A device class and its bounds. Data in params.yaml, never code."""
+    """A device class and its bounds, as configured in params.yaml."""
 
     name: str
     probe: str
@@ -64,12 +64,12 @@ class TargetDevice:
     precision: Literal["auto", "fp32", "int8"] = "auto"
     opset: int = 20
     host_factor: float = 1.0
-    """For proxy probes: latency on the target = latency on this host x factor."""
+    """For proxy probes: latency on the target = factor x latency on this host."""
 
 
 @dataclass(frozen=True, slots=True)
 class LatencyReport:
-    """Latency of one ONNX file for one image, and how it is known."""
+    """Latency of one ONNX file for one image, with its evidence."""
 
     evidence: Evidence
     p50_ms: float
@@ -84,18 +84,18 @@ class LatencyReport:
     stable: bool
     model_sha256: str
     reference_p50_ms: float
-    """Median of the reference model in the same processes, interleaved: says how fast the host was."""
+    """Median latency of the reference model, interleaved in the same processes: a measure of the host's speed."""
     host: dict[str, Any] = field(default_factory=dict)
     quantiles_ms: tuple[float, ...] = ()
-    """0, 1, ..., 100 % of the pooled runs: the distribution, for the report."""
+    """The 0, 1, ..., 100 % quantiles of the pooled runs, for the report."""
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data."""
+        """Returns plain data."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> LatencyReport:
-        """Read what `to_json` wrote."""
+        """Parses the result of `to_json`."""
         return cls(**{**value, "quantiles_ms": tuple(value.get("quantiles_ms", ()))})
 
 
@@ -110,25 +110,25 @@ class TrainResult:
     val_accuracy: tuple[float, ...]
     test_accuracy: tuple[float, ...]
     epochs: tuple[float, ...]
-    """Epoch chosen by val, per seed."""
+    """Epoch selected on the validation split, per seed."""
     device_s: tuple[float, ...]
     params: int
     macs: int
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data."""
+        """Returns plain data."""
         return {**asdict(self), "genotype": self.genotype.to_json()}
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> TrainResult:
-        """Read what `to_json` wrote."""
+        """Parses the result of `to_json`."""
         listed = {key: tuple(value[key]) for key in ("seeds", "val_accuracy", "test_accuracy", "epochs", "device_s")}
         return cls(**{**value, **listed, "genotype": Genotype.from_json(value["genotype"])})
 
 
 @dataclass(frozen=True, slots=True)
 class Parity:
-    """How far an exported file is from the network it was made of, on real images."""
+    """Agreement of an exported file with its PyTorch network on real images."""
 
     images: int
     top1_agreement: float
@@ -137,7 +137,7 @@ class Parity:
 
 @dataclass(frozen=True, slots=True)
 class ModelBundle:
-    """The files that ship to one target, and what is known of them."""
+    """The files to deploy to one target, with metrics and provenance."""
 
     target: str
     genotype: Genotype
@@ -146,22 +146,22 @@ class ModelBundle:
     spec: InputSpec
     precision: Precision
     metrics: dict[str, float]
-    """val_accuracy (of the very file), fp32_val_accuracy, test_accuracy, size_bytes, params, macs, ..."""
+    """val_accuracy (of this file), fp32_val_accuracy, test_accuracy, size_bytes, params, macs, ..."""
     parity: Parity
     provenance: dict[str, Any]
 
     @property
     def digest(self) -> str:
-        """Hex sha256 over the files and the genotype: equal bundles have equal digests."""
+        """Hex sha256 of the files and the genotype. Equal bundles have equal digests."""
         return sha256_text(canonical_json({"files": self.files, "genotype": self.genotype.to_json()}))
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data, with the digest."""
+        """Returns plain data, with the digest."""
         return {**asdict(self), "genotype": self.genotype.to_json(), "digest": self.digest}
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> ModelBundle:
-        """Read what `to_json` wrote."""
+        """Parses the result of `to_json`."""
         rest = {key: item for key, item in value.items() if key != "digest"}
         rest.update(
             genotype=Genotype.from_json(value["genotype"]),
@@ -173,7 +173,7 @@ class ModelBundle:
 
 @dataclass(frozen=True, slots=True)
 class GateResult:
-    """One gate's answer: the figure, the bound, and whether it is green."""
+    """The result of one gate: the figure, its bound, and whether it passed."""
 
     gate: str
     passed: bool
@@ -182,10 +182,10 @@ class GateResult:
     reason: str = ""
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data."""
+        """Returns plain data."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> GateResult:
-        """Read what `to_json` wrote."""
+        """Parses the result of `to_json`."""
         return cls(**value)

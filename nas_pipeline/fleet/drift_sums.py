@@ -1,6 +1,6 @@
-"""Histograms of what a model sees: predicted classes, confidence, brightness and contrast.
+"""Drift histograms: predicted classes, confidence, brightness and contrast of the images that a model processes.
 
-A device sends them in its reports; a release carries those of the validation images as its reference.
+A device sends them in its reports. A release contains those of the validation images as its reference.
 """
 
 from __future__ import annotations
@@ -13,35 +13,39 @@ from edge_agent.contract.drift import BINS, LEAST
 from nas_pipeline.errors import FleetError
 
 EVIDENCE: Final = "drift"
-"""Key of the reference in a release's evidence: it is signed with the release."""
+"""Key of the reference in the evidence of a release, which is signed with the release."""
 COUNTED: Final = ("classes", *BINS)
 _MOST = 10**9
 
 
 @dataclass(frozen=True, slots=True)
 class DriftSums:
-    """`drift` of a report. All but `images` are counts that add up to it."""
+    """The field `drift` of a report. Every histogram contains counts that add up to `images`."""
 
     images: int
     classes: tuple[int, ...]
-    """By predicted class."""
+    """Images per predicted class."""
     confidence: tuple[int, ...]
-    """By softmax probability of the predicted class, 0 to 1."""
+    """Images per bin of the softmax probability of the predicted class, 0 to 1."""
     mean: tuple[int, ...]
-    """By an image's mean of pixel / 255, 0 to 1."""
+    """Images per bin of the image mean of pixel / 255, 0 to 1."""
     std: tuple[int, ...]
-    """By an image's standard deviation of pixel / 255, 0 to 0.5."""
+    """Images per bin of the image standard deviation of pixel / 255, 0 to 0.5."""
 
     def to_json(self) -> dict[str, Any]:
-        """As a device writes it."""
+        """Returns plain data in the format of a report."""
         return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
 
 
-def sums_from(value: Mapping[str, Any], least: int = LEAST) -> DriftSums:
-    """Read what a device, or a release's evidence, says.
+def parse_drift_sums(value: Mapping[str, Any], least: int = LEAST) -> DriftSums:
+    """Parses the histograms of a report or of a release's evidence.
+
+    Args:
+        value: The plain data.
+        least: Minimum number of images.
 
     Raises:
-        FleetError: It makes no sense: a histogram is missing, has other bins, or does not add up to the images.
+        FleetError: A histogram is missing, has a wrong number of bins, or does not add up to the images.
     """
     images = value.get("images")
     if set(value) != {"images", *COUNTED} or type(images) is not int or not least <= images <= _MOST:
@@ -57,10 +61,10 @@ def sums_from(value: Mapping[str, Any], least: int = LEAST) -> DriftSums:
     return DriftSums(images, **rows)
 
 
-def total(rows: Iterable[DriftSums]) -> DriftSums | None:
-    """All together; None where there is nothing. All have to be of the same number of classes."""
-    found = list(rows)
-    if not found:
+def add_drift_sums(rows: Iterable[DriftSums]) -> DriftSums | None:
+    """Adds histograms with the same number of classes; returns None if there are none."""
+    summands = list(rows)
+    if not summands:
         return None
-    added = {name: tuple(map(sum, zip(*(getattr(row, name) for row in found), strict=True))) for name in COUNTED}
-    return DriftSums(sum(row.images for row in found), **added)
+    added = {name: tuple(map(sum, zip(*(getattr(row, name) for row in summands), strict=True))) for name in COUNTED}
+    return DriftSums(sum(row.images for row in summands), **added)

@@ -151,8 +151,8 @@ def test_an_outsider_adds_a_source_by_an_entry_point(package):
 
 @pytest.mark.parametrize(("points", "code", "message"), [
     ("theirs = their_module:Theirs", "import nothing_of_that_name", "cannot be imported: No module named"),
-    ("theirs = their_module:Theirs", "Theirs = 3", "is no class or function"),
-    ("synthetic = their_module:Theirs", "", "package theirs offers the source 'synthetic', a name that is taken"),
+    ("theirs = their_module:Theirs", "Theirs = 3", "is not callable"),
+    ("synthetic = their_module:Theirs", "", "package theirs registers the source 'synthetic'"),
 ])
 def test_a_bad_entry_point_is_named(package, points, code, message):
     table = package(points, code)

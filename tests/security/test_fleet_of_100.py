@@ -26,7 +26,7 @@ from edge_agent.slots import Slots
 from nas_pipeline.fleet.reports.intake import Intake
 from nas_pipeline.fleet.reports.receiver import server
 from nas_pipeline.fleet.reports.signed import Enrolment
-from nas_pipeline.fleet.rollout.advance import Step, advance
+from nas_pipeline.fleet.rollout.advance import RolloutStep, advance
 from nas_pipeline.fleet.rollout.state_machine import Stop, Widen
 from nas_pipeline.fleet.tuf.create_fleet import found
 from nas_pipeline.fleet.tuf.journal import Entry
@@ -84,7 +84,7 @@ class Fleet:
                 found[name] = self.devices[name].once(url)
         return found
 
-    def decide(self) -> Step:
+    def decide(self) -> RolloutStep:
         self.clock.now += timedelta(hours=2)
         step = advance(self.repository, self.intake, FAMILY, MODEL)
         assert step is not None
@@ -107,7 +107,7 @@ def receiving(intake: Intake) -> Iterator[str]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    running = server(intake.take, "127.0.0.1", port)
+    running = server(intake.accept, "127.0.0.1", port)
     thread = threading.Thread(target=running.run)
     thread.start()
     try:

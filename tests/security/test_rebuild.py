@@ -11,8 +11,8 @@ from mlflow import MlflowClient
 
 from nas_pipeline.core.files import canonical_json
 from nas_pipeline.errors import PromotionRefusal, RegistryError
-from nas_pipeline.fleet.rollout.rebuild import read_kept, rebuild
-from nas_pipeline.fleet.rollout.reconcile import reconcile, show
+from nas_pipeline.fleet.rollout.rebuild import read_model_backup, rebuild
+from nas_pipeline.fleet.rollout.reconcile import reconcile, update_registry
 from nas_pipeline.fleet.tuf import operations
 from nas_pipeline.fleet.tuf.journal import Entry
 from nas_pipeline.fleet.tuf.publish import publish
@@ -59,7 +59,7 @@ def whole(fleet: Repository, versions: Versions) -> None:
 
 
 def aligned(fleet: Repository, versions: Versions) -> list[str]:
-    return show(fleet, versions.root, TARGET, versions.model, who="rollout", tracking_uri=versions.store)
+    return update_registry(fleet, versions.root, TARGET, versions.model, who="rollout", tracking_uri=versions.store)
 
 
 def test_the_registry_is_made_again_and_goes_on(fleet: Repository, versions: Versions) -> None:
@@ -164,7 +164,7 @@ def test_a_bundle_that_was_changed_is_left_out(fleet: Repository, versions: Vers
         place = f"bundles/{digest}/{name}"
         kept = fleet.store.read(place)
         fleet.store.write(place, change)
-        found = read_kept(fleet, TARGET, versions.model)
+        found = read_model_backup(fleet, TARGET, versions.model)
         assert found.versions == ()
         assert "is not what was published" in found.left_out[0]
         fleet.store.write(place, kept or b"")
@@ -173,7 +173,8 @@ def test_a_bundle_that_was_changed_is_left_out(fleet: Repository, versions: Vers
     record = json.loads(fleet.store.read(f"bundles/{versions.model}.json") or b"")
     record["aliases"]["champion"] = "7"
     fleet.store.write(f"bundles/{versions.model}.json", canonical_json(record).encode())
-    assert read_kept(fleet, TARGET, versions.model).aliases["champion"] == first, "only the signed list says that"
+    backup = read_model_backup(fleet, TARGET, versions.model)
+    assert backup.aliases["champion"] == first, "only the signed list says that"
     other = versions.add(wrong=set(range(0, 3000, 300)))
     another = versions.tags(other)["bundle.digest"]
     versions.client.set_model_version_tag(versions.model, first, "bundle.digest", another)

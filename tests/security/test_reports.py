@@ -21,11 +21,11 @@ from securesystemslib.signer import CryptoSigner
 
 from edge_agent.contract.wire import canonical
 from nas_pipeline.errors import FleetError
-from nas_pipeline.fleet.reports.collect import ASIDE, collect, see_that_it_is_no_part_of
+from nas_pipeline.fleet.reports.collect import QUARANTINE, check_outside_store, collect
 from nas_pipeline.fleet.reports.drop import FolderDrop
 from nas_pipeline.fleet.reports.intake import Intake
 from nas_pipeline.fleet.reports.receiver import server
-from nas_pipeline.fleet.reports.signed import MAX_BYTES, enrolment_from
+from nas_pipeline.fleet.reports.signed import MAX_BYTES, parse_enrolment
 from tests.unit.fleet.toy_device import ToyDevice
 from tests.unit.fleet.toy_fleet import FAMILY, MODEL, report
 
@@ -47,19 +47,19 @@ def intake(tmp_path: Path, device: ToyDevice) -> Iterator[Intake]:
 
 def test_what_an_enrolled_device_signed_is_taken_once(intake: Intake, device: ToyDevice) -> None:
     first = device.says()
-    assert intake.take(first).reason == "taken"
-    assert intake.take(first).reason == "known", "the answer got lost, and the agent sends it again"
-    (heard,) = intake.heard(FAMILY, MODEL)
+    assert intake.accept(first).reason == "taken"
+    assert intake.accept(first).reason == "known", "the answer got lost, and the agent sends it again"
+    (heard,) = intake.reports(FAMILY, MODEL)
     assert (heard.report.device, heard.report.seq, heard.report.probation) == ("pi-1", 1, {"p95_ms": 3.5})
 
 
 def test_a_replay_is_refused(intake: Intake, device: ToyDevice) -> None:
     first, second = device.says(), device.says("current", about={})
-    assert intake.take(first).taken
-    assert intake.take(second).taken
-    assert intake.take(first).reason == "replayed"
-    assert intake.take(device.says(seq=2, detail="another one under the same number")).reason == "replayed"
-    assert len(intake.heard(FAMILY)) == 2
+    assert intake.accept(first).accepted
+    assert intake.accept(second).accepted
+    assert intake.accept(first).reason == "replayed"
+    assert intake.accept(device.says(seq=2, detail="another one under the same number")).reason == "replayed"
+    assert len(intake.reports(FAMILY)) == 2
 
 
 def test_no_changed_bit_is_taken(intake: Intake, device: ToyDevice) -> None:
@@ -67,26 +67,26 @@ def test_no_changed_bit_is_taken(intake: Intake, device: ToyDevice) -> None:
     for _ in range(300):
         changed = bytearray(content)
         changed[chance.randrange(len(content))] ^= 1 << chance.randrange(8)
-        answer = intake.take(bytes(changed))
-        if answer.taken:  # a bit of the JSON around the payload, such as an unused bit of base64, changes no report
+        answer = intake.accept(bytes(changed))
+        if answer.accepted:  # a bit of the JSON around the payload, such as an unused bit of base64, changes no report
             assert json.loads(base64.b64decode(json.loads(changed)["payload"]))["seq"] == 1
             assert answer.device == "pi-1"
-    assert len(intake.heard(FAMILY)) <= 1
+    assert len(intake.reports(FAMILY)) <= 1
     for end in range(0, len(content), 37):
-        assert not intake.take(bytes(content[:end])).taken
+        assert not intake.accept(bytes(content[:end])).accepted
 
 
 def test_another_key_even_an_enrolled_one_signs_for_nobody_else(intake: Intake, device: ToyDevice) -> None:
     other = ToyDevice("pi-2")
     intake.enrol(other.enrolment)
-    assert intake.take(other.signs(report("pi-1", 1))).reason == "bad_signature"
+    assert intake.accept(other.signs(report("pi-1", 1))).reason == "bad_signature"
     forger = ToyDevice("pi-1")
-    assert intake.take(forger.says()).reason == "bad_signature"
+    assert intake.accept(forger.says()).reason == "bad_signature"
     envelope = json.loads(forger.says())
     envelope["signatures"][0]["keyid"] = device.signer.public_key.keyid
-    assert intake.take(json.dumps(envelope).encode()).reason == "bad_signature"
-    assert intake.take(ToyDevice("pi-3").says()).reason == "unknown_device"
-    assert intake.heard(FAMILY) == []
+    assert intake.accept(json.dumps(envelope).encode()).reason == "bad_signature"
+    assert intake.accept(ToyDevice("pi-3").says()).reason == "unknown_device"
+    assert intake.reports(FAMILY) == []
 
 
 @pytest.mark.parametrize(("change", "reason"), [
@@ -108,8 +108,8 @@ def test_another_key_even_an_enrolled_one_signs_for_nobody_else(intake: Intake, 
 def test_signed_nonsense_is_refused(intake: Intake, device: ToyDevice, change: dict[str, Any], reason: str) -> None:
     values = {"seq": 1, "event": "installed", **change}
     said = report("pi-1", values.pop("seq"), values.pop("event"), **{"about": {}, **values})
-    assert intake.take(device.signs(said)).reason == reason
-    assert intake.heard(FAMILY) == []
+    assert intake.accept(device.signs(said)).reason == reason
+    assert intake.reports(FAMILY) == []
 
 
 @pytest.mark.parametrize("content", [
@@ -118,51 +118,51 @@ def test_signed_nonsense_is_refused(intake: Intake, device: ToyDevice, change: d
     b'{"payload": "e30=", "payloadType": "application/vnd.nas.device-report+json", "signatures": [{"sig": "%%"}]}',
 ])
 def test_what_is_no_envelope_is_told_so(intake: Intake, content: bytes) -> None:
-    assert intake.take(content).reason == "not_an_envelope"
+    assert intake.accept(content).reason == "not_an_envelope"
 
 
 def test_a_signature_of_another_kind_of_document_is_none_of_a_report(intake: Intake, device: ToyDevice) -> None:
     said = report("pi-1", 1)
-    assert intake.take(device.signs(canonical(asdict(said)), "application/other")).reason == "not_an_envelope"
+    assert intake.accept(device.signs(canonical(asdict(said)), "application/other")).reason == "not_an_envelope"
 
 
 def test_a_lower_counter_is_taken_and_flagged(intake: Intake, device: ToyDevice) -> None:
-    intake.take(device.says(counter=7))
-    assert intake.take(device.says("current", counter=3, about={})).taken
+    intake.accept(device.says(counter=7))
+    assert intake.accept(device.says("current", counter=3, about={})).accepted
     (found,) = intake.devices(FAMILY)
     assert found.counter == 7, "the highest is remembered"
-    assert found.flags == ("2026-05-03 counter 3 below 7: wiped, or cloned",)
+    assert found.flags == ("2026-05-03 counter 3 below 7: device wiped or cloned",)
 
 
 def test_a_jump_and_a_wrong_clock_are_flagged(intake: Intake, device: ToyDevice) -> None:
-    intake.take(device.says(seq=5))
-    assert intake.take(device.says(seq=5000, time="2106-02-07T06:28:15Z")).taken
-    assert intake.take(device.says(seq=5001, time="1970-01-01T00:00:00Z")).taken
-    assert intake.take(device.says(seq=5002, time="<script>")).taken
-    assert intake.take(device.says(seq=5003, time="2026-04-01T00:00:00Z")).taken, "a month offline is no wrong clock"
+    intake.accept(device.says(seq=5))
+    assert intake.accept(device.says(seq=5000, time="2106-02-07T06:28:15Z")).accepted
+    assert intake.accept(device.says(seq=5001, time="1970-01-01T00:00:00Z")).accepted
+    assert intake.accept(device.says(seq=5002, time="<script>")).accepted
+    assert intake.accept(device.says(seq=5003, time="2026-04-01T00:00:00Z")).accepted, "a month offline is tolerated"
     (found,) = intake.devices(FAMILY)
     assert [flag[11:] for flag in found.flags] == [
-        "number 5000 after 5: reports were lost, or cloned", "its clock says '2106-02-07'",
-        "its clock says '1970-01-01'", "its clock says '<script>'",
+        "number 5000 after 5: reports lost, or device cloned", "device clock '2106-02-07'",
+        "device clock '1970-01-01'", "device clock '<script>'",
     ]
 
 
 def test_a_new_key_ends_the_old_one(intake: Intake, device: ToyDevice) -> None:
-    intake.take(device.says())
+    intake.accept(device.says())
     fresh = ToyDevice(device.name)
     assert intake.enrol(fresh.enrolment)
     assert not intake.enrol(fresh.enrolment), "twice is once"
-    assert intake.take(device.says()).reason == "bad_signature"
-    assert intake.take(fresh.says()).reason == "taken"
-    assert len(intake.heard(FAMILY)) == 1
-    assert len(intake.heard(FAMILY, ever=True)) == 2
+    assert intake.accept(device.says()).reason == "bad_signature"
+    assert intake.accept(fresh.says()).reason == "taken"
+    assert len(intake.reports(FAMILY)) == 1
+    assert len(intake.reports(FAMILY, ever=True)) == 2
 
 
 def test_a_retired_device_is_heard_no_more(intake: Intake, device: ToyDevice) -> None:
-    intake.take(device.says())
+    intake.accept(device.says())
     intake.retire(device.name)
-    assert intake.take(device.says()).reason == "retired_device"
-    assert (intake.devices(), intake.heard(FAMILY)) == ([], [])
+    assert intake.accept(device.says()).reason == "retired_device"
+    assert (intake.devices(), intake.reports(FAMILY)) == ([], [])
     with pytest.raises(FleetError, match="no device 'nobody'"):
         intake.retire("nobody")
 
@@ -179,12 +179,12 @@ def test_a_device_does_not_change_its_family(intake: Intake) -> None:
 ], ids=["empty", "nothing in it", "no table", "a bad name", "another kind of key"])
 def test_an_enrolment_is_checked(line: str) -> None:
     with pytest.raises(FleetError, match="nas-agent init"):
-        enrolment_from(line)
+        parse_enrolment(line)
 
 
 def test_two_that_bring_the_same_report_at_once(intake: Intake, device: ToyDevice) -> None:
     content, answers = device.says(), []
-    threads = [threading.Thread(target=lambda: answers.append(intake.take(content).reason)) for _ in range(4)]
+    threads = [threading.Thread(target=lambda: answers.append(intake.accept(content).reason)) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -195,7 +195,7 @@ def test_two_that_bring_the_same_report_at_once(intake: Intake, device: ToyDevic
 @contextlib.contextmanager
 def serving(intake: Intake) -> Iterator[httpx.Client]:
     """A client of a receiver on loopback."""
-    running = server(intake.take, "127.0.0.1", 0)
+    running = server(intake.accept, "127.0.0.1", 0)
     thread = threading.Thread(target=running.run, daemon=True)
     thread.start()
     while not running.started:
@@ -245,41 +245,41 @@ def test_a_drop_is_emptied_and_what_is_bad_is_put_aside(tmp_path: Path, intake: 
     secret = tmp_path / "secret"
     secret.write_text("of ours")
     (drop / "pi-1-14.json").symlink_to(secret)
-    done = collect(FolderDrop(drop), intake.take)
-    assert done.taken == 12
-    assert [each.rpartition(": ")[2] for each in done.aside] == ["not_an_envelope", "bad_signature", "too_large"]
-    assert sorted(path.name for path in drop.iterdir()) == [".pi-1-13.json.new", "pi-1-14.json", ASIDE]
-    assert sorted(path.name for path in (drop / ASIDE).iterdir()) == [
+    done = collect(FolderDrop(drop), intake.accept)
+    assert done.accepted == 12
+    assert [each.rpartition(": ")[2] for each in done.rejected] == ["not_an_envelope", "bad_signature", "too_large"]
+    assert sorted(path.name for path in drop.iterdir()) == [".pi-1-13.json.new", "pi-1-14.json", QUARANTINE]
+    assert sorted(path.name for path in (drop / QUARANTINE).iterdir()) == [
         "_b_.json", "_b_.json.why", "pi-1-7000.json", "pi-1-7000.json.why", "pi-1-99.json", "pi-1-99.json.why"]
-    assert (drop / ASIDE / "pi-1-7000.json").stat().st_size == MAX_BYTES
-    assert "of ours" not in "".join(path.read_text() for path in (drop / ASIDE).iterdir())
-    assert collect(FolderDrop(drop), intake.take).taken == 0
-    assert collect(FolderDrop(tmp_path / "none"), intake.take).taken == 0
+    assert (drop / QUARANTINE / "pi-1-7000.json").stat().st_size == MAX_BYTES
+    assert "of ours" not in "".join(path.read_text() for path in (drop / QUARANTINE).iterdir())
+    assert collect(FolderDrop(drop), intake.accept).accepted == 0
+    assert collect(FolderDrop(tmp_path / "none"), intake.accept).accepted == 0
 
 
 def test_a_drop_that_was_read_before_a_crash_is_read_again(tmp_path: Path, intake: Intake, device: ToyDevice) -> None:
     drop = tmp_path / "drop"
     drop.mkdir()
     (drop / "pi-1-1.json").write_bytes(content := device.says())
-    intake.take(content)
-    done = collect(FolderDrop(drop), intake.take)
-    assert (done.taken, done.aside) == (0, ())
+    intake.accept(content)
+    done = collect(FolderDrop(drop), intake.accept)
+    assert (done.accepted, done.rejected) == (0, ())
     assert list(drop.iterdir()) == []
 
 
 def test_a_drop_is_no_part_of_the_store(tmp_path: Path) -> None:
-    see_that_it_is_no_part_of(str(tmp_path / "drop"), str(tmp_path / "store"))
-    see_that_it_is_no_part_of("s3://a/drop", "s3://a/store")
+    check_outside_store(str(tmp_path / "drop"), str(tmp_path / "store"))
+    check_outside_store("s3://a/drop", "s3://a/store")
     for drop, store in ((tmp_path / "store" / "drop", tmp_path / "store"), ("s3://a/x/drop", "s3://a/x")):
-        with pytest.raises(FleetError, match="another place"):
-            see_that_it_is_no_part_of(str(drop), str(store))
+        with pytest.raises(FleetError, match="inside the store"):
+            check_outside_store(str(drop), str(store))
 
 
 def test_old_reports_are_forgotten_and_a_replay_of_them_is_still_one(intake: Intake, device: ToyDevice) -> None:
     first = device.says()
-    intake.take(first)
-    intake.take(device.says())
-    assert intake.forget(NOW) == 0
-    assert intake.forget(datetime(2027, 1, 1, tzinfo=UTC)) == 2
-    assert intake.take(first).reason == "replayed"
+    intake.accept(first)
+    intake.accept(device.says())
+    assert intake.delete_before(NOW) == 0
+    assert intake.delete_before(datetime(2027, 1, 1, tzinfo=UTC)) == 2
+    assert intake.accept(first).reason == "replayed"
     assert intake.devices()[0].seq == 2

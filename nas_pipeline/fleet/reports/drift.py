@@ -1,6 +1,6 @@
-"""Whether devices still see what a release was judged on: their sums against its reference, with bounds. Pure.
+"""Drift detection: compares the histograms that devices report with the reference of their release. Pure functions.
 
-The bins are those of edge_agent/contract/drift.py. A bound is never below what chance alone does to so many images.
+The bins are those of edge_agent/contract/drift.py. A bound is never below the critical value for the number of images.
 """
 
 from __future__ import annotations
@@ -12,36 +12,36 @@ from typing import Any, Final, Protocol
 from edge_agent.contract.drift import BINS
 from edge_agent.contract.wire import Report
 from nas_pipeline.errors import ConfigError, FleetError
-from nas_pipeline.fleet.drift_sums import COUNTED, EVIDENCE, DriftSums, sums_from, total
-from nas_pipeline.fleet.reports.histograms import ks, ks_of_chance, psi, psi_of_chance
+from nas_pipeline.fleet.drift_sums import COUNTED, EVIDENCE, DriftSums, add_drift_sums, parse_drift_sums
+from nas_pipeline.fleet.reports.histograms import ks, ks_critical_value, psi, psi_critical_value
 from nas_pipeline.fleet.tuf.releases import ReleaseEntry, ReleaseList
 
 GREEN, RED, TOO_FEW, NO_REFERENCE = "green", "red", "too few images", "no reference"
 _BEFORE_THE_CHANGE: Final = frozenset({"installed", "reverted"})
-"""Events whose reports carry sums of the model before: they are about what was served until then."""
+"""Events whose reports carry the histograms of the previous model."""
 
 
 @dataclass(frozen=True, slots=True)
 class DriftRules:
-    """When a difference counts."""
+    """Bounds above which a difference is drift."""
 
     psi: float = 0.2
-    """Population stability index above which a histogram is red; 0.2 to 0.25 is the usual "has changed"."""
+    """Bound on the population stability index; 0.2 to 0.25 is the usual bound for a significant change."""
     ks: float = 0.1
-    """Largest difference of two cumulative shares above which a histogram is red, where it is no chance either."""
+    """Bound on the Kolmogorov-Smirnov statistic, the largest difference of the two cumulative distributions."""
     alpha: float = 0.001
-    """Chance that a figure exceeds what chance does. With many images chance does little, and `psi` and `ks` decide."""
+    """Significance level of the critical values. With many images they are small, and `psi` and `ks` are the bounds."""
     min_images: int = 500
-    """Images that devices have to have told of, before anything is red."""
+    """Minimum number of reported images; below it, no figure is computed."""
 
     def __post_init__(self) -> None:
         if not (self.psi > 0 and self.ks > 0 and 0 < self.alpha < 0.5 and self.min_images >= 1):
-            raise ConfigError(f"drift: psi, ks and min_images have to be above 0, alpha between 0 and 0.5; got {self}")
+            raise ConfigError(f"drift: psi, ks and min_images must be above 0, alpha between 0 and 0.5; got {self}")
 
 
 @dataclass(frozen=True, slots=True)
-class Watched:
-    """A release, and what the devices that run it told of."""
+class ObservedRelease:
+    """A release, and the histograms reported by the devices that run it."""
 
     target: str
     model: str
@@ -51,24 +51,24 @@ class Watched:
     seen: DriftSums | None
     devices: int
     largest_share: float
-    """Of the images, from the device that told of the most."""
-    unfit: int
-    """Reports whose sums make no sense for this model; they are not counted."""
+    """Share of the images that come from the device with the most images."""
+    invalid: int
+    """Reports whose histograms are invalid for this model; they are not counted."""
 
 
-class Releases(Protocol):
-    """Of a Repository, what is needed here."""
+class PublishedReleases(Protocol):
+    """The part of a `Repository` that drift detection uses."""
 
     def models(self) -> list[tuple[str, str]]:
-        """(target, model) of what is published."""
+        """Returns (target, model) of every published list."""
 
     def rows(self, target: str, model: str) -> ReleaseList:
-        """The releases of one."""
+        """Returns the releases of one model."""
 
 
 @dataclass(frozen=True, slots=True)
 class DriftFigure:
-    """One comparison of one histogram."""
+    """One statistic of one histogram, and its bound."""
 
     name: str
     value: float
@@ -76,104 +76,113 @@ class DriftFigure:
 
     @property
     def red(self) -> bool:
-        """Whether the bound is crossed."""
+        """Whether the value exceeds the bound."""
         return self.value > self.bound
 
 
 @dataclass(frozen=True, slots=True)
 class DriftVerdict:
-    """What became of a release."""
+    """The result of drift detection for one release."""
 
-    watched: Watched
+    observed: ObservedRelease
     state: str
     """GREEN, RED, TOO_FEW or NO_REFERENCE."""
     figures: tuple[DriftFigure, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """All of it as plain values."""
-        found = self.watched
+        """Returns the verdict as plain data."""
+        observed = self.observed
         return {
-            "target": found.target, "model": found.model, "version": found.version, "counter": found.counter,
-            "state": self.state, "images": found.seen.images if found.seen else 0, "devices": found.devices,
-            "largest_share": round(found.largest_share, 4), "unfit": found.unfit,
-            "seen": found.seen.to_json() if found.seen else None,
-            "reference": found.reference.to_json() if found.reference else None,
-            "figures": [{"name": each.name, "value": round(each.value, 6), "bound": round(each.bound, 6),
-                         "red": each.red} for each in self.figures],
+            "target": observed.target, "model": observed.model, "version": observed.version,
+            "counter": observed.counter,
+            "state": self.state, "images": observed.seen.images if observed.seen else 0, "devices": observed.devices,
+            "largest_share": round(observed.largest_share, 4), "unfit": observed.invalid,
+            "seen": observed.seen.to_json() if observed.seen else None,
+            "reference": observed.reference.to_json() if observed.reference else None,
+            "figures": [{"name": figure.name, "value": round(figure.value, 6), "bound": round(figure.bound, 6),
+                         "red": figure.red} for figure in self.figures],
         }
 
 
-def watch(target: str, listed: ReleaseEntry, reports: Iterable[Report]) -> Watched:
-    """What the devices that run a release told of, of all `reports`.
+def observe_release(target: str, listed: ReleaseEntry, reports: Iterable[Report]) -> ObservedRelease:
+    """Sums the histograms of the devices that run a release.
+
+    Args:
+        target: The target of the release.
+        listed: The release.
+        reports: Reports of any release of the model; those of other releases are ignored.
 
     Raises:
-        FleetError: The reference in the release's evidence makes no sense.
+        FleetError: The reference in the release's evidence is invalid.
     """
     release, card = listed.release, listed.card
     known = card.evidence.get(EVIDENCE)
     by_device: dict[str, DriftSums] = {}
-    unfit = 0
+    invalid = 0
     for report in reports:
         if (report.model, report.counter, report.sha256) != (release.model, release.counter, card.sha256):
             continue
         if not report.drift or report.event in _BEFORE_THE_CHANGE:
             continue
         try:
-            sums = sums_from(report.drift)
+            sums = parse_drift_sums(report.drift)
         except FleetError:
-            unfit += 1
+            invalid += 1
             continue
         if len(sums.classes) != len(card.class_names):
-            unfit += 1
+            invalid += 1
             continue
         before = by_device.get(report.device)
-        both = total([before, sums] if before else [sums])
+        both = add_drift_sums([before, sums] if before else [sums])
         assert both is not None
         by_device[report.device] = both
-    seen = total(by_device.values())
+    seen = add_drift_sums(by_device.values())
     largest = max((row.images for row in by_device.values()), default=0)
-    return Watched(
-        target, release.model, release.version, release.counter, sums_from(known, least=1) if known else None, seen,
-        len(by_device), largest / seen.images if seen else 0.0, unfit,
+    return ObservedRelease(
+        target, release.model, release.version, release.counter,
+        parse_drift_sums(known, least=1) if known else None, seen, len(by_device),
+        largest / seen.images if seen else 0.0, invalid,
     )
 
 
-def watch_all(releases: Releases, heard: Callable[[str, str], Iterable[Report]]) -> list[Watched]:
-    """Every release that is out, and what the devices that run it told of.
+def observe_releases(
+    releases: PublishedReleases, reports_of: Callable[[str, str], Iterable[Report]]
+) -> list[ObservedRelease]:
+    """Sums the histograms of every published release.
 
     Args:
-        releases: What is published.
-        heard: (target, model) -> reports; of what time is the caller's choice.
+        releases: The published releases.
+        reports_of: (target, model) -> reports; the caller chooses the period.
 
     Raises:
-        FleetError: What is published cannot be read, or a reference in it makes no sense.
+        FleetError: The published files cannot be read, or a reference in them is invalid.
     """
-    found = []
+    observed = []
     for target, model in releases.models():
-        reports = list(heard(target, model))
-        found += [watch(target, row, reports) for row in releases.rows(target, model)]
-    return found
+        reports = list(reports_of(target, model))
+        observed += [observe_release(target, row, reports) for row in releases.rows(target, model)]
+    return observed
 
 
-def judge(watched: Watched, rules: DriftRules) -> DriftVerdict:
-    """Compare what was seen with the reference. No state but RED says that anything has to be done."""
-    if watched.reference is None:
-        return DriftVerdict(watched, NO_REFERENCE, ())
-    if watched.seen is None or watched.seen.images < rules.min_images:
-        return DriftVerdict(watched, TOO_FEW, ())
-    figures = compare(watched.reference, watched.seen, rules)
-    return DriftVerdict(watched, RED if any(each.red for each in figures) else GREEN, figures)
+def evaluate_drift(observed: ObservedRelease, rules: DriftRules) -> DriftVerdict:
+    """Compares the reported histograms with the reference. Only the state RED requires an action."""
+    if observed.reference is None:
+        return DriftVerdict(observed, NO_REFERENCE, ())
+    if observed.seen is None or observed.seen.images < rules.min_images:
+        return DriftVerdict(observed, TOO_FEW, ())
+    figures = compare(observed.reference, observed.seen, rules)
+    return DriftVerdict(observed, RED if any(figure.red for figure in figures) else GREEN, figures)
 
 
 def compare(known: DriftSums, seen: DriftSums, rules: DriftRules) -> tuple[DriftFigure, ...]:
-    """PSI of each histogram; KS of those whose bins have an order."""
-    found = []
+    """Returns the PSI of every histogram, and the KS statistic of those with ordered bins."""
+    figures = []
     for name in COUNTED:
-        one, other = getattr(known, name), getattr(seen, name)
-        bound = max(rules.psi, psi_of_chance(one, other, rules.alpha))
-        found.append(DriftFigure(f"psi {name}", psi(one, other), bound))
+        expected, actual = getattr(known, name), getattr(seen, name)
+        bound = max(rules.psi, psi_critical_value(expected, actual, rules.alpha))
+        figures.append(DriftFigure(f"psi {name}", psi(expected, actual), bound))
     for name in BINS:
-        one, other = getattr(known, name), getattr(seen, name)
-        bound = max(rules.ks, ks_of_chance(one, other, rules.alpha))
-        found.append(DriftFigure(f"ks {name}", ks(one, other), bound))
-    return tuple(found)
+        expected, actual = getattr(known, name), getattr(seen, name)
+        bound = max(rules.ks, ks_critical_value(expected, actual, rules.alpha))
+        figures.append(DriftFigure(f"ks {name}", ks(expected, actual), bound))
+    return tuple(figures)

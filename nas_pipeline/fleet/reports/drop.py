@@ -1,4 +1,4 @@
-"""A place that devices write reports to and we take them from: a folder, or a prefix of a bucket."""
+"""The drop to which devices write reports: a folder, or a prefix of a bucket."""
 
 from __future__ import annotations
 
@@ -12,47 +12,47 @@ from nas_pipeline.errors import ConfigError, StorageError
 
 
 class Drop(Protocol):
-    """Files by name."""
+    """A flat set of files with names. Devices write reports to it; `collect` reads and removes them."""
 
     def names(self) -> list[str]:
-        """What lies there."""
+        """Returns the names of the files."""
 
     def read(self, name: str, most: int) -> bytes | None:
-        """The first `most` bytes; None where it is gone, or no file."""
+        """Returns the first `most` bytes; None if the file does not exist or is not a regular file."""
 
     def write(self, name: str, content: bytes) -> None:
-        """Put a file there, whole."""
+        """Writes a file atomically."""
 
     def remove(self, name: str) -> None:
-        """Take it away, if it is there."""
+        """Removes a file, if it exists."""
 
 
 def open_drop(where: str) -> Drop:
-    """The drop in a folder or at `s3://BUCKET/PREFIX`.
+    """Opens the drop in a folder or at `s3://BUCKET/PREFIX`.
 
     Raises:
-        ConfigError: Another kind of address, no bucket, or boto3 is not installed.
+        ConfigError: The address has another scheme or no bucket, or boto3 is not installed.
     """
     parts = urlsplit(where)
     if parts.scheme == "s3" and parts.netloc:
         try:
             client = importlib.import_module("boto3").client("s3")
         except ImportError as error:
-            raise ConfigError(f"a drop at {where} takes boto3: pip install 'nas-pipeline[server]'") from error
+            raise ConfigError(f"a drop at {where} requires boto3: pip install 'nas-pipeline[server]'") from error
         return BucketDrop(client, parts.netloc, parts.path.strip("/"))
     if parts.scheme:
-        raise ConfigError(f"drop {where!r}: give a folder, or s3://BUCKET/PREFIX")
+        raise ConfigError(f"drop {where!r} is not supported: use a folder, or s3://BUCKET/PREFIX")
     return FolderDrop(Path(where))
 
 
 class FolderDrop:
-    """Files of one folder. Links are not followed: who may write there must not make us read elsewhere."""
+    """The files of one folder. Links are not followed, so that a writer cannot make the server read other files."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def names(self) -> list[str]:
-        """See `Drop`. What an agent is still writing begins with a dot."""
+        """See `Drop`. Names with a leading dot are incomplete files, and are omitted."""
         if not self.folder.is_dir():
             return []
         return sorted(path.name for path in self.folder.iterdir()
@@ -80,34 +80,34 @@ class FolderDrop:
 
 
 class BucketDrop:
-    """Objects below a prefix. The client is boto3's."""
+    """The objects below a prefix of a bucket, through a client of boto3."""
 
     def __init__(self, client: Any, bucket: str, prefix: str) -> None:
         self._client, self._bucket, self._prefix = client, bucket, f"{prefix}/" if prefix else ""
 
     def names(self) -> list[str]:
-        """See `Drop`; at most a thousand at once, the next pass gets the next."""
-        page = self._ask("list_objects_v2", Prefix=self._prefix, Delimiter="/")
-        return sorted(each["Key"].removeprefix(self._prefix) for each in page.get("Contents", []))
+        """See `Drop`. Returns at most 1,000 names; the next pass gets the next ones."""
+        page = self._request("list_objects_v2", Prefix=self._prefix, Delimiter="/")
+        return sorted(item["Key"].removeprefix(self._prefix) for item in page.get("Contents", []))
 
     def read(self, name: str, most: int) -> bytes | None:
         """See `Drop`."""
-        found = self._ask("get_object", missing=True, Key=self._prefix + name)
-        return None if found is None else bytes(found["Body"].read(most))
+        response = self._request("get_object", missing=True, Key=self._prefix + name)
+        return None if response is None else bytes(response["Body"].read(most))
 
     def write(self, name: str, content: bytes) -> None:
         """See `Drop`."""
-        self._ask("put_object", Key=self._prefix + name, Body=content)
+        self._request("put_object", Key=self._prefix + name, Body=content)
 
     def remove(self, name: str) -> None:
         """See `Drop`."""
-        self._ask("delete_object", Key=self._prefix + name)
+        self._request("delete_object", Key=self._prefix + name)
 
-    def _ask(self, what: str, *, missing: bool = False, **arguments: Any) -> Any:
+    def _request(self, what: str, *, missing: bool = False, **arguments: Any) -> Any:
         errors = importlib.import_module("botocore.exceptions")
         try:
             return getattr(self._client, what)(Bucket=self._bucket, **arguments)
         except (errors.ClientError, errors.BotoCoreError) as error:
             if missing and getattr(error, "response", {}).get("Error", {}).get("Code") == "NoSuchKey":
                 return None
-            raise StorageError(f"s3://{self._bucket}/{self._prefix}: {what} did not succeed: {error}") from error
+            raise StorageError(f"s3://{self._bucket}/{self._prefix}: {what} failed: {error}") from error

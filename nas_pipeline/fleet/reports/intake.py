@@ -1,4 +1,4 @@
-"""The devices that are known, and what they reported. A report is taken once, whole, and only from whom it says."""
+"""The database of enrolled devices and their signed reports. Each report is accepted once."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from sqlalchemy.exc import IntegrityError
 
 from edge_agent.contract.wire import Report, report_from
 from nas_pipeline.errors import FleetError
-from nas_pipeline.fleet.reports.signed import Enrolment, Unfit, claimed_device, public_key, verified
+from nas_pipeline.fleet.reports.signed import Enrolment, ReportRejected, parse_envelope, public_key, verify_report
 from nas_pipeline.fleet.reports.tables import devices, open_database, reports
 
 logger = logging.getLogger(__name__)
 
 _AHEAD, _BEHIND = timedelta(days=1), timedelta(days=365)
-"""A clock further off is noted. Behind, a report may also have waited in a device that was offline."""
+"""Tolerated deviations of a device's clock. A device may be offline, so its reports may arrive late."""
 _FLAGS = 8
-"""Kept per device; the oldest give way."""
+"""Maximum number of flags per device; the oldest are dropped."""
 
 
 @dataclass(frozen=True, slots=True)
-class Device:
+class EnrolledDevice:
     """An enrolled device."""
 
     device: str
@@ -37,30 +37,30 @@ class Device:
     retired: bool
     seq: int
     counter: int
-    """The highest that it ever reported."""
+    """The highest counter that it ever reported."""
     seen: datetime | None
     flags: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
-    """A report, and when it came in by our clock."""
+class ReceivedReport:
+    """A report, and the time at which the server received it."""
 
     report: Report
     received: datetime
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """What became of an envelope."""
+class IntakeAnswer:
+    """The result of processing one envelope."""
 
-    taken: bool
+    accepted: bool
     reason: str
-    """taken, known (the same one again); or why not: too_large, not_an_envelope, unknown_device, retired_device,
-    bad_signature, not_a_report, wrong_family, replayed."""
+    """Accepted: `taken`, or `known` (a duplicate). Rejected: too_large, not_an_envelope, unknown_device,
+    retired_device, bad_signature, not_a_report, wrong_family, replayed."""
     detail: str = ""
     device: str = ""
-    """Only where the signature holds."""
+    """Set only if the signature is valid."""
     seq: int = 0
 
 
@@ -72,20 +72,20 @@ class Intake:
     """The database of reports."""
 
     def __init__(self, where: str | Path, *, clock: Callable[[], datetime] = _now) -> None:
-        """Open it: `where` is an SQLite file, or a URL."""
+        """Opens the database at `where`: an SQLite file, or a URL."""
         self._engine, self._clock = open_database(where), clock
 
     def close(self) -> None:
-        """Let go of the database."""
+        """Closes the connections to the database."""
         self._engine.dispose()
 
     def enrol(self, enrolment: Enrolment) -> bool:
-        """Know a device by its key from now on; returns whether anything changed.
+        """Stores the public key of a device; returns whether anything changed.
 
-        A new key for a known device starts anew: reports signed with the old one are not taken any more.
+        A new key of an enrolled device replaces the old one: reports signed with the old key are rejected.
 
         Raises:
-            FleetError: It is known as one of another target.
+            FleetError: The device is enrolled for another target.
         """
         key = json.dumps(enrolment.key, sort_keys=True)
         with self._engine.begin() as connection:
@@ -110,30 +110,30 @@ class Intake:
         return True
 
     def retire(self, device: str) -> None:
-        """Take nothing from a device any more, and count it in no wave.
+        """Rejects all further reports of a device, and counts it in no wave.
 
         Raises:
-            FleetError: There is no such device.
+            FleetError: The device is not enrolled.
         """
         with self._engine.begin() as connection:
             done = connection.execute(sa.update(devices).where(devices.c.device == device).values(retired=True))
         if not done.rowcount:
             raise FleetError(f"no device {device!r:.120} is enrolled; `nas fleet devices` lists them")
 
-    def take(self, content: bytes) -> Answer:
-        """Take one envelope, or say why not. The same one again is known, and changes nothing."""
+    def accept(self, content: bytes) -> IntakeAnswer:
+        """Verifies and stores one envelope. A duplicate of the last envelope is accepted and changes nothing."""
         try:
-            envelope, name = claimed_device(content)
+            envelope, name = parse_envelope(content)
             with self._engine.begin() as connection:
-                return self._taken(connection, envelope, name, hashlib.sha256(content).hexdigest())
-        except Unfit as error:
-            logger.info("a report is not taken: %s", error.reason)
-            return Answer(False, error.reason, str(error))
-        except IntegrityError:  # on Postgres: another receiver took this number a moment ago
-            return Answer(False, "replayed", "a report with this number is there already")
+                return self._store(connection, envelope, name, hashlib.sha256(content).hexdigest())
+        except ReportRejected as error:
+            logger.info("report rejected: %s", error.reason)
+            return IntakeAnswer(False, error.reason, str(error))
+        except IntegrityError:  # on Postgres: another receiver stored this number concurrently
+            return IntakeAnswer(False, "replayed", "a report with this number is stored already")
 
-    def devices(self, target: str | None = None, *, retired: bool = False) -> list[Device]:
-        """Enrolled devices, by name; of a target, or all."""
+    def devices(self, target: str | None = None, *, retired: bool = False) -> list[EnrolledDevice]:
+        """Returns the enrolled devices of a target, or of all targets, sorted by name."""
         query = sa.select(devices).order_by(devices.c.device)
         if target is not None:
             query = query.where(devices.c.target == target)
@@ -141,15 +141,15 @@ class Intake:
             query = query.where(devices.c.retired.is_(False))
         with self._engine.begin() as connection:
             return [
-                Device(row.device, row.target, _aware(row.enrolled), row.retired, row.seq, row.counter,
+                EnrolledDevice(row.device, row.target, _aware(row.enrolled), row.retired, row.seq, row.counter,
                        _aware(row.seen) if row.seen else None, tuple(filter(None, row.flags.split("\n"))))
                 for row in connection.execute(query)
             ]
 
-    def heard(
+    def reports(
         self, target: str, model: str | None = None, *, since: datetime | None = None, until: datetime | None = None,
         ever: bool = False,
-    ) -> list[Heard]:
+    ) -> list[ReceivedReport]:
         """Reports in the order in which they came in: `since` <= received < `until`.
 
         With `ever`, also those of retired devices, and those signed with an earlier key.
@@ -169,24 +169,25 @@ class Intake:
         if until is not None:
             query = query.where(reports.c.received < _naive(until))
         with self._engine.begin() as connection:
-            return [Heard(report_from(row.payload.encode()), _aware(row.received)) for row in connection.execute(query)]
+            return [ReceivedReport(report_from(row.payload.encode()), _aware(row.received))
+                    for row in connection.execute(query)]
 
-    def forget(self, before: datetime) -> int:
-        """Delete reports that came in before a moment; returns how many. What the devices are known by stays."""
+    def delete_before(self, before: datetime) -> int:
+        """Deletes the reports received before a time; returns their number. The enrolments stay."""
         with self._engine.begin() as connection:
             return connection.execute(sa.delete(reports).where(reports.c.received < _naive(before))).rowcount
 
-    def _taken(self, connection: sa.Connection, envelope: Envelope, name: str, sha256: str) -> Answer:
+    def _store(self, connection: sa.Connection, envelope: Envelope, name: str, sha256: str) -> IntakeAnswer:
         row = connection.execute(sa.select(devices).where(devices.c.device == name).with_for_update()).one_or_none()
         if row is None:
-            raise Unfit("unknown_device", "no such device is enrolled")
+            raise ReportRejected("unknown_device", "the device is not enrolled")
         if row.retired:
-            raise Unfit("retired_device", "this device was retired")
-        report = verified(envelope, public_key(row.keyid, json.loads(row.key)), row.target)
+            raise ReportRejected("retired_device", "the device is retired")
+        report = verify_report(envelope, public_key(row.keyid, json.loads(row.key)), row.target)
         if sha256 == row.last_sha256:
-            return Answer(True, "known", "", report.device, report.seq)
+            return IntakeAnswer(True, "known", "", report.device, report.seq)
         if report.seq <= row.seq:
-            raise Unfit("replayed", f"number {report.seq} is not above {row.seq}, which came in before")
+            raise ReportRejected("replayed", f"number {report.seq} is not above {row.seq}, the last one received")
         now = self._clock()
         flags = [*dict.fromkeys([*filter(None, row.flags.split("\n")), *_flags(report, row.counter, row.seq, now)])]
         connection.execute(sa.insert(reports).values(
@@ -197,24 +198,24 @@ class Intake:
             seq=report.seq, last_sha256=sha256, counter=max(row.counter, report.counter), seen=_naive(now),
             flags="\n".join(flags[-_FLAGS:]),
         ))
-        return Answer(True, "taken", "", report.device, report.seq)
+        return IntakeAnswer(True, "taken", "", report.device, report.seq)
 
 
 def _flags(report: Report, counter: int, seq: int, now: datetime) -> list[str]:
-    """What a person should look at; nothing is refused for it."""
-    found, when = [], now.strftime("%Y-%m-%d")
+    """Returns anomalies for a person to examine. They do not cause a rejection."""
+    flags, when = [], now.strftime("%Y-%m-%d")
     if report.counter < counter:
-        found.append(f"{when} counter {report.counter} below {counter}: wiped, or cloned")
+        flags.append(f"{when} counter {report.counter} below {counter}: device wiped or cloned")
     if seq and report.seq > seq + 1000:
-        found.append(f"{when} number {report.seq} after {seq}: reports were lost, or cloned")
+        flags.append(f"{when} number {report.seq} after {seq}: reports lost, or device cloned")
     try:
         clock = datetime.fromisoformat(report.time)
         off = clock - now if clock.tzinfo else None
     except (ValueError, OverflowError):
         off = None
     if off is None or off > _AHEAD or -off > _BEHIND:
-        found.append(f"{when} its clock says {report.time[:10]!a}")
-    return found
+        flags.append(f"{when} device clock {report.time[:10]!a}")
+    return flags
 
 
 def _naive(when: datetime) -> datetime:

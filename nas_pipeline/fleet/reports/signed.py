@@ -1,4 +1,4 @@
-"""Reads what devices send: bounded, signed by the enrolled key, strict. Nothing of it is believed before that."""
+"""Parses and verifies signed reports: bounded size, signature of the enrolled key, strict schema."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from edge_agent.contract.wire import REPORT_TYPE, Report, WireError, check_name,
 from nas_pipeline.errors import FleetError
 
 MAX_BYTES: Final = 64 * 1024
-"""Of one envelope. A real one has about two thousand."""
+"""Maximum size of one envelope, in bytes. A typical one has about 2,000."""
 _MAX_NUMBER: Final = 2**53
 _MAX_TEXT: Final = 2000
 _BAD = (KeyError, TypeError, ValueError, AttributeError, FormatError, binascii.Error, RecursionError)
 
 
-class Unfit(Exception):
-    """An envelope that is not taken. `reason` is one word, for programs; the message is for people."""
+class ReportRejected(Exception):
+    """An envelope is rejected. `reason` is a code for programs; the message is for people."""
 
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
@@ -31,88 +31,89 @@ class Unfit(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Enrolment:
-    """Who a device is, as `nas-agent init` prints it."""
+    """The identity of a device, as printed by `nas-agent init`."""
 
     device: str
     target: str
     keyid: str
     key: dict[str, Any]
-    """The public key as TUF writes it."""
+    """The public key in TUF's format."""
 
 
-def enrolment_from(content: str | bytes) -> Enrolment:
-    """Read one enrolment.
+def parse_enrolment(content: str | bytes) -> Enrolment:
+    """Parses one enrolment.
 
     Raises:
-        FleetError: It is not what `nas-agent init` prints; the message says which part.
+        FleetError: The content is not an enrolment; the message names the invalid part.
     """
     try:
         value = json.loads(content)
         check_name("device", value["device"])
         check_name("target", value["target"])
-        found = Enrolment(value["device"], value["target"], value["keyid"], dict(value["key"]))
-        public_key(found.keyid, found.key)
+        enrolment = Enrolment(value["device"], value["target"], value["keyid"], dict(value["key"]))
+        public_key(enrolment.keyid, enrolment.key)
     except _BAD as error:  # WireError is a ValueError
-        raise FleetError(f"this is no enrolment ({type(error).__name__}: {error}): give the line that "
+        raise FleetError(f"not an enrolment ({type(error).__name__}: {error}): pass the line that "
                          "`nas-agent init` prints on the device") from error
-    return found
+    return enrolment
 
 
 def public_key(keyid: str, key: dict[str, Any]) -> Key:
-    """The key of a device; only ed25519, so that no weak one can be enrolled.
+    """Returns the public key of a device. Only ed25519 is accepted, so a weak key cannot be enrolled.
 
     Raises:
-        ValueError: It is of another kind, or not whole.
+        ValueError: The key has another type, or is malformed.
     """
-    found = Key.from_dict(str(keyid), dict(key))
-    if (found.keytype, found.scheme) != ("ed25519", "ed25519") or len(bytes.fromhex(found.keyval["public"])) != 32:
+    public = Key.from_dict(str(keyid), dict(key))
+    if (public.keytype, public.scheme) != ("ed25519", "ed25519") or len(bytes.fromhex(public.keyval["public"])) != 32:
         raise ValueError("the key is not ed25519")
-    return found
+    return public
 
 
-def claimed_device(content: bytes) -> tuple[Envelope, str]:
-    """The envelope, and whom it says to be from. Nothing of it is verified yet.
+def parse_envelope(content: bytes) -> tuple[Envelope, str]:
+    """Returns the envelope and the device name that it claims. The signature is not verify_report yet.
 
     Raises:
-        Unfit: too_large, not_an_envelope.
+        ReportRejected: too_large, not_an_envelope.
     """
     if len(content) > MAX_BYTES:
-        raise Unfit("too_large", f"an envelope has at most {MAX_BYTES} bytes")
+        raise ReportRejected("too_large", f"an envelope has at most {MAX_BYTES} bytes")
     try:
         envelope = Envelope.from_dict(json.loads(content))
         if envelope.payload_type != REPORT_TYPE or not 1 <= len(envelope.signatures) <= 4:
-            raise ValueError("another payload type, or not one signature")
+            raise ValueError("wrong payload type or number of signatures")
         return envelope, check_name("device", json.loads(envelope.payload)["device"])
     except _BAD as error:
-        raise Unfit("not_an_envelope", f"no signed report: {type(error).__name__}: {str(error)[:200]}") from None
+        message = f"not a signed report: {type(error).__name__}: {str(error)[:200]}"
+        raise ReportRejected("not_an_envelope", message) from None
 
 
-def verified(envelope: Envelope, key: Key, target: str) -> Report:
-    """The report in an envelope that `key` signed.
+def verify_report(envelope: Envelope, key: Key, target: str) -> Report:
+    """Returns the report in an envelope, after verification of the signature, schema and target.
 
     Raises:
-        Unfit: bad_signature, not_a_report, wrong_family.
+        ReportRejected: bad_signature, not_a_report, wrong_family.
     """
     try:
         envelope.verify([key], 1)
     except (VerificationError, UnverifiedSignatureError, ValueError) as error:
-        raise Unfit("bad_signature", "the signature is not of the key that was enrolled for this device") from error
+        raise ReportRejected("bad_signature", "the signature does not match the enrolled key of the device") from error
     try:
         report = report_from(envelope.payload)
-        _see_bounds(report)
+        _check_bounds(report)
     except (WireError, UnicodeError) as error:
-        raise Unfit("not_a_report", str(error)[:300]) from error
+        raise ReportRejected("not_a_report", str(error)[:300]) from error
     if report.target != target:
-        raise Unfit("wrong_family", f"the device is enrolled for {target}, and reports of {report.target}")
+        raise ReportRejected("wrong_family", f"the device is enrolled for {target}, not for {report.target}")
     return report
 
 
-def _see_bounds(report: Report) -> None:
+def _check_bounds(report: Report) -> None:
     about = report.about.get("counter", 0)
     numbers = (report.seq, report.counter, about)
     if any(type(number) is not int or not 0 <= number < _MAX_NUMBER for number in numbers):
-        raise WireError("report: seq and counters are whole numbers from 0 to 2^53")
+        raise WireError("report: seq and counters must be integers from 0 to 2^53")
     texts = (report.time, report.agent, report.detail, *report.runtime.values(), str(report.about.get("sha256", "")))
     if any(len(text) > _MAX_TEXT or "\0" in text for text in texts):
         raise WireError(f"report: a text is longer than {_MAX_TEXT} characters, or has a NUL")
-    json.dumps([*texts], ensure_ascii=False).encode()  # a lone surrogate fits in no database
+    json.dumps([*texts], ensure_ascii=False).encode()  # raises for a lone surrogate, which no database can store

@@ -1,27 +1,28 @@
-"""One step of a roll-out: what is signed and what devices said, a decision, and the list that follows from it."""
+"""One step of a roll-out: reads the signed list and the reports, decides, and signs the change that follows."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Literal
 
-from nas_pipeline.errors import FleetError
+from nas_pipeline.errors import FleetError, KeysUnavailable, NoEarlierRelease
 from nas_pipeline.fleet.reports.intake import Intake
 from nas_pipeline.fleet.rollout.state_machine import (
-    Decision,
-    Member,
+    RolloutDecision,
     RolloutRules,
-    State,
+    RolloutState,
     Stop,
-    Stopped,
+    StopRecorded,
     Tally,
     Wait,
+    WaveMember,
     Widen,
-    after,
-    begin,
+    apply_event,
     decide,
+    initial_state,
+    outcome_of,
     tally,
-    word,
 )
 from nas_pipeline.fleet.tuf import operations, pending
 from nas_pipeline.fleet.tuf.journal import Entry
@@ -30,27 +31,40 @@ from nas_pipeline.fleet.tuf.repository import Repository
 from nas_pipeline.fleet.tuf.settings import FleetSettings, stamp
 
 WHO = "rollout"
-"""Who did it, in the journal."""
+"""Default author of the journal entries."""
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
-    """What became of one model's roll-out."""
+class RolloutChange:
+    """A change that a step signed."""
+
+    kind: Literal["widened", "rolled back", "withdrawn"]
+    """`withdrawn`: the first release was stopped, and there is no earlier one."""
+    now: ReleaseEntry | None
+    """The newest release after the change; None: nothing is offered."""
+    live: bool
+    """False: the change waits for the approver's signature."""
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutStep:
+    """The result of one step for one model."""
 
     target: str
     model: str
     release: ReleaseEntry
-    decision: Decision
+    """The newest release before the step."""
+    decision: RolloutDecision
     counts: Tally
-    done: str
-    """What was signed; empty: nothing."""
+    change: RolloutChange | None
+    """None: nothing was signed. With the decision `Stop`, there is no other release to offer."""
 
 
-def rules_of(settings: FleetSettings) -> RolloutRules:
-    """The rules in the settings.
+def rollout_rules(settings: FleetSettings) -> RolloutRules:
+    """Returns the roll-out rules of the settings.
 
     Raises:
-        FleetError: There is no such rule.
+        FleetError: The settings contain an unknown rule; the message lists the rules.
     """
     try:
         return RolloutRules(**settings.rollout)
@@ -59,84 +73,98 @@ def rules_of(settings: FleetSettings) -> RolloutRules:
         raise FleetError(f"fleet.rollout: {error}; the rules are: {known}") from error
 
 
-def look(repository: Repository, intake: Intake, target: str, model: str) -> State | None:
-    """The state of a model's newest release; None where nothing is offered."""
+def current_state(repository: Repository, intake: Intake, target: str, model: str) -> RolloutState | None:
+    """Returns the state of a model's newest release; None if nothing is offered."""
     rows = repository.rows(target, model)
     top = newest(rows)
     if top is None:
         return None
     entries = [line.entry for line in repository.journal.lines() if line.entry.model == model]
-    members = [Member(each.device, each.seen) for each in intake.devices(target)]
-    state = begin(rows, _began(entries, top, repository.clock()), members)
+    members = [WaveMember(device.device, device.seen) for device in intake.devices(target)]
+    state = initial_state(rows, _wave_start(entries, top, repository.clock()), members)
     assert state is not None
-    for heard in intake.heard(target, model):
-        if said := word(heard.report, top.release, top.sha256):
-            state = after(state, said)
+    for received in intake.reports(target, model):
+        if outcome := outcome_of(received.report, top.release, top.sha256):
+            state = apply_event(state, outcome)
     for entry in entries:
         if entry.kind == "stopped" and (entry.counter, entry.target) == (top.release.counter, target):
-            state = after(state, Stopped(entry.why))
+            state = apply_event(state, StopRecorded(entry.why))
     return state
 
 
-def advance(repository: Repository, intake: Intake, target: str, model: str, *, who: str = WHO) -> Step | None:
-    """Decide, and sign what follows: the next wave, or the last good file for everyone. None: nothing is offered.
+def advance(
+    repository: Repository, intake: Intake, target: str, model: str, *, who: str = WHO
+) -> RolloutStep | None:
+    """Decides, and signs the change that follows: the next wave, or the last good release for every device.
+
+    Returns:
+        The step; None if nothing is offered.
 
     Raises:
-        FleetError: A key is not at hand, or somebody else was faster; nothing was changed.
-        StorageError: A file could not be written; the next run goes on.
+        KeysUnavailable: The change cannot be signed with the available keys; nothing was changed.
+        FleetError: Another process changed the list, or something in the store is not to be trusted.
+        StorageError: A file could not be written; the next run continues.
     """
-    rules, now = rules_of(repository.settings), repository.clock()
-    state, rows = look(repository, intake, target, model), repository.rows(target, model)
+    rules, now = rollout_rules(repository.settings), repository.clock()
+    state, rows = current_state(repository, intake, target, model), repository.rows(target, model)
     top = newest(rows)
     if state is None or top is None:
         return None
-    counts, decision, done = tally(state, rules, now), decide(state, rules, now), ""
+    counts, decision = tally(state, rules, now), decide(state, rules, now)
     if pending.get(repository.settings.folder, target) is not None:
         decision = Wait(f"a change waits for the approver ({counts})")
+    try:
+        change = _sign(repository, target, model, rows, top, decision, who)
+    except KeysUnavailable as error:
+        verb = "stopped" if isinstance(decision, Stop) else "widened"
+        raise KeysUnavailable(
+            f"{model} release {top.release.counter} must be {verb} ({decision.reason}), but the change cannot be "
+            f"signed: {error}. Make the keys available and run `nas fleet rollout` again"
+        ) from error
+    return RolloutStep(target, model, top, decision, counts, change)
+
+
+def _sign(
+    repository: Repository, target: str, model: str, rows: ReleaseList, top: ReleaseEntry, decision: RolloutDecision,
+    who: str,
+) -> RolloutChange | None:
     if isinstance(decision, Widen):
-        done = _widen(repository, target, model, rows, who, decision.reason)
-    elif isinstance(decision, Stop):
-        done = _return(repository, target, model, top, who, decision.reason)
-    return Step(target, model, top, decision, counts, done)
+        return _widen(repository, target, model, rows, who, decision.reason)
+    # A release that is itself a rollback is not rolled back again: two bad releases would alternate for ever.
+    if isinstance(decision, Stop) and not _is_rollback(repository, model, top):
+        return _roll_back(repository, target, model, top, who, decision.reason)
+    return None
 
 
-def _widen(repository: Repository, target: str, model: str, rows: ReleaseList, who: str, why: str) -> str:
+def _widen(repository: Repository, target: str, model: str, rows: ReleaseList, who: str, why: str) -> RolloutChange:
     wider = widened(rows)
     release = wider[0].release
     live = repository.release(target, model, wider, entry=Entry(
         kind="widened", when=stamp(repository.clock()), who=who, why=why, version=release.version,
         counter=release.counter, sha256=wider[0].sha256, bundle=release.bundle, share=release.wave.share,
     ))
-    return f"wave {release.wave.index + 1} of {len(release.wave.shares)}: {release.wave.share / 100:g} %" + _waits(live)
+    return RolloutChange("widened", wider[0], live)
 
 
-def _return(repository: Repository, target: str, model: str, top: ReleaseEntry, who: str, why: str) -> str:
-    if _is_return(repository, model, top):
-        return ""  # it is the last good one, brought back: two that are bad must not take turns for ever
+def _roll_back(
+    repository: Repository, target: str, model: str, top: ReleaseEntry, who: str, why: str
+) -> RolloutChange | None:
     try:
-        back = operations.rollback(repository, target, model, who=who, why=why)
-    except FleetError as error:
-        if "no release before" not in str(error) or top.whole:
-            return ""
-        return "taken away; there is none to go back to" + _waits(
-            operations.stop(repository, target, model, who=who, why=why).live
-        )
-    assert back.now is not None
-    release = back.now.release
-    return f"release {release.counter}, version {release.version}, for everyone" + _waits(back.live)
+        result = operations.rollback(repository, target, model, who=who, why=why)
+    except NoEarlierRelease:
+        if top.whole:  # every device has it, and there is no other release to offer
+            return None
+        return RolloutChange("withdrawn", None, operations.stop(repository, target, model, who=who, why=why).live)
+    return RolloutChange("rolled back", result.now, result.live)
 
 
-def _is_return(repository: Repository, model: str, top: ReleaseEntry) -> bool:
+def _is_rollback(repository: Repository, model: str, top: ReleaseEntry) -> bool:
     return any(entry.kind == "rolled back" and (entry.model, entry.counter) == (model, top.release.counter)
                for entry in repository.journal.entries())
 
 
-def _waits(live: bool) -> str:
-    return "" if live else " (waits for the approver)"
-
-
-def _began(entries: list[Entry], top: ReleaseEntry, otherwise: datetime) -> datetime:
-    """When this counter got this share; where the journal does not say, the wave begins now."""
+def _wave_start(entries: list[Entry], top: ReleaseEntry, default: datetime) -> datetime:
+    """Time at which this release got its current share; `default` if the journal has no entry for it."""
     share = top.release.wave.share
-    found = [entry.when for entry in entries if (entry.counter, entry.share) == (top.release.counter, share)]
-    return datetime.fromisoformat(found[0]).astimezone(UTC) if found else otherwise
+    times = [entry.when for entry in entries if (entry.counter, entry.share) == (top.release.counter, share)]
+    return datetime.fromisoformat(times[0]).astimezone(UTC) if times else default

@@ -1,4 +1,4 @@
-"""Which version was live at a moment, on which devices, who published and who approved it. Pure."""
+"""The releases that were offered at a given time: versions, devices, publishers, approvers. Pure functions."""
 
 from __future__ import annotations
 
@@ -9,54 +9,54 @@ from edge_agent.contract.wire import WHOLE
 from nas_pipeline.fleet.tuf.journal import Entry
 
 Seen = tuple[str, str, int, str]
-"""A device's report: device, time (ISO 8601, UTC), highest counter that it installed, sha256 of the file in use."""
+"""A device report: device, time (ISO 8601, UTC), highest installed counter, sha256 of the file in use."""
 
 
 @dataclass(frozen=True, slots=True)
 class LiveRelease:
-    """One release that was offered at that moment."""
+    """One release that was offered at the time."""
 
     version: str
     counter: int
     sha256: str
     share: int
-    """Of the fleet that could have it, in 1/10,000."""
+    """Share of the fleet that it was offered to, in 1/10,000."""
     since: str
-    """When it was offered first."""
+    """Time of its first offer."""
     who: str
     why: str
     approved_by: tuple[str, ...]
     devices: tuple[str, ...]
-    """Whose last report until then says that they run this file under this counter."""
+    """Devices whose last report before that time names this file and counter."""
 
 
 @dataclass(frozen=True, slots=True)
 class Live:
-    """A model at one moment."""
+    """The state of a model at one time."""
 
     releases: tuple[LiveRelease, ...]
     """Highest counter first."""
     elsewhere: dict[str, str]
-    """Device -> sha256 of a file in use that is none of these; empty: no model."""
+    """Device -> sha256 of a file in use that belongs to none of the releases; empty: no model."""
 
 
 def live_at(entries: Iterable[Entry], reports: Iterable[Seen], when: str, *, target: str, model: str) -> Live:
-    """What journal and reports say of the moment `when` (ISO 8601, UTC, with Z).
+    """Computes the state of a model at one time from the journal and the reports.
 
     Args:
-        entries: Of the journal, oldest first.
-        reports: Of the target's devices, in any order.
-        when: The moment.
-        target: Whose releases.
-        model: Of which model.
+        entries: Entries of the journal, oldest first.
+        reports: Reports of the target's devices, in any order.
+        when: The time (ISO 8601, UTC, with Z).
+        target: The target.
+        model: The registered model.
     """
-    told = [entry for entry in entries if entry.when <= when and (entry.target, entry.model) == (target, model)]
+    history = [entry for entry in entries if entry.when <= when and (entry.target, entry.model) == (target, model)]
     approvals: dict[str, list[str]] = {}
-    for entry in told:
+    for entry in history:
         if entry.kind == "approved":
             approvals.setdefault(entry.key.removeprefix("approved "), []).append(entry.who)
     offered: dict[int, LiveRelease] = {}
-    for entry in told:
+    for entry in history:
         if entry.kind in ("published", "rolled back"):
             new = LiveRelease(entry.version, entry.counter, entry.sha256, entry.share, entry.when, entry.who, entry.why,
                               tuple(approvals.get(entry.key, ())), ())
@@ -65,15 +65,16 @@ def live_at(entries: Iterable[Entry], reports: Iterable[Seen], when: str, *, tar
             wider = replace(offered[entry.counter], share=entry.share)
             offered = {entry.counter: wider} if entry.share == WHOLE else {**offered, entry.counter: wider}
         elif entry.kind in ("stopped", "withdrawn"):
-            offered = {counter: each for counter, each in offered.items() if each.sha256 != entry.sha256}
+            offered = {counter: release for counter, release in offered.items() if release.sha256 != entry.sha256}
     last: dict[str, Seen] = {}
     for seen in sorted((seen for seen in reports if seen[1] <= when), key=lambda seen: seen[1]):
         last[seen[0]] = seen
     releases = tuple(
-        replace(each, devices=tuple(sorted(
-            device for device, _, counter, sha256 in last.values() if (counter, sha256) == (each.counter, each.sha256)
+        replace(release, devices=tuple(sorted(
+            device for device, _, counter, sha256 in last.values()
+            if (counter, sha256) == (release.counter, release.sha256)
         )))
-        for _, each in sorted(offered.items(), reverse=True)
+        for _, release in sorted(offered.items(), reverse=True)
     )
-    placed = {device for each in releases for device in each.devices}
-    return Live(releases, {device: seen[3] for device, seen in sorted(last.items()) if device not in placed})
+    assigned = {device for release in releases for device in release.devices}
+    return Live(releases, {device: seen[3] for device, seen in sorted(last.items()) if device not in assigned})

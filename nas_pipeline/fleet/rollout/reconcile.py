@@ -1,4 +1,4 @@
-"""Brings the registry in line with what is signed, and ends what a crash left half done. One run is enough."""
+"""Updates the registry to match the signed releases, and completes operations that a crash interrupted. Idempotent."""
 
 from __future__ import annotations
 
@@ -15,61 +15,65 @@ from nas_pipeline.fleet.tuf.settings import stamp
 from nas_pipeline.registry.fleet_tags import Wanted, align
 
 WHO = "reconcile"
+"""Default author of the journal entries."""
 
 
-def wanted(model: str, rows: tuple[ReleaseEntry, ...], entries: Iterable[Entry]) -> Wanted:
-    """The aliases that follow from the signed releases and the journal. Pure."""
+def target_aliases(model: str, rows: tuple[ReleaseEntry, ...], entries: Iterable[Entry]) -> Wanted:
+    """Computes the registry aliases from the signed releases and the journal. Pure."""
     top, good = newest(rows), settled(rows)
     canary = top.release.version if top is not None and not top.whole else ""
-    return Wanted(model, good.release.version if good is not None else "", canary, withdrawn(entries, model))
+    return Wanted(model, good.release.version if good is not None else "", canary, withdrawn_versions(entries, model))
 
 
-def withdrawn(entries: Iterable[Entry], model: str) -> dict[str, str]:
-    """Version -> why, of those that gave way or were taken away, and were not published again since."""
-    gone: dict[str, str] = {}
+def withdrawn_versions(entries: Iterable[Entry], model: str) -> dict[str, str]:
+    """Returns version -> reason of the versions that were rolled back or withdrawn, and not published again since."""
+    reasons: dict[str, str] = {}
     top = ""
     for entry in entries:
         if entry.model != model:
             continue
         if entry.kind == "rolled back":
             if top and top != entry.version:
-                gone[top] = entry.why
-            gone.pop(entry.version, None)
+                reasons[top] = entry.why
+            reasons.pop(entry.version, None)
             top = entry.version
         elif entry.kind in ("stopped", "withdrawn"):
-            gone[entry.version] = entry.why
+            reasons[entry.version] = entry.why
         elif entry.kind in ("published", "widened"):
-            gone.pop(entry.version, None)
+            reasons.pop(entry.version, None)
             top = entry.version
-    return gone
+    return reasons
 
 
 def reconcile(repository: Repository, root: Path, *, who: str = WHO, tracking_uri: str | None = None) -> list[str]:
-    """Repair, and say what was done; empty where all was well.
+    """Completes interrupted operations and updates the registry.
+
+    Returns:
+        The repairs, as text; empty if there was nothing to repair.
 
     Raises:
-        FleetError: Something in the store is not to be trusted.
-        RegistryError: A model or version is not in the registry: `nas registry rebuild` makes it again.
-        TrackingUnavailable: MLflow does not answer.
+        FleetError: A file in the store is not to be trusted.
+        RegistryError: A model or version is missing in the registry; `nas registry rebuild` restores it.
+        TrackingUnavailable: MLflow does not respond.
     """
     before = len(repository.journal.entries())
     with repository.locked():
         repository.settled()
-    done = [f"written down as done: {entry.kind} {entry.model} release {entry.counter}"
+    done = [f"completed in the journal: {entry.kind} {entry.model} release {entry.counter}"
             for entry in repository.journal.entries()[before:]]
-    done += _carried_out(repository, root, who, tracking_uri)
-    for target, model in models(repository):
-        done += show(repository, root, target, model, who=who, tracking_uri=tracking_uri)
+    done += _finish_publications(repository, root, who, tracking_uri)
+    for target, model in published_models(repository):
+        done += update_registry(repository, root, target, model, who=who, tracking_uri=tracking_uri)
     return done
 
 
-def show(
+def update_registry(
     repository: Repository, root: Path, target: str, model: str, *, who: str, why: str = "",
     tracking_uri: str | None = None,
 ) -> list[str]:
-    """Bring one model's aliases in line, note a change of champion in the journal, and keep what the registry says."""
+    """Updates the aliases of one model, records a new champion in the journal, and backs up the registry entry."""
     rows = repository.rows(target, model)
-    goal = wanted(model, rows, repository.journal.entries())
+    goal = target_aliases(model, rows, repository.journal.entries())
     done = align(root, goal, who=who, why=why, tracking_uri=tracking_uri)
     good = settled(rows)
     if good is not None and any(line.startswith("champion") for line in done):
@@ -84,14 +88,14 @@ def show(
     return [f"{model}: {line}" for line in done]
 
 
-def models(repository: Repository) -> list[tuple[str, str]]:
-    """(target, model) of everything that was ever published; a list may be empty now."""
+def published_models(repository: Repository) -> list[tuple[str, str]]:
+    """Returns (target, model) of everything that was ever published; the current list of a model may be empty."""
     written = {(entry.target, entry.model) for entry in repository.journal.entries() if entry.model}
     return sorted(written | set(repository.models()))
 
 
-def _carried_out(repository: Repository, root: Path, who: str, tracking_uri: str | None) -> list[str]:
-    """Publications that were begun and are not overtaken are gone through with."""
+def _finish_publications(repository: Repository, root: Path, who: str, tracking_uri: str | None) -> list[str]:
+    """Finishes publications that were started and not superseded."""
     done = []
     for entry in repository.journal.unfinished():
         if entry.kind != "published" or entry.counter < repository.highest_counter(entry.target, entry.model):
@@ -99,9 +103,9 @@ def _carried_out(repository: Repository, root: Path, who: str, tracking_uri: str
         try:
             publish(repository, root, entry.target, who=entry.who or who, why=entry.why, version=entry.version,
                     tracking_uri=tracking_uri)
-            done.append(f"{entry.model}: the publication of version {entry.version} was carried out")
+            done.append(f"{entry.model}: the interrupted publication of version {entry.version} is complete")
         except TrackingUnavailable:
             raise
         except NasError as error:
-            done.append(f"{entry.model}: version {entry.version} was begun to be published, and is not: {error}")
+            done.append(f"{entry.model}: the interrupted publication of version {entry.version} failed: {error}")
     return done

@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.serialization import (
 from securesystemslib.signer import SIGNER_FOR_URI_SCHEME, CryptoSigner, Key, SecretsHandler, Signer, SSlibKey
 
 from nas_pipeline.core.files import fsync_path, read_json, write_json
-from nas_pipeline.errors import FleetError
+from nas_pipeline.errors import FleetError, KeysUnavailable
 
 FILE = "keys.json"
 PASSWORD = "NAS_FLEET_PASSWORD"
@@ -119,7 +119,7 @@ class Keyring:
         """Who signs with a key; None where the private half is not at hand.
 
         Raises:
-            FleetError: It is there, and cannot be read: another key, or another password.
+            KeysUnavailable: The file exists but cannot be read: another key, or another password.
         """
         row = self._rows().get(keyid)
         if row is None:
@@ -130,7 +130,7 @@ class Keyring:
         except FileNotFoundError:
             return None
         except (ValueError, TypeError, UnsupportedAlgorithm, OSError) as error:
-            raise FleetError(
+            raise KeysUnavailable(
                 f"the key of {row['role']} at {row['uri']} cannot be used ({error}): is {PASSWORD} set, and right?"
             ) from error
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from edge_agent.contract.wire import WHOLE, release_path
-from nas_pipeline.errors import FleetError
+from nas_pipeline.errors import FleetError, NoEarlierRelease
 from nas_pipeline.fleet.tuf.journal import Entry
 from nas_pipeline.fleet.tuf.release_list import read_rows
 from nas_pipeline.fleet.tuf.releases import (
@@ -42,7 +42,9 @@ def rollback(
     It is the same file under a counter above all before, so devices take it. Those that have it fetch nothing.
 
     Raises:
-        FleetError: There is nothing to go back to.
+        NoEarlierRelease: No earlier release was available to every device.
+        KeysUnavailable: The change cannot be signed; nothing was changed.
+        FleetError: The model has no release, or no copy of the earlier release is left.
     """
     rows = repository.rows(target, model)
     top = newest(rows)
@@ -104,7 +106,7 @@ def good_ones(entries: Iterable[Entry], target: str, model: str) -> list[Entry]:
 def _earlier(repository: Repository, target: str, model: str, top: ReleaseEntry) -> ReleaseEntry:
     way = [each for each in good_ones(repository.journal.entries(), target, model) if each.sha256 != top.sha256]
     if not way:
-        raise FleetError(f"{model} has no release before {top.release.counter} that everyone could have")
+        raise NoEarlierRelease(f"{model} has no release before {top.release.counter} that everyone could have")
     wanted = way[-1]
     path = release_path(target, model)
     for targets in family_versions(repository.writer().copies, target):

@@ -18,7 +18,7 @@ from nas_pipeline.core.files import canonical_json, sha256_text
 from nas_pipeline.errors import FleetError, NasError
 from nas_pipeline.export import drift_reference, golden
 from nas_pipeline.fleet.drift_sums import EVIDENCE as DRIFT
-from nas_pipeline.fleet.drift_sums import sums_from
+from nas_pipeline.fleet.drift_sums import parse_drift_sums
 from nas_pipeline.fleet.tuf.journal import Entry
 from nas_pipeline.fleet.tuf.releases import ReleaseEntry, ReleaseList, added, newest, next_counter
 from nas_pipeline.fleet.tuf.repository import Repository
@@ -184,7 +184,7 @@ def _drift(found: Releasable) -> dict[str, Any]:
     """What devices' images are compared with; a version of an earlier program has none, and is not compared."""
     content = found.files.get(f"{EVIDENCE}/{drift_reference.FILE}")
     try:
-        return {DRIFT: sums_from(json.loads(content), least=1).to_json()} if content else {}
+        return {DRIFT: parse_drift_sums(json.loads(content), least=1).to_json()} if content else {}
     except (FleetError, ValueError) as error:
         raise FleetError(f"{drift_reference.FILE} of {found.model} version {found.version}: {error}") from error
 

@@ -17,7 +17,7 @@ from securesystemslib.signer import Signer
 from tuf.api.metadata import Metadata, Role, Root, Signed, Snapshot, Targets, Timestamp
 
 from nas_pipeline.core.failpoints import reach
-from nas_pipeline.errors import FleetError
+from nas_pipeline.errors import KeysUnavailable
 from nas_pipeline.fleet.tuf.keys import Keyring
 from nas_pipeline.fleet.tuf.roles import (
     JOURNAL,
@@ -67,7 +67,7 @@ class Writer:
             journal_head: Goes into the snapshot, as a witness of the journal so far.
 
         Raises:
-            FleetError: A key is not at hand; nothing was written.
+            KeysUnavailable: A private key is not available; nothing was written.
             StorageError: The store does not take a file; devices see the old state, and the same call goes on.
         """
         root = change.root or old.root.signed
@@ -115,7 +115,7 @@ class Writer:
         """See that enough keys signed a target's list.
 
         Raises:
-            FleetError: They did not; the message says which are missing.
+            KeysUnavailable: Signatures are missing; the message names the keys.
         """
         found = targets.get_verification_result(target, metadata.signed_bytes, metadata.signatures)
         if not found:
@@ -158,10 +158,10 @@ class Writer:
             keyid for keyid in keyids if approver or not self.keys.role_of(keyid).endswith(APPROVER)
         )
 
-    def _missing(self, role: str, wanted: Role, enough: int) -> FleetError:
+    def _missing(self, role: str, wanted: Role, enough: int) -> KeysUnavailable:
         absent = [f"{keyid[:8]} ({self.keys.place(keyid)})" for keyid in wanted.keyids if not self.keys.signer(keyid)]
         more = "; `--keys FOLDER` finds one on a stick" if absent else "; the approver signs with `nas fleet approve`"
-        return FleetError(
+        return KeysUnavailable(
             f"{role} takes {wanted.threshold} signature(s), and {enough} can be given: not at hand are "
             f"{', '.join(absent) or 'none'}{more}. Nothing was changed"
         )

@@ -1,9 +1,11 @@
-"""`nas fleet` for devices, through the command line; and the flow, against a real server."""
+"""`nas fleet` for devices, through the command line."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "  approval: false", "  drop: drop\n  rollout: {min_hours: 0.0, min_reports: 1}\n  approval: false", 1)
     (tmp_path / "params.yaml").write_text(text)
     (tmp_path / "drop").mkdir()
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")  # nobody is there
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")  # no server listens there
     run(tmp_path, "init")
     return tmp_path
 
@@ -37,7 +39,7 @@ def says(root: Path, device: ToyDevice, content: bytes, counter: int, event: str
 def test_devices_from_enrolment_to_a_roll_out(root: Path) -> None:
     devices = [ToyDevice(f"pi-{number}", TARGET) for number in range(4)]
     lines = root / "devices.txt"
-    lines.write_text("\n".join(each.line for each in devices) + "\n")
+    lines.write_text("\n".join(device.line for device in devices) + "\n")
     assert run(root, "enrol", str(lines)).count("enrolled for local-cpu") == 4
     assert "was enrolled" in run(root, "enrol", str(lines))
     assert "pi-3 is retired" in run(root, "retire", "pi-3")
@@ -49,18 +51,18 @@ def test_devices_from_enrolment_to_a_roll_out(root: Path) -> None:
         says(root, device, b"two", 2)
     says(root, devices[3], b"two", 2)
     collected = run(root, "collect", "--keep-days", "30")
-    assert "3 reports taken, 1 put aside" in collected
+    assert "3 reports accepted, 1 quarantined" in collected
     assert "retired_device" in collected
-    told = run(root, "rollout")
-    assert "widened" in told
-    assert "the registry does not show it yet" in told
+    output = run(root, "rollout")
+    assert "widened" in output
+    assert "the registry is not updated yet" in output
     assert "release 2 " in run(root, "devices").replace("  ", " ")
     assert "fleet.html" in run(root, "page")
     assert "pi-1" in (root / "reports" / "fleet.html").read_text()
 
 
 def test_a_drop_inside_the_store_is_refused(root: Path) -> None:
-    with pytest.raises(FleetError, match="another place"):
+    with pytest.raises(FleetError, match="inside the store"):
         run(root, "collect", "--drop", "fleet/repository/drop")
 
 
@@ -70,9 +72,9 @@ def test_the_receiver_and_the_registry_are_commands() -> None:
 
 
 def failing(root: Path) -> None:
-    """A release that everyone has, and one in waves of which both devices say that it crashes."""
+    """A release that every device has, and one in waves that both devices report as crashed."""
     devices = [ToyDevice(f"pi-{number}", TARGET) for number in range(2)]
-    (root / "devices.txt").write_text("\n".join(each.line for each in devices))
+    (root / "devices.txt").write_text("\n".join(device.line for device in devices))
     run(root, "enrol", str(root / "devices.txt"))
     _release(root, b"one", 1)
     _release(root, b"two", 2, share=9999)
@@ -81,10 +83,32 @@ def failing(root: Path) -> None:
         says(root, device, b"one", 1, "quarantined", code="crashed", about=about)
 
 
-def test_a_stop_goes_back(root: Path) -> None:
+def test_a_stop_rolls_back(root: Path) -> None:
     failing(root)
     run(root, "collect")
-    told = run(root, "rollout")
-    assert "STOPPED - 100.0% failed" in told
-    assert "release 3, version 1, for everyone" in told
+    output = run(root, "rollout")
+    assert "STOPPED - 100.0% failed" in output
+    assert "release 3, version 1, for every device" in output
     assert [row.release.counter for row in open_fleet(root).rows(TARGET, MODEL)] == [3]
+
+
+def without_keys(root: Path) -> None:
+    """Moves the private keys of the fleet away."""
+    (root / "fleet" / "keys").rename(root / "stick")
+
+
+def test_a_stop_that_cannot_be_signed_is_an_error(root: Path) -> None:
+    failing(root)
+    run(root, "collect")
+    without_keys(root)
+    command = "from nas_pipeline.cli.app import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", command, "fleet", "rollout", "--root", str(root)],
+        capture_output=True, text=True, check=False,
+    )
+    assert done.returncode == FleetError.exit_code == 1, done.stderr
+    for fact in (MODEL, "release 2", "100.0% failed", f"{TARGET}-1.pem", "--keys"):
+        assert fact in done.stderr, done.stderr
+    assert [row.release.counter for row in open_fleet(root).rows(TARGET, MODEL)] == [2, 1], "nothing was signed"
+    (root / "stick").rename(root / "fleet" / "keys")
+    assert "release 3, version 1" in run(root, "rollout"), "the next run signs the stop"

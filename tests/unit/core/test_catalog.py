@@ -19,19 +19,19 @@ class NeedsPath:
 CATALOG: Catalog[object] = Catalog("strategy", {"evolution": Evolution, "needs_path": NeedsPath})
 
 
-def test_options_and_given_arguments_meet_in_the_constructor() -> None:
-    made = CATALOG.make("evolution", {"population": 20}, seed=3, nobody_asks_for_this=1)
-    assert isinstance(made, Evolution)
-    assert made.settings == (20, 2, 3)
+def test_options_and_context_are_passed_to_the_constructor() -> None:
+    strategy = CATALOG.make("evolution", {"population": 20}, seed=3, not_a_parameter=1)
+    assert isinstance(strategy, Evolution)
+    assert strategy.settings == (20, 2, 3)
 
 
-@pytest.mark.parametrize(("name", "options", "said"), [
+@pytest.mark.parametrize(("name", "options", "message"), [
     ("evolutoin", {}, "unknown strategy 'evolutoin' \\(did you mean 'evolution'\\?\\)"),
     ("zzz", {}, "known: evolution, needs_path"),
     ("evolution", {"populaton": 3}, "has no option 'populaton' \\(did you mean 'population'\\?\\); it has: population"),
     ("evolution", {"seed": 3}, "has no option 'seed'"),
     ("needs_path", {}, "needs the option path"),
 ])
-def test_mistakes_are_named_with_a_remedy(name: str, options: dict, said: str) -> None:
-    with pytest.raises(ConfigError, match=said):
+def test_mistakes_are_named_with_a_remedy(name: str, options: dict, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
         CATALOG.make(name, options, seed=1)

@@ -1,4 +1,4 @@
-"""A disk that is full, read only or forbids: the place and the remedy are named, and nothing is half-written."""
+"""A disk that is full, read only or not accessible: the message names the path, and no file is incomplete."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ def test_a_full_disk_leaves_the_old_file_whole(small_disk: Path) -> None:
     write_text(target, "old")
     with pytest.raises(OSError, match="No space left") as caught:
         write_text(target, "x" * 1_000_000)
-    said = storage_error(caught.value, Path("elsewhere"))
-    assert isinstance(said, StorageError)
-    assert str(said).startswith(f"{target} cannot be written: the disk or the quota is full (0 MB of 0 MB are free)")
-    assert "`dvc gc --workspace`" in str(said)
+    converted = storage_error(caught.value, Path("elsewhere"))
+    assert isinstance(converted, StorageError)
+    start = f"{target} cannot be written: the disk or the quota is full (0 MB of 0 MB are free)"
+    assert str(converted).startswith(start)
+    assert "`dvc gc --workspace`" in str(converted)
     assert (target.read_text(), list(small_disk.iterdir())) == ("old", [target])
 
 
@@ -35,7 +36,7 @@ def test_a_disk_that_is_read_only_is_named(small_disk: Path) -> None:
 
 
 def test_a_limit_on_file_size_leaves_the_old_file_whole(tmp_path: Path) -> None:
-    """In a process of its own: the limit counts for all of a process."""
+    """In a subprocess, because the limit applies to a whole process."""
     (tmp_path / "a.json").write_text("old")
     code = (
         "import sys, signal, pathlib\nfrom nas_pipeline.core.files import write_text\n"

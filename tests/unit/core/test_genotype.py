@@ -38,13 +38,13 @@ def test_every_part_counts_for_the_id(change: dict) -> None:
     assert Genotype.from_json({**GENOTYPE.to_json(), **change}).id != GENOTYPE.id
 
 
-@pytest.mark.parametrize(("value", "said"), [
+@pytest.mark.parametrize(("value", "message"), [
     ([], "expected the keys"),
     ({"space": "a", "version": 1}, "expected the keys"),
     ({"space": "a", "version": 1, "genes": ["x"]}, "not a gene"),
     ({"space": "a", "version": 1, "genes": [["x", None]]}, "gene 'x'"),
-    ({"space": "a", "version": "1", "genes": []}, "version a whole number"),
+    ({"space": "a", "version": "1", "genes": []}, "version an integer"),
 ])
-def test_what_is_no_genotype_is_refused_by_name(value: object, said: str) -> None:
-    with pytest.raises(SpaceError, match=said):
+def test_what_is_no_genotype_is_refused_by_name(value: object, message: str) -> None:
+    with pytest.raises(SpaceError, match=message):
         Genotype.from_json(value)

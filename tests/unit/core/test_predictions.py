@@ -1,4 +1,4 @@
-"""Recorded answers survive a round trip byte for byte, and damage is named."""
+"""Predictions survive a round trip byte for byte, and a damaged file is named."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def test_round_trip(tmp_path: Path, ships_first: bool) -> None:
         assert (read[sha256].predicted == item.predicted).all()
         assert (read[sha256].confidence == item.confidence).all()
         assert (read[sha256].image_ids == item.image_ids).all()
-        assert {name: list(said) for name, said in read[sha256].corrupted.items()} == {
-            name: list(said) for name, said in item.corrupted.items()
+        assert {name: list(classes) for name, classes in read[sha256].corrupted.items()} == {
+            name: list(classes) for name, classes in item.corrupted.items()
         }
         if item.corrupted:
             assert read[sha256].kept_accuracy() == item.kept_accuracy()
@@ -42,7 +42,7 @@ def test_round_trip(tmp_path: Path, ships_first: bool) -> None:
 @pytest.mark.parametrize("content", [b"", b"nonsense", b"PK\x05\x06" + 18 * b"\0"])
 def test_damage_is_named(tmp_path: Path, content: bytes) -> None:
     (path := tmp_path / "p.npz").write_bytes(content)
-    with pytest.raises(ValueError, match=r"p\.npz holds no predictions"):
+    with pytest.raises(ValueError, match=r"p\.npz does not contain predictions"):
         read_predictions(path)
 
 
@@ -73,8 +73,8 @@ def test_confidence_is_the_softmax_of_the_top_class() -> None:
 
 
 def test_kept_accuracy_is_relative_to_the_same_clean_images() -> None:
-    said = Predictions(
+    predictions = Predictions(
         np.arange(4, dtype=np.uint64), np.zeros(4, int), np.array([0, 0, 1, 1]), np.ones(4, np.float32),
         np.array([0, 2]), {"blur": np.array([1, 1]), "noise": np.array([0, 1])},
     )
-    assert said.kept_accuracy() == {"blur": 0.0, "noise": 1.0}
+    assert predictions.kept_accuracy() == {"blur": 0.0, "noise": 1.0}

@@ -1,32 +1,38 @@
-"""The daily date of the fleet's signatures, as a flow."""
+"""The flow `resign`: daily renewal of the fleet's metadata."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from typer.testing import CliRunner
+
 from flows.resign import NO_FLEET, resign
-from nas_pipeline.actions.fleet import init_lines
+from nas_pipeline.cli.app import app
 from tests.unit.flows.toy_repository import write_repository
 
 REPO = Path(__file__).resolve().parents[3]
 
 
 def project(folder: Path) -> Path:
-    made = write_repository(folder / "repo")
-    (made / "params.yaml").write_text((REPO / "params.yaml").read_text())
-    return made
+    repository = write_repository(folder / "repo")
+    (repository / "params.yaml").write_text((REPO / "params.yaml").read_text())
+    return repository
 
 
-def test_a_run_dates_the_fleet_anew(tmp_path: Path) -> None:
+def init_fleet(root: Path) -> None:
+    assert CliRunner().invoke(app, ["fleet", "init", "--root", str(root)]).exit_code == 0
+
+
+def test_a_run_renews_the_metadata(tmp_path: Path) -> None:
     root = project(tmp_path)
-    list(init_lines(root))
+    init_fleet(root)
     state = resign.fn(repo=str(root))
-    assert (state.is_completed(), state.message) == (True, "dated anew: timestamp")
+    assert (state.is_completed(), state.message) == (True, "renewed: timestamp")
 
 
-def test_a_key_that_is_gone_fails_and_is_named(tmp_path: Path) -> None:
+def test_a_missing_key_fails_and_is_named(tmp_path: Path) -> None:
     root = project(tmp_path)
-    list(init_lines(root))
+    init_fleet(root)
     for key in (root / "fleet/keys").glob("timestamp*"):
         key.unlink()
     state = resign.fn(repo=str(root))

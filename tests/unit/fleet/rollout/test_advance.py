@@ -1,4 +1,4 @@
-"""A roll-out on a real repository with real signed reports: widened to the end, or stopped and brought back."""
+"""A roll-out on a real repository with real signed reports: widened to the last wave, or stopped and rolled back."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from nas_pipeline.errors import FleetError
+from nas_pipeline.errors import FleetError, KeysUnavailable, NoEarlierRelease
 from nas_pipeline.fleet.reports.intake import Intake
-from nas_pipeline.fleet.rollout.advance import Step, advance, rules_of
+from nas_pipeline.fleet.rollout.advance import RolloutStep, advance, rollout_rules
 from nas_pipeline.fleet.rollout.page import write_page
-from nas_pipeline.fleet.rollout.reconcile import wanted, withdrawn
+from nas_pipeline.fleet.rollout.reconcile import target_aliases, withdrawn_versions
 from nas_pipeline.fleet.rollout.state_machine import Finished, Stop, Wait, Widen
 from nas_pipeline.fleet.tuf.repository import Repository
 from tests.unit.fleet.toy_device import ToyDevice
@@ -34,29 +34,38 @@ class Site:
     def publish(self, content: bytes, share: int = 10_000) -> None:
         publish(self.fleet, content, share=share, when=self.fleet.clock().strftime("%Y-%m-%dT%H:%M:%SZ"))
 
-    def step(self, hours: float = 1) -> Step:
+    def step(self, hours: float = 1) -> RolloutStep:
         self.fleet.clock.forward(hours=hours)  # type: ignore[attr-defined]  # a test's clock
         done = advance(self.fleet, self.intake, FAMILY, MODEL)
         assert done is not None
         return done
 
     def report(self, content: bytes, bad: int = 0) -> None:
-        """Every device that the newest release admits tells of it; the first `bad` that it failed."""
+        """Every device that the newest release admits reports it; the first `bad` report a failure."""
         top = self.fleet.rows(FAMILY, MODEL)[0].release
-        for device in [each for each in self.devices if top.wave.admits(each.name)]:
+        for device in [member for member in self.devices if top.wave.admits(member.name)]:
             bad -= 1
             about = {"counter": top.counter, "sha256": hashlib.sha256(content).hexdigest()}
             more = {"event": "quarantined", "code": "too_slow", "sha256": "", "counter": 0} if bad >= 0 else {
                 "sha256": about["sha256"], "counter": top.counter}
-            answer = self.intake.take(device.says(model=MODEL, about=about, **more))
-            assert answer.taken, answer
+            answer = self.intake.accept(device.says(model=MODEL, about=about, **more))
+            assert answer.accepted, answer
 
 
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[Site]:
-    found = Site(tmp_path)
-    yield found
-    found.intake.close()
+    new = Site(tmp_path)
+    yield new
+    new.intake.close()
+
+
+def signed(step: RolloutStep) -> tuple[str, int, str, bool]:
+    """Kind of the change, counter and version that are offered after it, and whether it is live."""
+    change = step.change
+    assert change is not None
+    release = change.now.release if change.now is not None else None
+    assert change.now is None or change.kind == "widened" or change.now.whole
+    return change.kind, release.counter if release else 0, release.version if release else "", change.live
 
 
 def shares(fleet: Repository) -> list[tuple[int, int]]:
@@ -69,7 +78,7 @@ def test_widened_to_the_end(site: Site) -> None:
     site.report(b"one")
     assert isinstance(site.step().decision, Finished)
     site.publish(b"two", share=5000)
-    assert isinstance(site.step().decision, Wait), "nobody has said anything"
+    assert isinstance(site.step().decision, Wait), "no device has reported"
     site.report(b"two")
     assert isinstance(site.step(0).decision, Widen)
     assert shares(site.fleet) == [(2, 10_000)]
@@ -80,61 +89,61 @@ def test_widened_to_the_end(site: Site) -> None:
     assert kinds == [("published", "alice"), ("published", "alice"), ("widened", "rollout")]
 
 
-def test_stopped_and_brought_back(site: Site) -> None:
+def test_stopped_and_rolled_back(site: Site) -> None:
     site.publish(b"one")
     site.publish(b"two", share=5000)
     site.report(b"two", bad=2)
     step = site.step(0)
     assert isinstance(step.decision, Stop)
-    assert step.done == "release 3, version 1, for everyone"
+    assert signed(step) == ("rolled back", 3, "1", True)
     assert [(row.release.counter, row.release.version, row.whole) for row in site.fleet.rows(FAMILY, MODEL)] == [
         (3, "1", True)]
-    goal = wanted(MODEL, site.fleet.rows(FAMILY, MODEL), site.fleet.journal.entries())
+    goal = target_aliases(MODEL, site.fleet.rows(FAMILY, MODEL), site.fleet.journal.entries())
     assert (goal.champion, goal.canary, list(goal.withdrawn)) == ("1", "", ["2"])
-    site.report(b"two", bad=0)  # one that could not be reached comes late, and is not heard
+    site.report(b"two", bad=0)  # a late report of a device that was offline is ignored
     assert isinstance(site.step().decision, Wait)
     assert shares(site.fleet) == [(3, 10_000)], "a stop is final"
 
 
-def test_what_was_brought_back_is_not_stopped_again(site: Site) -> None:
+def test_a_rollback_is_not_rolled_back_again(site: Site) -> None:
     site.publish(b"one")
     site.publish(b"two", share=5000)
     site.report(b"two", bad=3)
     site.step(0)
     site.report(b"one", bad=DEVICES)
     step = site.step()
-    assert (isinstance(step.decision, Stop), step.done) == (True, "")
+    assert (isinstance(step.decision, Stop), step.change) == (True, None)
     assert shares(site.fleet) == [(3, 10_000)]
 
 
-def test_a_first_release_that_fails_is_taken_away(site: Site) -> None:
+def test_a_first_release_that_fails_is_withdrawn(site: Site) -> None:
     site.publish(b"one", share=5000)
     site.report(b"one", bad=5)
-    assert site.step(0).done == "taken away; there is none to go back to"
+    assert signed(site.step(0)) == ("withdrawn", 0, "", True)
     assert shares(site.fleet) == []
     assert advance(site.fleet, site.intake, FAMILY, MODEL) is None
-    assert list(withdrawn(site.fleet.journal.entries(), MODEL)) == ["1"]
+    assert list(withdrawn_versions(site.fleet.journal.entries(), MODEL)) == ["1"]
 
 
-def test_a_release_that_everyone_has_goes_back_too(site: Site) -> None:
+def test_a_release_that_every_device_has_is_rolled_back_too(site: Site) -> None:
     site.publish(b"one")
     site.publish(b"two")
     site.report(b"two", bad=4)
-    assert site.step(0).done == "release 3, version 1, for everyone"
+    assert signed(site.step(0)) == ("rolled back", 3, "1", True)
 
 
 def test_a_rule_that_does_not_exist_is_named(tmp_path: Path) -> None:
     fleet = new_fleet(tmp_path, rollout={"eror_share": 0.1})
     with pytest.raises(FleetError, match=r"eror_share.*the rules are: error_share, min_reports"):
-        rules_of(fleet.settings)
+        rollout_rules(fleet.settings)
 
 
-def test_the_page_escapes_what_devices_say(site: Site, tmp_path: Path) -> None:
+def test_the_page_escapes_values_from_devices(site: Site, tmp_path: Path) -> None:
     site.publish(b"one")
     site.publish(b"two", share=5000)
     evil = "</td><script>alert('x')</script>{{ 7*7 }}"
     site.report(b"two", bad=1)
-    site.intake.take(site.devices[0].says("failed", model=MODEL, detail=evil, agent=evil, code="crashed", time=evil,
+    site.intake.accept(site.devices[0].says("failed", model=MODEL, detail=evil, agent=evil, code="crashed", time=evil,
                                           quarantine=("d" * 64,)))
     text = write_page(tmp_path / "reports" / "fleet.html", site.fleet, site.intake).read_text()
     assert "<script" not in text
@@ -142,27 +151,71 @@ def test_the_page_escapes_what_devices_say(site: Site, tmp_path: Path) -> None:
     assert "49" not in text.partition("alert")[2][:40]
     assert "http" not in text.replace("http-equiv", "")
     assert "dddddddddddd" in text
-    assert "its clock says" in text
+    assert "device clock" in text
     assert "default-src" in text
 
 
 def test_the_page_of_an_empty_fleet(site: Site, tmp_path: Path) -> None:
     text = write_page(tmp_path / "fleet.html", site.fleet, site.intake).read_text()
-    assert "Nothing was published yet." in text
+    assert "Nothing has been published yet." in text
 
 
-def test_a_change_that_waits_for_its_approver_is_not_overtaken(tmp_path: Path) -> None:
+def test_no_decision_while_a_change_waits_for_its_approver(tmp_path: Path) -> None:
     site = Site(tmp_path, approval=True)
     site.publish(b"one")
     site.fleet.approve(FAMILY, "bob")
     site.publish(b"two", share=5000)
     site.fleet.approve(FAMILY, "bob")
     site.report(b"two")
-    assert site.step(2).done.endswith("(waits for the approver)")
+    assert signed(site.step(2)) == ("widened", 2, "2", False)
     step = site.step()
-    assert (step.done, "waits for the approver" in step.decision.reason) == ("", True)
+    assert (step.change, "waits for the approver" in step.decision.reason) == (None, True)
     site.fleet.approve(FAMILY, "bob")
     assert shares(site.fleet) == [(2, 10_000)]
     site.intake.close()
 
 
+
+
+def move(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    source.rename(target)
+
+
+def test_a_stop_without_keys_is_an_error_and_changes_nothing(site: Site, tmp_path: Path) -> None:
+    site.publish(b"one")
+    site.publish(b"two", share=5000)
+    site.report(b"two", bad=4)
+    before = site.fleet.journal.lines()
+    move(tmp_path / "fleet" / "keys", tmp_path / "stick")
+    with pytest.raises(KeysUnavailable, match=rf"{MODEL} release 2 must be stopped.*{FAMILY}-1.pem"):
+        site.step(0)
+    assert shares(site.fleet) == [(2, 5000), (1, 10_000)]
+    assert site.fleet.journal.lines() == before
+    move(tmp_path / "stick", tmp_path / "fleet" / "keys")
+    assert signed(site.step(0)) == ("rolled back", 3, "1", True)
+
+
+def test_a_widening_without_the_key_of_the_snapshot_is_an_error(site: Site, tmp_path: Path) -> None:
+    site.publish(b"one")
+    site.publish(b"two", share=5000)
+    site.report(b"two")
+    key = tmp_path / "fleet" / "keys" / "snapshot-1.pem"
+    move(key, tmp_path / "stick" / key.name)
+    with pytest.raises(KeysUnavailable, match=r"must be widened.*snapshot-1.pem"):
+        site.step()
+    assert shares(site.fleet) == [(2, 5000), (1, 10_000)]
+    move(tmp_path / "stick" / key.name, key)
+    assert signed(site.step(0)) == ("widened", 2, "2", True)
+
+
+def test_a_stop_whose_earlier_list_is_lost_is_an_error(site: Site, tmp_path: Path) -> None:
+    site.publish(b"one")
+    site.publish(b"two")
+    site.report(b"two", bad=DEVICES)
+    for path in (tmp_path / "fleet" / "metadata").glob(f"*.{FAMILY}.json"):
+        path.unlink()
+    with pytest.raises(FleetError, match="publish version 1 again") as caught:
+        site.step(0)
+    assert not isinstance(caught.value, NoEarlierRelease)
+    assert shares(site.fleet) == [(2, 10_000)]

@@ -1,4 +1,4 @@
-"""Which version was live on 3 May, on which devices, who approved it."""
+"""The version that was live on a given day, its devices, and its approver."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ REPORTS = [("d1", "2026-05-01T13:00:00Z", 1, A), ("d2", "2026-05-01T13:00:00Z", 
 
 
 def _at(day: int) -> dict[int, tuple[int, tuple[str, ...], tuple[str, ...]]]:
-    found = live_at(STORY, REPORTS, f"2026-05-{day:02}T23:59:59Z", target="pi", model="m")
-    return {each.counter: (each.share, each.devices, each.approved_by) for each in found.releases}
+    live = live_at(STORY, REPORTS, f"2026-05-{day:02}T23:59:59Z", target="pi", model="m")
+    return {release.counter: (release.share, release.devices, release.approved_by) for release in live.releases}
 
 
-def test_each_day_has_its_answer() -> None:
+def test_the_live_release_of_each_day() -> None:
     assert _at(1) == {1: (10_000, ("d1", "d2"), ())}
     assert _at(3) == {2: (100, ("d1",), ("alice",)), 1: (10_000, ("d2",), ())}
     assert _at(5) == {2: (10_000, ("d1",), ("alice",))}
@@ -38,6 +38,6 @@ def test_each_day_has_its_answer() -> None:
 
 
 def test_devices_that_run_something_else_are_named() -> None:
-    found = live_at(STORY, REPORTS, "2026-05-05T00:00:00Z", target="pi", model="m")
-    assert found.elsewhere == {"d2": A, "d3": ""}
+    live = live_at(STORY, REPORTS, "2026-05-05T00:00:00Z", target="pi", model="m")
+    assert live.elsewhere == {"d2": A, "d3": ""}
     assert not live_at(STORY, REPORTS, "2026-04-01T00:00:00Z", target="pi", model="m").releases

@@ -14,7 +14,7 @@ from edge_agent.contract import wire
 from nas_pipeline.core.failpoints import VARIABLE
 from nas_pipeline.errors import FleetError, PromotionRefusal
 from nas_pipeline.export.session import open_session, predict
-from nas_pipeline.fleet.reports.drift import watch
+from nas_pipeline.fleet.reports.drift import observe_release
 from nas_pipeline.fleet.tuf.publish import publish
 from nas_pipeline.fleet.tuf.repository import Repository
 from nas_pipeline.registry.promote import promote
@@ -78,7 +78,7 @@ def test_the_whole_way(fleet: Repository, versions: Versions, target: str, tmp_p
     logits = np.frombuffer(card.golden.bytes_of("logits"), "<f4").reshape(card.golden.images, 3)
     answers = predict(open_session(onnx), ((pixels / np.float32(255) - 0.5) / 0.2).astype(np.float32))
     assert np.abs(answers - logits).max() <= card.golden.tolerance
-    known = watch(target, row, []).reference
+    known = observe_release(target, row, []).reference
     assert known is not None, "devices' images can be compared with those that the version was judged on"
     assert (known.images, len(known.classes)) == (3, 3)
     stored = fleet.store.list(f"bundles/{release.bundle}")
