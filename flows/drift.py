@@ -62,11 +62,15 @@ def drift(
 
 
 def _watched(home: Path, since: datetime) -> list[Watched]:
-    from nas_pipeline.actions.fleet import has_fleet, intake_of, open_fleet  # these know MLflow: `make serve` need not
+    from nas_pipeline.actions.fleet import (  # these know MLflow: `make serve` need not
+        has_fleet,
+        open_fleet,
+        open_intake,
+    )
 
     if not has_fleet(home):
         return []
-    with intake_of(home) as intake:
+    with open_intake(home) as intake:
         return watch_all(
             open_fleet(home),
             lambda target, model: [each.report for each in intake.heard(target, model, since=since)],

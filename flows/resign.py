@@ -30,11 +30,13 @@ def resign(notify: list[str] | None = None, repo: str | None = None) -> State[An
         notify: Notification blocks, `TYPE/NAME`, that are told when it cannot be done.
         repo: The repository; default: NAS_REPO, else where the process runs.
     """
-    from nas_pipeline.actions.fleet import has_fleet, resign_line  # these know MLflow: `make serve` need not
+    from nas_pipeline.actions.fleet import has_fleet, renew_signatures  # these know MLflow: `make serve` need not
 
     try:
         check_blocks(notify or [])
         root = repository(Path(repo or os.environ.get("NAS_REPO") or "."))
-        return Completed(message=resign_line(root) if has_fleet(root) else NO_FLEET)
+        if not has_fleet(root):
+            return Completed(message=NO_FLEET)
+        return Completed(message=f"dated anew: {', '.join(renew_signatures(root))}")
     except NasError as error:
         return failed(error)

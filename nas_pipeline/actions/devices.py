@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from nas_pipeline.actions.fleet import intake_of, open_fleet, settings_of
+from nas_pipeline.actions.fleet import fleet_settings, open_fleet, open_intake
 from nas_pipeline.actions.promotion import who_am_i
 from nas_pipeline.config.params import load_params
 from nas_pipeline.errors import NasError
@@ -43,7 +43,7 @@ def enrol_lines(root: Path, source: str) -> Iterator[str]:
     """Enrol the devices in a file, or on standard input: one line of `nas-agent init` each."""
     text = sys.stdin.read(_MAX_ENROLMENTS) if source == "-" else Path(source).read_text(encoding="utf-8")
     found = [enrolment_from(line) for line in text.splitlines() if line.strip()]
-    with intake_of(root) as intake:
+    with open_intake(root) as intake:
         for each in found:
             changed = intake.enrol(each)
             yield f"{each.device}: {'enrolled' if changed else 'was enrolled'} for {each.target}, key {each.keyid[:12]}"
@@ -51,14 +51,14 @@ def enrol_lines(root: Path, source: str) -> Iterator[str]:
 
 def retire_line(root: Path, device: str) -> str:
     """Count a device in no wave any more."""
-    with intake_of(root) as intake:
+    with open_intake(root) as intake:
         intake.retire(device)
     return f"{device} is retired: nothing is taken from it, and no wave waits for it"
 
 
 def devices_rows(root: Path, target: str | None, *, retired: bool) -> list[dict[str, object]]:
     """Enrolled devices, for programs."""
-    with intake_of(root) as intake:
+    with open_intake(root) as intake:
         return [{
             "device": each.device, "target": each.target, "enrolled": each.enrolled.isoformat(),
             "seen": each.seen.isoformat() if each.seen else None, "seq": each.seq, "counter": each.counter,
@@ -80,7 +80,7 @@ def receive(root: Path, host: str, port: int, say: Callable[[str], None]) -> Non
     """Take reports over HTTP until Ctrl-C."""
     from nas_pipeline.fleet.reports.receiver import server
 
-    with intake_of(root) as intake:
+    with open_intake(root) as intake:
         say(f"reports are taken at http://{host}:{port}/reports; Ctrl-C ends")
         server(intake.take, host, port).run()
 
@@ -92,8 +92,8 @@ def collect_now(root: Path, drop: str | None) -> Collected | None:
     if not place:
         return None
     place = place if "://" in place else str(root / place)
-    see_that_it_is_no_part_of(place, settings_of(root, params).store)
-    with intake_of(root) as intake:
+    see_that_it_is_no_part_of(place, fleet_settings(root, params).store)
+    with open_intake(root) as intake:
         return collect(open_drop(place), intake.take)
 
 
@@ -106,7 +106,7 @@ def collect_lines(root: Path, drop: str | None, keep_days: int | None) -> Iterat
         yield f"{done.taken} reports taken, {len(done.aside)} put aside{'; there are more' if done.left else ''}"
         yield from (f"  {line}" for line in done.aside)
     if keep_days is not None:
-        with intake_of(root) as intake:
+        with open_intake(root) as intake:
             gone = intake.forget(datetime.now(UTC) - timedelta(days=keep_days))
         yield f"{gone} reports are older than {keep_days} days, and forgotten"
 
@@ -119,7 +119,7 @@ def on_evaluation(root: Path, *, who: str) -> list[Progress]:
     """
     repository = open_fleet(root)
     done = []
-    with intake_of(root) as intake:
+    with open_intake(root) as intake:
         for target, model in models(repository):
             step = advance(repository, intake, target, model, who=who)
             if step is not None:
@@ -150,7 +150,7 @@ def rollout_lines(root: Path) -> Iterator[str]:
 
 def page_line(root: Path) -> str:
     """Write the page of the fleet."""
-    with intake_of(root) as intake:
+    with open_intake(root) as intake:
         return f"Fleet: {write_page(root / PAGE, open_fleet(root), intake)}"
 
 

@@ -27,7 +27,7 @@ from nas_pipeline.fleet.reports.intake import Intake
 from nas_pipeline.fleet.reports.receiver import server
 from nas_pipeline.fleet.reports.signed import MAX_BYTES, enrolment_from
 from tests.unit.fleet.toy_device import ToyDevice
-from tests.unit.fleet.toy_fleet import FAMILY, MODEL, report
+from tests.unit.fleet.toy_fleet import MODEL, TARGET, report
 
 NOW = datetime(2026, 5, 3, 12, 0, tzinfo=UTC)
 
@@ -49,7 +49,7 @@ def test_what_an_enrolled_device_signed_is_taken_once(intake: Intake, device: To
     first = device.says()
     assert intake.take(first).reason == "taken"
     assert intake.take(first).reason == "known", "the answer got lost, and the agent sends it again"
-    (heard,) = intake.heard(FAMILY, MODEL)
+    (heard,) = intake.heard(TARGET, MODEL)
     assert (heard.report.device, heard.report.seq, heard.report.probation) == ("pi-1", 1, {"p95_ms": 3.5})
 
 
@@ -59,7 +59,7 @@ def test_a_replay_is_refused(intake: Intake, device: ToyDevice) -> None:
     assert intake.take(second).taken
     assert intake.take(first).reason == "replayed"
     assert intake.take(device.says(seq=2, detail="another one under the same number")).reason == "replayed"
-    assert len(intake.heard(FAMILY)) == 2
+    assert len(intake.heard(TARGET)) == 2
 
 
 def test_no_changed_bit_is_taken(intake: Intake, device: ToyDevice) -> None:
@@ -71,7 +71,7 @@ def test_no_changed_bit_is_taken(intake: Intake, device: ToyDevice) -> None:
         if answer.taken:  # a bit of the JSON around the payload, such as an unused bit of base64, changes no report
             assert json.loads(base64.b64decode(json.loads(changed)["payload"]))["seq"] == 1
             assert answer.device == "pi-1"
-    assert len(intake.heard(FAMILY)) <= 1
+    assert len(intake.heard(TARGET)) <= 1
     for end in range(0, len(content), 37):
         assert not intake.take(bytes(content[:end])).taken
 
@@ -86,7 +86,7 @@ def test_another_key_even_an_enrolled_one_signs_for_nobody_else(intake: Intake, 
     envelope["signatures"][0]["keyid"] = device.signer.public_key.keyid
     assert intake.take(json.dumps(envelope).encode()).reason == "bad_signature"
     assert intake.take(ToyDevice("pi-3").says()).reason == "unknown_device"
-    assert intake.heard(FAMILY) == []
+    assert intake.heard(TARGET) == []
 
 
 @pytest.mark.parametrize(("change", "reason"), [
@@ -109,7 +109,7 @@ def test_signed_nonsense_is_refused(intake: Intake, device: ToyDevice, change: d
     values = {"seq": 1, "event": "installed", **change}
     said = report("pi-1", values.pop("seq"), values.pop("event"), **{"about": {}, **values})
     assert intake.take(device.signs(said)).reason == reason
-    assert intake.heard(FAMILY) == []
+    assert intake.heard(TARGET) == []
 
 
 @pytest.mark.parametrize("content", [
@@ -129,7 +129,7 @@ def test_a_signature_of_another_kind_of_document_is_none_of_a_report(intake: Int
 def test_a_lower_counter_is_taken_and_flagged(intake: Intake, device: ToyDevice) -> None:
     intake.take(device.says(counter=7))
     assert intake.take(device.says("current", counter=3, about={})).taken
-    (found,) = intake.devices(FAMILY)
+    (found,) = intake.devices(TARGET)
     assert found.counter == 7, "the highest is remembered"
     assert found.flags == ("2026-05-03 counter 3 below 7: wiped, or cloned",)
 
@@ -140,7 +140,7 @@ def test_a_jump_and_a_wrong_clock_are_flagged(intake: Intake, device: ToyDevice)
     assert intake.take(device.says(seq=5001, time="1970-01-01T00:00:00Z")).taken
     assert intake.take(device.says(seq=5002, time="<script>")).taken
     assert intake.take(device.says(seq=5003, time="2026-04-01T00:00:00Z")).taken, "a month offline is no wrong clock"
-    (found,) = intake.devices(FAMILY)
+    (found,) = intake.devices(TARGET)
     assert [flag[11:] for flag in found.flags] == [
         "number 5000 after 5: reports were lost, or cloned", "its clock says '2106-02-07'",
         "its clock says '1970-01-01'", "its clock says '<script>'",
@@ -154,15 +154,15 @@ def test_a_new_key_ends_the_old_one(intake: Intake, device: ToyDevice) -> None:
     assert not intake.enrol(fresh.enrolment), "twice is once"
     assert intake.take(device.says()).reason == "bad_signature"
     assert intake.take(fresh.says()).reason == "taken"
-    assert len(intake.heard(FAMILY)) == 1
-    assert len(intake.heard(FAMILY, ever=True)) == 2
+    assert len(intake.heard(TARGET)) == 1
+    assert len(intake.heard(TARGET, ever=True)) == 2
 
 
 def test_a_retired_device_is_heard_no_more(intake: Intake, device: ToyDevice) -> None:
     intake.take(device.says())
     intake.retire(device.name)
     assert intake.take(device.says()).reason == "retired_device"
-    assert (intake.devices(), intake.heard(FAMILY)) == ([], [])
+    assert (intake.devices(), intake.heard(TARGET)) == ([], [])
     with pytest.raises(FleetError, match="no device 'nobody'"):
         intake.retire("nobody")
 

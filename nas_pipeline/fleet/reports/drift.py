@@ -62,7 +62,7 @@ class Releases(Protocol):
     def models(self) -> list[tuple[str, str]]:
         """(target, model) of what is published."""
 
-    def rows(self, target: str, model: str) -> ReleaseList:
+    def release_list(self, target: str, model: str) -> ReleaseList:
         """The releases of one."""
 
 
@@ -151,7 +151,7 @@ def watch_all(releases: Releases, heard: Callable[[str, str], Iterable[Report]])
     found = []
     for target, model in releases.models():
         reports = list(heard(target, model))
-        found += [watch(target, row, reports) for row in releases.rows(target, model)]
+        found += [watch(target, row, reports) for row in releases.release_list(target, model)]
     return found
 
 

@@ -24,10 +24,10 @@ from nas_pipeline.fleet.rollout.state_machine import (
     word,
 )
 from nas_pipeline.fleet.tuf import operations, pending
-from nas_pipeline.fleet.tuf.journal import Entry
-from nas_pipeline.fleet.tuf.releases import ReleaseEntry, ReleaseList, newest, widened
+from nas_pipeline.fleet.tuf.journal import JournalEntry
+from nas_pipeline.fleet.tuf.releases import ReleaseEntry, newest
 from nas_pipeline.fleet.tuf.repository import Repository
-from nas_pipeline.fleet.tuf.settings import FleetSettings, stamp
+from nas_pipeline.fleet.tuf.settings import FleetSettings
 
 WHO = "rollout"
 """Who did it, in the journal."""
@@ -61,7 +61,7 @@ def rules_of(settings: FleetSettings) -> RolloutRules:
 
 def look(repository: Repository, intake: Intake, target: str, model: str) -> State | None:
     """The state of a model's newest release; None where nothing is offered."""
-    rows = repository.rows(target, model)
+    rows = repository.release_list(target, model)
     top = newest(rows)
     if top is None:
         return None
@@ -86,44 +86,37 @@ def advance(repository: Repository, intake: Intake, target: str, model: str, *, 
         StorageError: A file could not be written; the next run goes on.
     """
     rules, now = rules_of(repository.settings), repository.clock()
-    state, rows = look(repository, intake, target, model), repository.rows(target, model)
+    state, rows = look(repository, intake, target, model), repository.release_list(target, model)
     top = newest(rows)
     if state is None or top is None:
         return None
     counts, decision, done = tally(state, rules, now), decide(state, rules, now), ""
-    if pending.get(repository.settings.folder, target) is not None:
+    if pending.read(repository.settings.folder, target) is not None:
         decision = Wait(f"a change waits for the approver ({counts})")
     if isinstance(decision, Widen):
-        done = _widen(repository, target, model, rows, who, decision.reason)
+        done = _widen(repository, target, model, top, who, decision.reason)
     elif isinstance(decision, Stop):
         done = _return(repository, target, model, top, who, decision.reason)
     return Step(target, model, top, decision, counts, done)
 
 
-def _widen(repository: Repository, target: str, model: str, rows: ReleaseList, who: str, why: str) -> str:
-    wider = widened(rows)
-    release = wider[0].release
-    live = repository.release(target, model, wider, entry=Entry(
-        kind="widened", when=stamp(repository.clock()), who=who, why=why, version=release.version,
-        counter=release.counter, sha256=wider[0].sha256, bundle=release.bundle, share=release.wave.share,
-    ))
-    return f"wave {release.wave.index + 1} of {len(release.wave.shares)}: {release.wave.share / 100:g} %" + _waits(live)
+def _widen(repository: Repository, target: str, model: str, top: ReleaseEntry, who: str, why: str) -> str:
+    change = operations.widen(repository, target, model, base=top, who=who, why=why)
+    assert change.now is not None
+    wave = change.now.release.wave
+    return f"wave {wave.index + 1} of {len(wave.shares)}: {wave.share / 100:g} %" + _waits(change.live)
 
 
 def _return(repository: Repository, target: str, model: str, top: ReleaseEntry, who: str, why: str) -> str:
     if _is_return(repository, model, top):
         return ""  # it is the last good one, brought back: two that are bad must not take turns for ever
-    try:
-        back = operations.rollback(repository, target, model, who=who, why=why)
-    except FleetError as error:
-        if "no release before" not in str(error) or top.whole:
-            return ""
-        return "taken away; there is none to go back to" + _waits(
-            operations.stop(repository, target, model, who=who, why=why).live
-        )
-    assert back.now is not None
-    release = back.now.release
-    return f"release {release.counter}, version {release.version}, for everyone" + _waits(back.live)
+    change = operations.rollback_or_stop(repository, target, model, base=top, who=who, why=why)
+    if change is None:
+        return ""
+    if change.now is None:
+        return "taken away; there is none to go back to" + _waits(change.live)
+    release = change.now.release
+    return f"release {release.counter}, version {release.version}, for everyone" + _waits(change.live)
 
 
 def _is_return(repository: Repository, model: str, top: ReleaseEntry) -> bool:
@@ -135,7 +128,7 @@ def _waits(live: bool) -> str:
     return "" if live else " (waits for the approver)"
 
 
-def _began(entries: list[Entry], top: ReleaseEntry, otherwise: datetime) -> datetime:
+def _began(entries: list[JournalEntry], top: ReleaseEntry, otherwise: datetime) -> datetime:
     """When this counter got this share; where the journal does not say, the wave begins now."""
     share = top.release.wave.share
     found = [entry.when for entry in entries if (entry.counter, entry.share) == (top.release.counter, share)]

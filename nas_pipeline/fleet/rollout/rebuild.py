@@ -16,9 +16,9 @@ from nas_pipeline.core.records import ModelBundle
 from nas_pipeline.errors import FleetError, NasError
 from nas_pipeline.export.bundle import MODEL_FILE
 from nas_pipeline.fleet.rollout.reconcile import models, reconcile, wanted
-from nas_pipeline.fleet.tuf.journal import Entry
+from nas_pipeline.fleet.tuf.journal import JournalEntry
 from nas_pipeline.fleet.tuf.publish import RECORD
-from nas_pipeline.fleet.tuf.registry_backup import kept
+from nas_pipeline.fleet.tuf.registry_backup import read_registry_backup
 from nas_pipeline.fleet.tuf.repository import Repository
 from nas_pipeline.registry.evidence import evidence_digest
 from nas_pipeline.registry.onnx_model import EVIDENCE
@@ -34,7 +34,7 @@ def rebuild(repository: Repository, root: Path, *, who: str, tracking_uri: str |
         RegistryError: The registry is in use and says something else.
         TrackingUnavailable: MLflow does not answer.
     """
-    repository.see_journal(repository.trusted())
+    repository.verify_journal(repository.trusted())
     done = []
     for target, model in models(repository):
         found = read_kept(repository, target, model)
@@ -46,8 +46,8 @@ def rebuild(repository: Repository, root: Path, *, who: str, tracking_uri: str |
 def read_kept(repository: Repository, target: str, model: str) -> KeptModel:
     """Everything that the store has of one model, checked."""
     entries = [entry for entry in repository.journal.entries() if entry.model == model]
-    goal = wanted(model, repository.rows(target, model), entries)
-    said, versions, left_out = kept(repository.store, model), {}, []
+    goal = wanted(model, repository.release_list(target, model), entries)
+    said, versions, left_out = read_registry_backup(repository.store, model), {}, []
     for entry in entries:
         if entry.kind != "published" or int(entry.version) in versions:
             continue
@@ -65,7 +65,7 @@ def read_kept(repository: Repository, target: str, model: str) -> KeptModel:
     )
 
 
-def _version(repository: Repository, entry: Entry, said: Mapping[str, Any]) -> Kept:
+def _version(repository: Repository, entry: JournalEntry, said: Mapping[str, Any]) -> Kept:
     store, folder = repository.store, f"bundles/{entry.bundle}"
     names = [name.removeprefix(f"{folder}/") for name in store.list(folder)]
     content = {name: store.read(f"{folder}/{name}") or b"" for name in names}

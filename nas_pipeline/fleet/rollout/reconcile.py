@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from nas_pipeline.errors import NasError, TrackingUnavailable
-from nas_pipeline.fleet.tuf.journal import Entry
+from nas_pipeline.fleet.tuf.journal import JournalEntry
 from nas_pipeline.fleet.tuf.publish import publish
-from nas_pipeline.fleet.tuf.registry_backup import keep
+from nas_pipeline.fleet.tuf.registry_backup import write_registry_backup
 from nas_pipeline.fleet.tuf.releases import ReleaseEntry, newest, settled
 from nas_pipeline.fleet.tuf.repository import Repository
 from nas_pipeline.fleet.tuf.settings import stamp
@@ -17,14 +17,14 @@ from nas_pipeline.registry.fleet_tags import Wanted, align
 WHO = "reconcile"
 
 
-def wanted(model: str, rows: tuple[ReleaseEntry, ...], entries: Iterable[Entry]) -> Wanted:
+def wanted(model: str, rows: tuple[ReleaseEntry, ...], entries: Iterable[JournalEntry]) -> Wanted:
     """The aliases that follow from the signed releases and the journal. Pure."""
     top, good = newest(rows), settled(rows)
     canary = top.release.version if top is not None and not top.whole else ""
     return Wanted(model, good.release.version if good is not None else "", canary, withdrawn(entries, model))
 
 
-def withdrawn(entries: Iterable[Entry], model: str) -> dict[str, str]:
+def withdrawn(entries: Iterable[JournalEntry], model: str) -> dict[str, str]:
     """Version -> why, of those that gave way or were taken away, and were not published again since."""
     gone: dict[str, str] = {}
     top = ""
@@ -54,7 +54,7 @@ def reconcile(repository: Repository, root: Path, *, who: str = WHO, tracking_ur
     """
     before = len(repository.journal.entries())
     with repository.locked():
-        repository.settled()
+        repository.recover()
     done = [f"written down as done: {entry.kind} {entry.model} release {entry.counter}"
             for entry in repository.journal.entries()[before:]]
     done += _carried_out(repository, root, who, tracking_uri)
@@ -68,19 +68,19 @@ def show(
     tracking_uri: str | None = None,
 ) -> list[str]:
     """Bring one model's aliases in line, note a change of champion in the journal, and keep what the registry says."""
-    rows = repository.rows(target, model)
+    rows = repository.release_list(target, model)
     goal = wanted(model, rows, repository.journal.entries())
     done = align(root, goal, who=who, why=why, tracking_uri=tracking_uri)
     good = settled(rows)
     if good is not None and any(line.startswith("champion") for line in done):
         with repository.locked():
-            repository.journal.append(Entry(
+            repository.journal.append(JournalEntry(
                 kind="champion", when=stamp(repository.clock()), who=who, why=why or "; ".join(done), target=target,
                 model=model, version=good.release.version, counter=good.release.counter, sha256=good.sha256,
                 bundle=good.release.bundle,
                 key=f"champion {model}/{good.release.counter}/{stamp(repository.clock())}",
             ))
-    keep(repository.store, root, model, tracking_uri=tracking_uri)
+    write_registry_backup(repository.store, root, model, tracking_uri=tracking_uri)
     return [f"{model}: {line}" for line in done]
 
 

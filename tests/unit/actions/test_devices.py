@@ -87,4 +87,4 @@ def test_a_stop_goes_back(root: Path) -> None:
     told = run(root, "rollout")
     assert "STOPPED - 100.0% failed" in told
     assert "release 3, version 1, for everyone" in told
-    assert [row.release.counter for row in open_fleet(root).rows(TARGET, MODEL)] == [3]
+    assert [row.release.counter for row in open_fleet(root).release_list(TARGET, MODEL)] == [3]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from flows.resign import NO_FLEET, resign
-from nas_pipeline.actions.fleet import init_lines
+from nas_pipeline.actions.fleet import init_fleet
 from tests.unit.flows.toy_repository import write_repository
 
 REPO = Path(__file__).resolve().parents[3]
@@ -19,14 +19,14 @@ def project(folder: Path) -> Path:
 
 def test_a_run_dates_the_fleet_anew(tmp_path: Path) -> None:
     root = project(tmp_path)
-    list(init_lines(root))
+    init_fleet(root)
     state = resign.fn(repo=str(root))
     assert (state.is_completed(), state.message) == (True, "dated anew: timestamp")
 
 
 def test_a_key_that_is_gone_fails_and_is_named(tmp_path: Path) -> None:
     root = project(tmp_path)
-    list(init_lines(root))
+    init_fleet(root)
     for key in (root / "fleet/keys").glob("timestamp*"):
         key.unlink()
     state = resign.fn(repo=str(root))

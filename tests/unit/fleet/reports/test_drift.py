@@ -31,7 +31,7 @@ from nas_pipeline.fleet.reports.drift import (
 )
 from nas_pipeline.fleet.reports.histograms import ks, ks_of_chance, psi, psi_of_chance
 from nas_pipeline.fleet.tuf.releases import ReleaseEntry, ReleaseList
-from tests.unit.fleet.toy_releases import FAMILY, MODEL, row_of
+from tests.unit.fleet.toy_releases import MODEL, TARGET, row_of
 
 CLASSES = 4
 ROW = row_of(b"a model", 3)
@@ -176,7 +176,7 @@ def test_chance_is_what_the_formula_says() -> None:
 
 def report(seq: int = 1, sums: DriftSums | None = REFERENCE, **more: Any) -> Report:
     given = Report(
-        schema=1, device="d1", target=FAMILY, model=MODEL, seq=seq, time="2026-05-01T00:00:00Z", agent="0.1.0",
+        schema=1, device="d1", target=TARGET, model=MODEL, seq=seq, time="2026-05-01T00:00:00Z", agent="0.1.0",
         runtime={}, counter=3, sha256=ROW.sha256, event="current", code="", detail="", about={}, probation={},
         quarantine=(), drift=sums.to_json() if sums else {},
     )
@@ -200,7 +200,7 @@ def test_only_what_the_release_itself_served_counts() -> None:
         report(8, None),
         report(9, drift={"images": 10**6}),
     ]
-    found = watch(FAMILY, with_reference(ROW), reports)
+    found = watch(TARGET, with_reference(ROW), reports)
     assert (found.devices, found.unfit, found.reference) == (2, 1, REFERENCE)
     assert found.seen == total([REFERENCE] * 3)
     assert found.largest_share == pytest.approx(2 / 3)
@@ -208,16 +208,16 @@ def test_only_what_the_release_itself_served_counts() -> None:
 
 
 def test_a_model_with_other_classes_is_not_mixed_in() -> None:
-    found = watch(FAMILY, with_reference(ROW, classes=3), [report()])
+    found = watch(TARGET, with_reference(ROW, classes=3), [report()])
     assert (found.unfit, found.seen) == (1, None)
 
 
 def test_every_release_that_is_out_is_watched() -> None:
     class Published:
         def models(self) -> list[tuple[str, str]]:
-            return [(FAMILY, MODEL)]
+            return [(TARGET, MODEL)]
 
-        def rows(self, target: str, model: str) -> ReleaseList:
+        def release_list(self, target: str, model: str) -> ReleaseList:
             return (with_reference(ROW), row_of(b"the one before", 2))
 
     found = watch_all(Published(), lambda target, model: [report()])
@@ -227,7 +227,7 @@ def test_every_release_that_is_out_is_watched() -> None:
 
 def test_nothing_is_red_below_the_least_number_of_images() -> None:
     dark = told((POOL.train_images[5000:5499] * 0.2).astype(np.uint8))
-    watched = Watched(FAMILY, MODEL, "3", 3, REFERENCE, dark, 1, 1.0, 0)
+    watched = Watched(TARGET, MODEL, "3", 3, REFERENCE, dark, 1, 1.0, 0)
     assert judge(watched, DriftRules()).state == TOO_FEW
     verdict = judge(watched, DriftRules(min_images=499))
     assert verdict.state == RED

@@ -17,7 +17,7 @@ from nas_pipeline.fleet.rollout.reconcile import wanted, withdrawn
 from nas_pipeline.fleet.rollout.state_machine import Finished, Stop, Wait, Widen
 from nas_pipeline.fleet.tuf.repository import Repository
 from tests.unit.fleet.toy_device import ToyDevice
-from tests.unit.fleet.toy_releases import FAMILY, MODEL, new_fleet, publish
+from tests.unit.fleet.toy_releases import MODEL, TARGET, new_fleet, publish
 
 DEVICES = 24
 RULES = {"success_share": 0.75, "min_hours": 1.0, "min_reports": 2}
@@ -36,13 +36,13 @@ class Site:
 
     def step(self, hours: float = 1) -> Step:
         self.fleet.clock.forward(hours=hours)  # type: ignore[attr-defined]  # a test's clock
-        done = advance(self.fleet, self.intake, FAMILY, MODEL)
+        done = advance(self.fleet, self.intake, TARGET, MODEL)
         assert done is not None
         return done
 
     def report(self, content: bytes, bad: int = 0) -> None:
         """Every device that the newest release admits tells of it; the first `bad` that it failed."""
-        top = self.fleet.rows(FAMILY, MODEL)[0].release
+        top = self.fleet.release_list(TARGET, MODEL)[0].release
         for device in [each for each in self.devices if top.wave.admits(each.name)]:
             bad -= 1
             about = {"counter": top.counter, "sha256": hashlib.sha256(content).hexdigest()}
@@ -60,11 +60,11 @@ def site(tmp_path: Path) -> Iterator[Site]:
 
 
 def shares(fleet: Repository) -> list[tuple[int, int]]:
-    return [(row.release.counter, row.release.wave.share) for row in fleet.rows(FAMILY, MODEL)]
+    return [(row.release.counter, row.release.wave.share) for row in fleet.release_list(TARGET, MODEL)]
 
 
 def test_widened_to_the_end(site: Site) -> None:
-    assert advance(site.fleet, site.intake, FAMILY, MODEL) is None
+    assert advance(site.fleet, site.intake, TARGET, MODEL) is None
     site.publish(b"one")
     site.report(b"one")
     assert isinstance(site.step().decision, Finished)
@@ -87,9 +87,9 @@ def test_stopped_and_brought_back(site: Site) -> None:
     step = site.step(0)
     assert isinstance(step.decision, Stop)
     assert step.done == "release 3, version 1, for everyone"
-    assert [(row.release.counter, row.release.version, row.whole) for row in site.fleet.rows(FAMILY, MODEL)] == [
-        (3, "1", True)]
-    goal = wanted(MODEL, site.fleet.rows(FAMILY, MODEL), site.fleet.journal.entries())
+    rows = site.fleet.release_list(TARGET, MODEL)
+    assert [(row.release.counter, row.release.version, row.whole) for row in rows] == [(3, "1", True)]
+    goal = wanted(MODEL, rows, site.fleet.journal.entries())
     assert (goal.champion, goal.canary, list(goal.withdrawn)) == ("1", "", ["2"])
     site.report(b"two", bad=0)  # one that could not be reached comes late, and is not heard
     assert isinstance(site.step().decision, Wait)
@@ -112,7 +112,7 @@ def test_a_first_release_that_fails_is_taken_away(site: Site) -> None:
     site.report(b"one", bad=5)
     assert site.step(0).done == "taken away; there is none to go back to"
     assert shares(site.fleet) == []
-    assert advance(site.fleet, site.intake, FAMILY, MODEL) is None
+    assert advance(site.fleet, site.intake, TARGET, MODEL) is None
     assert list(withdrawn(site.fleet.journal.entries(), MODEL)) == ["1"]
 
 
@@ -154,14 +154,14 @@ def test_the_page_of_an_empty_fleet(site: Site, tmp_path: Path) -> None:
 def test_a_change_that_waits_for_its_approver_is_not_overtaken(tmp_path: Path) -> None:
     site = Site(tmp_path, approval=True)
     site.publish(b"one")
-    site.fleet.approve(FAMILY, "bob")
+    site.fleet.approve(TARGET, "bob")
     site.publish(b"two", share=5000)
-    site.fleet.approve(FAMILY, "bob")
+    site.fleet.approve(TARGET, "bob")
     site.report(b"two")
     assert site.step(2).done.endswith("(waits for the approver)")
     step = site.step()
     assert (step.done, "waits for the approver" in step.decision.reason) == ("", True)
-    site.fleet.approve(FAMILY, "bob")
+    site.fleet.approve(TARGET, "bob")
     assert shares(site.fleet) == [(2, 10_000)]
     site.intake.close()
 
