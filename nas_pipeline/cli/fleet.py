@@ -31,8 +31,8 @@ def init(root: FleetRootOption = Path()) -> None:
         typer.echo(f"the fleet exists already; new targets: {names or 'none'}")
         return
     typer.echo(f"fleet created: {settings.store}, targets {names}")
-    typer.echo(f"Move the three keys of root in {settings.keys / 'offline'} to separate offline media and store them in "
-               "separate locations. Two of them sign; this machine needs them only to replace a key.")
+    typer.echo(f"Move the three keys of root in {settings.keys / 'offline'} to separate offline media and store them "
+               "in separate locations. Two of them sign; this machine needs them only to replace a key.")
     if settings.approval:
         typer.echo(f"Move the approver's keys, {settings.keys}/*.approver-1.pem, to the approver's machine.")
 

@@ -33,10 +33,10 @@ from nas_pipeline.fleet.tuf.journal import JournalEntry
 from nas_pipeline.fleet.tuf.releases import ReleaseEntry, added, next_counter
 from nas_pipeline.fleet.tuf.repository import Repository
 from nas_pipeline.fleet.tuf.settings import FleetSettings
-from tests.unit.fleet.toy_releases import sign_list
 from tests.security.device import in_use
 from tests.security.tuf_repository import MODEL, TARGET, row, tiny_onnx
 from tests.security.web import serving
+from tests.unit.fleet.toy_releases import sign_list
 
 pytestmark = pytest.mark.slow
 

@@ -1,7 +1,7 @@
 """Replacement of keys, renewal of expiry dates, and restoration of the store.
 
-Devices that were offline follow the chain of roots. Metadata that is signed with a new key is also signed with the old one if that is available, and the new root is written
-last, so a device can verify the repository at any moment.
+Devices that were offline follow the chain of roots. Metadata that is signed with a new key is also signed with the old
+one if that is available, and the new root is written last, so a device can verify the repository at any moment.
 """
 
 from __future__ import annotations

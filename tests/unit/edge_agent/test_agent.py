@@ -23,7 +23,7 @@ from edge_agent.slots import Slots
 from edge_agent.state import load
 from tests.security.device import in_use, set_up
 from tests.security.device import reports as said
-from tests.security.tuf_repository import TARGET, MODEL, Row, TufRepository, golden_of, row, tiny_onnx
+from tests.security.tuf_repository import MODEL, TARGET, Row, TufRepository, golden_of, row, tiny_onnx
 from tests.security.web import serving
 
 FIRST, SECOND = row(tiny_onnx(1), 1), row(tiny_onnx(2), 2)

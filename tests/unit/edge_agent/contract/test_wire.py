@@ -23,7 +23,7 @@ from edge_agent.contract.wire import (
     releases_to,
     report_from,
 )
-from tests.unit.fleet.toy_fleet import TARGET, MODEL, listed
+from tests.unit.fleet.toy_fleet import MODEL, TARGET, listed
 
 REPORT = Report(
     schema=SCHEMA, device="cam-7", target=TARGET, model=MODEL, seq=1, time="2026-05-03T04:05:06Z", agent="0.1.0",
