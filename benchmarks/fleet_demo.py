@@ -44,12 +44,11 @@ from nas_pipeline.fleet.reports.signed import parse_enrolment
 from nas_pipeline.fleet.rollout.advance import advance
 from nas_pipeline.fleet.rollout.page import write_page
 from nas_pipeline.fleet.rollout.state_machine import Finished, Stop
-from nas_pipeline.fleet.tuf.create_fleet import found
-from nas_pipeline.fleet.tuf.journal import Entry
+from nas_pipeline.fleet.tuf.create_fleet import create_fleet
 from nas_pipeline.fleet.tuf.publish import publish
-from nas_pipeline.fleet.tuf.releases import ReleaseEntry, added
+from nas_pipeline.fleet.tuf.releases import ReleaseEntry, added, next_counter
 from nas_pipeline.fleet.tuf.repository import Repository
-from nas_pipeline.fleet.tuf.settings import FleetSettings, stamp
+from nas_pipeline.fleet.tuf.settings import FleetSettings
 
 DEVICES = 20
 BOUND_MS = 50.0
@@ -112,14 +111,14 @@ def show(root: Path, target: str, place: Path, stack: ExitStack, registry: str, 
         rollout={"min_hours": 0.0, "min_reports": 1, "success_share": 1.0},
     )
     (place / "store").mkdir()
-    repository = found(settings, who="demo").repository
+    repository = create_fleet(settings, who="demo").repository
     say(start, "A fleet is founded", f"{len(list(settings.keys.rglob('*.pem')))} keys, root takes 2 of 3 signatures")
     intake = Intake(place / "reports.db")
     stack.callback(intake.close)
     web, reports = stack.enter_context(website(place / "store")), stack.enter_context(receiver(intake))
     devices = [new_device(place, f"demo-{index:02d}") for index in range(number)]
     model = publish(repository, root, target, who="demo", why="the demo", latency_ms=BOUND_MS, tracking_uri=registry)
-    rows = repository.rows(target, model.model)
+    rows = repository.release_list(target, model.model)
     say(start, "The candidate is signed", f"{model.model} version {model.version}, release {model.counter}: its seal "
         f"holds and its gates are green; first wave {model.share / 100:g} %")
     with ThreadPoolExecutor(2) as two:
@@ -144,7 +143,7 @@ def show(root: Path, target: str, place: Path, stack: ExitStack, registry: str, 
         stopped = roll_out(repository, intake, target, model.model, devices, two, start)
         answers = [each.asked(pixels) for each in devices]
         still = sum(answer["sha256"] == good for answer in answers)
-        now = repository.rows(target, model.model)
+        now = repository.release_list(target, model.model)
         say(start, f"{still} of {number} devices serve the good model", f"release {now[0].release.counter} has its "
             f"digest {good[:12]}, under a higher counter, for every device")
     account(repository)
@@ -182,14 +181,14 @@ def publish_bad(repository: Repository, target: str, model: str, good: ReleaseEn
             values[...] = float("nan")
             tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
     content = spoilt.SerializeToString()
-    sha256, counter = hashlib.sha256(content).hexdigest(), repository.highest_counter(target, model) + 1
-    wave = wire.Wave(hashlib.sha256(content).hexdigest()[:32], WAVES, 0)
-    release = replace(good.release, counter=counter, wave=wave, version=f"{good.release.version}-bad")
-    bad = ReleaseEntry(release, replace(good.card, counter=counter, onnx=wire.onnx_path(target, model, sha256)))
-    repository.release(target, model, added(repository.rows(target, model), bad), files={bad.card.onnx: content},
-                       entry=Entry(kind="published", when=stamp(repository.clock()), who="somebody", target=target,
-                                   model=model, version=release.version, counter=counter, sha256=sha256,
-                                   share=wave.share))
+    sha256 = hashlib.sha256(content).hexdigest()
+    with repository.edit(target, model) as edit:
+        counter = next_counter(edit.release_list, edit.highest_counter)
+        release = replace(good.release, counter=counter, wave=wire.Wave(sha256[:32], WAVES, 0),
+                          version=f"{good.release.version}-bad")
+        bad = ReleaseEntry(release, replace(good.card, counter=counter, onnx=wire.onnx_path(target, model, sha256)))
+        edit.sign(added(edit.release_list, bad), edit.entry("published", bad, who="somebody", why=""),
+                  files={bad.card.onnx: content})
     return bad
 
 

@@ -30,15 +30,14 @@ def resign(notify: list[str] | None = None, repo: str | None = None) -> State[An
         notify: Notification blocks, `TYPE/NAME`, that are notified when the flow fails.
         repo: The repository; default: NAS_REPO, else the current directory.
     """
-    from nas_pipeline.actions.fleet import has_fleet, open_fleet  # imports MLflow, which `make serve` does not need
-    from nas_pipeline.actions.promotion import who_am_i
-    from nas_pipeline.fleet.tuf.rotation import resign as renew
+    # Imported here: they import MLflow, which `make serve` does not need.
+    from nas_pipeline.actions.fleet import has_fleet, renew_signatures
 
     try:
         check_blocks(notify or [])
         root = repository(Path(repo or os.environ.get("NAS_REPO") or "."))
         if not has_fleet(root):
             return Completed(message=NO_FLEET)
-        return Completed(message=f"renewed: {', '.join(renew(open_fleet(root), who=who_am_i()))}")
+        return Completed(message=f"renewed: {', '.join(renew_signatures(root))}")
     except NasError as error:
         return failed(error)

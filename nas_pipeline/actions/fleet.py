@@ -1,10 +1,11 @@
-"""Everything `nas fleet` does, as lines of text for the command line."""
+"""The operations of `nas fleet`: each opens the fleet of a workspace, changes or reads it, and returns a record."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from nas_pipeline.actions.promotion import who_am_i
@@ -14,254 +15,285 @@ from nas_pipeline.core.files import atomic_path, write_json
 from nas_pipeline.errors import ConfigError, FleetError
 from nas_pipeline.fleet.reports.intake import Intake
 from nas_pipeline.fleet.rollout.live import Live, Seen, live_at
-from nas_pipeline.fleet.tuf import operations, pending, rotation
-from nas_pipeline.fleet.tuf.create_fleet import found
-from nas_pipeline.fleet.tuf.journal import Entry
-from nas_pipeline.fleet.tuf.operations import Done
-from nas_pipeline.fleet.tuf.publish import publish
-from nas_pipeline.fleet.tuf.releases import settled
+from nas_pipeline.fleet.tuf import create_fleet, operations, pending, publish, rotation
+from nas_pipeline.fleet.tuf.journal import JournalEntry
+from nas_pipeline.fleet.tuf.releases import ReleaseEntry, settled
 from nas_pipeline.fleet.tuf.repository import ANCHOR, Repository
 from nas_pipeline.fleet.tuf.roles import ISSUED
 from nas_pipeline.fleet.tuf.settings import FleetSettings, stamp
-from nas_pipeline.fleet.tuf.store import Folder
+from nas_pipeline.fleet.tuf.store import FolderStore
 
 FOLDER = "fleet"
-_END_OF_DAY = "T23:59:59Z"
+"""The publisher's folder in a workspace."""
 REPORTS_URL = "NAS_REPORTS_URL"
+"""Environment variable: database of the device reports. Overrides `fleet.reports` of params.yaml."""
+_END_OF_DAY = "T23:59:59Z"
+
+
+@dataclass(frozen=True, slots=True)
+class ReplacedKey:
+    """A key that was replaced, and the new one."""
+
+    role: str
+    old_keyid: str
+    """The argument of `revoke_key`; empty after `rotate_key`."""
+    keyid: str
+    uri: str
+    """Address of the new private key."""
+    offline_folder: Path
+    """Folder of the keys of root, which belong on offline media."""
+
+
+@dataclass(frozen=True, slots=True)
+class RoleStatus:
+    """The published metadata of one role."""
+
+    role: str
+    version: int
+    days_left: int
+    keys: dict[str, bool]
+    """Key id -> whether its private key is available here."""
+
+
+@dataclass(frozen=True, slots=True)
+class FleetStatus:
+    """The state of a fleet."""
+
+    roles: tuple[RoleStatus, ...]
+    releases: tuple[ReleaseEntry, ...]
+    pending_targets: tuple[str, ...]
+    """Targets with a change that waits for the approver."""
+    unfinished: tuple[JournalEntry, ...]
+    """Changes that were interrupted."""
+    journal_lines: int
+
+
+@dataclass(frozen=True, slots=True)
+class ExportedRoot:
+    """The files for a device's image."""
+
+    path: Path
+    """Of root.json."""
+    version: int
+    issued: str
+    """Devices accept no timestamp that was issued earlier."""
+    floors: dict[Path, int]
+    """MODEL.floor.json -> lowest counter that devices accept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mirrored:
+    """The result of `mirror`."""
+
+    copied: int
+    unchanged: int
 
 
 def fleet_settings(root: Path, params: Params) -> FleetSettings:
-    """The section `fleet` of params.yaml; folders are below `root`.
+    """Returns the settings of the section `fleet` of params.yaml; relative folders are below `root`.
 
     Raises:
         ConfigError: There is no such section.
     """
     if params.fleet is None:
         raise ConfigError(f"{root / 'params.yaml'} has no section `fleet`: copy it from the repository's params.yaml")
-    told = params.fleet
-    store = told.store if "://" in told.store else str(root / told.store)
+    section = params.fleet
     return FleetSettings(
-        store=store, folder=root / FOLDER, keys=root / told.keys, target_names=tuple(params.targets),
-        expiry_days=told.expiry_days.model_dump(), waves=tuple(told.waves), approval=told.approval,
-        hardware={target: tuple(tags) for target, tags in told.hardware.items()}, memory_mb=told.memory_mb,
-        rollout=told.rollout,
+        store=section.store if "://" in section.store else str(root / section.store), folder=root / FOLDER,
+        keys=root / section.keys, target_names=tuple(params.targets), expiry_days=section.expiry_days.model_dump(),
+        waves=tuple(section.waves), approval=section.approval,
+        hardware={target: tuple(tags) for target, tags in section.hardware.items()}, memory_mb=section.memory_mb,
+        rollout=section.rollout,
     )
 
 
 def has_fleet(root: Path) -> bool:
-    """Whether `nas fleet init` was here."""
+    """Returns whether the workspace has a fleet."""
     return (root / FOLDER / ANCHOR).is_file()
 
 
-def open_fleet(root: Path, keys: Sequence[Path] = ()) -> Repository:
-    """The fleet of the workspace at `root`; `keys`: more folders with private keys.
+def open_fleet(root: Path, key_folders: Sequence[Path] = ()) -> Repository:
+    """Opens the fleet of the workspace at `root`.
+
+    Args:
+        root: The workspace.
+        key_folders: Additional folders with private keys.
 
     Raises:
         ConfigError: params.yaml has no section `fleet`.
-        FleetError: `nas fleet init` was not run.
+        FleetError: The workspace has no fleet.
     """
-    return Repository.open(fleet_settings(root, load_params(root)), elsewhere=keys)
+    return Repository.open(fleet_settings(root, load_params(root)), key_folders=key_folders)
 
 
 @contextlib.contextmanager
 def open_intake(root: Path) -> Iterator[Intake]:
-    """The database of reports of a workspace, open as long as the block."""
+    """Opens the database of device reports of a workspace; closes it at the end of the block.
+
+    Raises:
+        ConfigError: params.yaml has no section `fleet`.
+    """
     params = load_params(root)
-    fleet_settings(root, params)  # its message, where there is no section `fleet`
-    told = os.environ.get(REPORTS_URL) or (params.fleet.reports if params.fleet else "")
-    intake = Intake(told if "://" in told else root / told)
+    fleet_settings(root, params)  # raises if there is no section `fleet`
+    address = os.environ.get(REPORTS_URL) or (params.fleet.reports if params.fleet else "")
+    intake = Intake(address if "://" in address else root / address)
     try:
         yield intake
     finally:
         intake.close()
 
 
-def init_lines(root: Path) -> Iterator[str]:
-    """Make the fleet, or add the targets that are new."""
-    settings = fleet_settings(root, load_params(root))
-    done = found(settings, who=who_am_i())
-    if not done.created:
-        yield f"the fleet is there; new targets: {', '.join(done.target_names) or 'none'}"
-        return
-    yield f"fleet made: {settings.store}, targets {', '.join(done.target_names)}"
-    yield (f"Now carry {settings.keys / 'offline'} away: three keys of root, of which two sign. Each belongs on a "
-           "stick of its own, in a drawer of its own; this machine works without them until a key is replaced.")
-    if settings.approval:
-        yield f"The approver's keys are {settings.keys}/*.approver-1.pem: move them to the approver's machine."
+def init_fleet(root: Path) -> create_fleet.CreatedFleet:
+    """Creates the fleet of a workspace, or adds the new targets of params.yaml."""
+    return create_fleet.create_fleet(fleet_settings(root, load_params(root)), who=who_am_i())
 
 
-def publish_lines(root: Path, target: str, version: str | None, why: str, keys: Sequence[Path]) -> Iterator[str]:
-    """Release a version to the first wave."""
-    done = publish(open_fleet(root, keys), root, target, who=who_am_i(), why=why, version=version)
-    said = f"{done.model}: version {done.version} is release {done.counter}, for {done.share / 100:g} % of {target}"
-    if not done.live:
-        yield f"{said}; it waits: the approver runs `nas fleet approve --target {target}`"
-    else:
-        yield said if done.changed else f"{said}, and was before"
+def publish_release(
+    root: Path, target: str, *, version: str | None = None, why: str = "", key_folders: Sequence[Path] = ()
+) -> publish.PublishedRelease:
+    """Publishes a registered version to the first wave; see `fleet.tuf.publish`."""
+    repository = open_fleet(root, key_folders)
+    return publish.publish(repository, root, target, who=who_am_i(), why=why, version=version)
 
 
-def approve_line(root: Path, target: str, why: str, keys: Sequence[Path]) -> str:
-    """Give the second signature."""
-    entry = open_fleet(root, keys).approve(target, who_am_i(), why)
-    return f"{entry.model}: {entry.kind}, release {entry.counter}, is signed and out"
+def approve(root: Path, target: str, *, why: str = "", key_folders: Sequence[Path] = ()) -> JournalEntry:
+    """Signs the pending change of a target as the approver; returns the journal entry of the change."""
+    return open_fleet(root, key_folders).approve(target, who_am_i(), why)
 
 
-def change_line(
-    root: Path, target: str, keys: Sequence[Path], change: Callable[[Repository, str], Done], model: str | None = None
-) -> str:
-    """Roll back, stop or withdraw, and say what is offered now."""
-    repository = open_fleet(root, keys)
-    name = model or the_model(repository, target)
-    done = change(repository, name)
-    if not done.live:
-        return f"{name}: it waits: the approver runs `nas fleet approve --target {target}`"
-    before = f"release {done.before.release.counter} (version {done.before.release.version})"
-    if done.now is None:
-        return f"{name}: {before} is taken away; nothing is offered any more"
-    now = done.now.release
-    return f"{name}: {before} gives way to release {now.counter} (version {now.version}), {now.wave.share / 100:g} %"
+def rollback(
+    root: Path, target: str, *, why: str = "", key_folders: Sequence[Path] = ()
+) -> operations.ListChange:
+    """Offers the last good release to every device."""
+    repository = open_fleet(root, key_folders)
+    return operations.rollback(repository, target, only_model(repository, target), who=who_am_i(), why=why)
 
 
-def rollback_line(root: Path, target: str, why: str, keys: Sequence[Path]) -> str:
-    """The last good release for everyone."""
-    return change_line(root, target, keys, lambda fleet, model: operations.rollback(
-        fleet, target, model, who=who_am_i(), why=why))
+def stop(root: Path, target: str, *, why: str = "", key_folders: Sequence[Path] = ()) -> operations.ListChange:
+    """Ends the roll-out of a target."""
+    repository = open_fleet(root, key_folders)
+    return operations.stop(repository, target, only_model(repository, target), who=who_am_i(), why=why)
 
 
-def stop_line(root: Path, target: str, why: str, keys: Sequence[Path]) -> str:
-    """End a roll-out where it is."""
-    return change_line(root, target, keys, lambda fleet, model: operations.stop(
-        fleet, target, model, who=who_am_i(), why=why))
+def withdraw(
+    root: Path, target: str, sha256: str, *, why: str = "", key_folders: Sequence[Path] = ()
+) -> operations.ListChange:
+    """Removes the file whose digest begins with `sha256` from the release list of a target."""
+    repository = open_fleet(root, key_folders)
+    return operations.withdraw(repository, target, only_model(repository, target), sha256, who=who_am_i(), why=why)
 
 
-def withdraw_line(root: Path, target: str, sha256: str, why: str, keys: Sequence[Path]) -> str:
-    """Take a file away."""
-    return change_line(root, target, keys, lambda fleet, model: operations.withdraw(
-        fleet, target, model, sha256, who=who_am_i(), why=why))
-
-
-def rotate_lines(root: Path, role: str, why: str, keys: Sequence[Path]) -> Iterator[str]:
-    """A new key for a role."""
-    repository = open_fleet(root, keys)
+def rotate_key(root: Path, role: str, *, why: str = "", key_folders: Sequence[Path] = ()) -> ReplacedKey:
+    """Replaces the key of a role."""
+    repository = open_fleet(root, key_folders)
     key = rotation.rotate(repository, role, who=who_am_i(), why=why)
-    yield f"{role}: the new key is {key.keyid[:12]} at {repository.keys.place(key.keyid)}; the old one signs no more"
-    if role == "root":
-        yield f"Carry the new key in {repository.settings.keys / 'offline'} away, and destroy the old one."
+    return _replaced(repository, role, "", key.keyid)
 
 
-def revoke_line(root: Path, keyid: str, why: str, keys: Sequence[Path]) -> str:
-    """Take a key out."""
-    role, key = rotation.revoke(open_fleet(root, keys), keyid, who=who_am_i(), why=why)
-    return f"{role}: key {keyid[:12]} signs no more; the new one is {key.keyid[:12]}"
+def revoke_key(root: Path, keyid: str, *, why: str = "", key_folders: Sequence[Path] = ()) -> ReplacedKey:
+    """Replaces the key whose id begins with `keyid`."""
+    repository = open_fleet(root, key_folders)
+    role, key = rotation.revoke(repository, keyid, who=who_am_i(), why=why)
+    return _replaced(repository, role, keyid, key.keyid)
 
 
-def resign_line(root: Path) -> str:
-    """Date what is due."""
-    return f"dated anew: {', '.join(rotation.resign(open_fleet(root), who=who_am_i()))}"
+def renew_signatures(root: Path) -> list[str]:
+    """Renews the timestamp and other metadata past half of its lifetime; returns the roles."""
+    return rotation.resign(open_fleet(root), who=who_am_i())
 
 
-def restore_line(root: Path) -> str:
-    """Put the store's metadata back."""
-    return f"{rotation.restore(open_fleet(root))} files of the store were put back"
+def restore(root: Path) -> int:
+    """Restores the store's metadata from the local copies; returns the number of files that differed."""
+    return rotation.restore(open_fleet(root))
 
 
-def status_lines(root: Path, keys: Sequence[Path]) -> Iterator[str]:
-    """Versions, expiries, waves, who may sign, what waits, and whether the journal is whole."""
-    repository = open_fleet(root, keys)
+def fleet_status(root: Path, key_folders: Sequence[Path] = ()) -> FleetStatus:
+    """Returns versions, expiry dates, keys, releases, pending and interrupted changes; verifies the journal."""
+    repository = open_fleet(root, key_folders)
     trusted, ring = repository.trusted(), repository.keys
-    signing = rotation.signing(trusted)
-    tops = {"root": trusted.root.signed, "targets": trusted.targets.signed, "snapshot": trusted.snapshot.signed,
-            "timestamp": trusted.timestamp.signed}
-    for role, signed in {**tops, **{target: each.signed for target, each in trusted.delegated.items()}}.items():
-        left = (signed.expires - repository.clock()).days
-        held = ", ".join(f"{keyid[:12]}{'' if ring.signer(keyid) else ' (not here)'}" for keyid in signing[role])
-        yield f"{role:20} version {signed.version:<5} {left:>4} days left   keys {held}"
-    for target, model in repository.models():
-        for row in repository.rows(target, model):
-            release = row.release
-            yield (f"{model}: release {release.counter}, version {release.version}, file {row.sha256[:12]}, "
-                   f"wave {release.wave.index + 1} of {len(release.wave.shares)}: {release.wave.share / 100:g} %")
-    for target in pending.waiting(repository.settings.folder):
-        yield f"{target}: a change waits for the approver"
-    for entry in repository.journal.unfinished():
-        yield f"begun and not finished: {entry.kind} {entry.model} {entry.why} (run the command again)"
-    yield f"journal: {repository.see_journal(trusted)} lines, whole"
+    keyids = rotation.signing_keys(trusted)
+    signed = {"root": trusted.root.signed, "targets": trusted.targets.signed, "snapshot": trusted.snapshot.signed,
+              "timestamp": trusted.timestamp.signed}
+    signed |= {target: metadata.signed for target, metadata in trusted.delegated.items()}
+    return FleetStatus(
+        roles=tuple(
+            RoleStatus(role, metadata.version, (metadata.expires - repository.clock()).days,
+                       {keyid: ring.signer(keyid) is not None for keyid in keyids[role]})
+            for role, metadata in signed.items()
+        ),
+        releases=tuple(entry for target, model in repository.models()
+                       for entry in repository.release_list(target, model)),
+        pending_targets=tuple(pending.pending_targets(repository.settings.folder)),
+        unfinished=repository.journal.unfinished(),
+        journal_lines=repository.verify_journal(trusted),
+    )
 
 
-def export_root_lines(root: Path, folder: Path) -> Iterator[str]:
-    """Write what a device's image is given: root.json, and MODEL.floor.json, below which it never goes."""
+def export_root(root: Path, folder: Path) -> ExportedRoot:
+    """Writes the files for a device's image: root.json, and MODEL.floor.json with the lowest accepted counter."""
     repository = open_fleet(root)
     trusted = repository.trusted()
     with atomic_path(folder / ANCHOR) as temporary:
         temporary.write_bytes((repository.settings.folder / ANCHOR).read_bytes())
-    yield f"{folder / ANCHOR}: version {trusted.root.signed.version}"
     issued = str(trusted.timestamp.signed.unrecognized_fields[ISSUED])
+    floors: dict[Path, int] = {}
     for target, model in repository.models():
-        # Of the release that every device may have: one that is in its first waves would keep the others from any.
-        whole = settled(repository.rows(target, model))
-        counter = whole.release.counter if whole else 0
-        write_json(folder / f"{model}.floor.json", {"issued": issued, "counter": counter})
-        yield f"{folder / f'{model}.floor.json'}: nothing below release {counter}, nothing issued before {issued}"
+        # The floor is a release for every device: that of a first wave would leave the other devices without a model.
+        full = settled(repository.release_list(target, model))
+        path = folder / f"{model}.floor.json"
+        floors[path] = full.release.counter if full else 0
+        write_json(path, {"issued": issued, "counter": floors[path]})
+    return ExportedRoot(folder / ANCHOR, trusted.root.signed.version, issued, floors)
 
 
-def mirror_line(root: Path, folder: Path) -> str:
-    """Copy what devices fetch into a folder, for a stick: the timestamp last, so it is whole at any moment."""
+def mirror(root: Path, folder: Path) -> Mirrored:
+    """Copies the files that devices download; the timestamp last, so that the copy is consistent at any moment."""
     repository = open_fleet(root)
     repository.trusted()
-    last, copy = "metadata/timestamp.json", Folder(folder)
+    last, mirrored = "metadata/timestamp.json", FolderStore(folder)
     names = [name for part in ("metadata", "targets") for name in repository.store.list(part) if name != last]
-    written = 0
+    copied = 0
     for name in [*names, last]:
         content = repository.store.read(name)
-        if content is not None and copy.read(name) != content:
-            copy.write(name, content)
-            written += 1
-    return f"{folder}: {written} files copied, {len(names) + 1 - written} were there"
+        if content is not None and mirrored.read(name) != content:
+            mirrored.write(name, content)
+            copied += 1
+    return Mirrored(copied, len(names) + 1 - copied)
 
 
-def live_lines(root: Path, target: str, at: str) -> Iterator[str]:
-    """Which version was live then; a date alone is the end of that day."""
+def live_releases(root: Path, target: str, at: str) -> tuple[str, Live]:
+    """Returns the model of a target and its releases at a moment (ISO 8601); a date is the end of that day in UTC."""
     repository = open_fleet(root)
-    model = the_model(repository, target)
-    reports = _reports(root, target, model)
-    found = live_at(
-        repository.journal.entries(), reports, at if "T" in at else at + _END_OF_DAY, target=target, model=model
+    model = only_model(repository, target)
+    when = at if "T" in at else at + _END_OF_DAY
+    return model, live_at(
+        repository.journal.entries(), _reports(root, target, model), when, target=target, model=model
     )
-    yield from _told(found, model, at)
 
 
-def the_model(repository: Repository, target: str) -> str:
-    """The model that the target has releases of.
+def only_model(repository: Repository, target: str) -> str:
+    """Returns the model of which a target has releases.
 
     Raises:
         FleetError: There is none, or more than one.
     """
-    def own(entry: Entry) -> bool:
-        return entry.target == target and bool(entry.model)
-
-    names = {model for found, model in repository.models() if found == target}
-    names = names or {entry.model for entry in repository.journal.entries() if own(entry)}
-    if len(names) != 1:
-        raise FleetError(f"{target} has releases of {', '.join(sorted(names)) or 'no model'}: "
-                         f"{'name one with --model' if names else '`nas fleet publish` makes the first'}")
+    names = {model for owner, model in repository.models() if owner == target}
+    names = names or {
+        entry.model for entry in repository.journal.entries() if entry.target == target and entry.model
+    }
+    if not names:
+        raise FleetError(f"{target} has releases of no model: run `nas fleet publish` first")
+    if len(names) > 1:
+        raise FleetError(f"{target} has releases of more than one model: {', '.join(sorted(names))}")
     return names.pop()
 
 
+def _replaced(repository: Repository, role: str, old_keyid: str, keyid: str) -> ReplacedKey:
+    return ReplacedKey(role, old_keyid, keyid, repository.keys.uri_of(keyid), repository.settings.keys / "offline")
+
+
 def _reports(root: Path, target: str, model: str) -> list[Seen]:
-    """What devices said, at the time at which it came in: their clocks may be wrong."""
+    """Returns the reports of a target's devices with the time of receipt: the clocks of devices may be wrong."""
     with open_intake(root) as intake:
-        return [(row.report.device, stamp(row.received), row.report.counter, row.report.sha256)
-                for row in intake.reports(target, model, ever=True)]
-
-
-def _told(found: Live, model: str, at: str) -> Iterator[str]:
-    if not found.releases:
-        yield f"{model}: nothing was offered at {at}"
-    for each in found.releases:
-        approved = f", approved by {', '.join(each.approved_by)}" if each.approved_by else ""
-        reason = each.why or "no reason given"
-        yield (f"{model} version {each.version} (release {each.counter}, file {each.sha256[:12]}), "
-               f"for {each.share / 100:g} % since {each.since}, by {each.who}{approved}: {reason}")
-        yield f"  on {len(each.devices)} devices that had said so: {', '.join(each.devices[:20]) or '-'}"
-    if found.elsewhere:
-        yield f"  {len(found.elsewhere)} devices ran something else: {', '.join(list(found.elsewhere)[:20])}"
+        return [(received.report.device, stamp(received.received), received.report.counter, received.report.sha256)
+                for received in intake.reports(target, model, ever=True)]

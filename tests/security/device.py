@@ -19,7 +19,7 @@ import numpy as np
 from edge_agent import config
 from edge_agent.agent import Agent
 from edge_agent.slots import Slots
-from tests.security.tuf_repository import CHANNELS, FAMILY, MODEL, SIDE, TufRepository, answers
+from tests.security.tuf_repository import CHANNELS, MODEL, SIDE, TARGET, TufRepository, answers
 
 REPO = Path(__file__).parents[2]
 
@@ -35,7 +35,7 @@ def set_up(folder: Path, repository: TufRepository, *, floor: dict[str, Any] | N
         lowest = folder / "floor.json"
         lowest.write_text(json.dumps(floor))
     told: dict[str, Any] = {
-        "device": "dev-1", "target": FAMILY, "model": MODEL, "url": url or str(repository.folder),
+        "device": "dev-1", "target": TARGET, "model": MODEL, "url": url or str(repository.folder),
         "report": str(folder / "drop"), "hardware": ("toy-board",)}
     config.init(state, repository.first_root, lowest, **(told | changes))
     return state

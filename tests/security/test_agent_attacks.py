@@ -23,14 +23,14 @@ from edge_agent.state import load
 from edge_agent.updates import Place, Updates, stamp
 from tests.security.device import in_use, reports, set_up
 from tests.security.scene import NEW, OLD, Scene, clock_of_tuf
-from tests.security.tuf_repository import FAMILY, MODEL, Row, golden_of, new_keys, row, tiny_onnx
+from tests.security.tuf_repository import MODEL, TARGET, Row, golden_of, new_keys, row, tiny_onnx
 from tests.security.web import Handler, honest, serving
 
 DAY = 86_400
 
 
 def onnx_file(scene: Scene, wanted: Row = NEW) -> Path:
-    return scene.repository.folder / f"targets/{FAMILY}/{MODEL}/{wanted.sha256}.{wanted.sha256}.onnx"
+    return scene.repository.folder / f"targets/{TARGET}/{MODEL}/{wanted.sha256}.{wanted.sha256}.onnx"
 
 
 def flipped(content: bytes, stream: random.Random) -> bytes:
@@ -48,8 +48,8 @@ def test_a_thousand_flipped_bits(scene: Scene) -> None:
     stream = random.Random("bits")
     scene.repository.publish([NEW])
     folder, version = scene.repository.folder, scene.repository.version
-    cards = next((folder / f"targets/{FAMILY}/{MODEL}").glob(f"{_listed(scene)}.release.json"))
-    names = ["timestamp", f"{version}.snapshot", f"{version}.targets", f"{version}.{FAMILY}"]
+    cards = next((folder / f"targets/{TARGET}/{MODEL}").glob(f"{_listed(scene)}.release.json"))
+    names = ["timestamp", f"{version}.snapshot", f"{version}.targets", f"{version}.{TARGET}"]
     files = [cards, *(scene.metadata / f"{name}.json" for name in names)]
     accepted, codes = 0, set()
     for number in range(850):
@@ -60,7 +60,7 @@ def test_a_thousand_flipped_bits(scene: Scene) -> None:
         (scene.state / "releases.json").unlink(missing_ok=True)
         try:
             place = Place(Folder(str(folder)), str(folder), (scene.state / "root.json").read_bytes(), scene.state)
-            offers = Updates(place, "", time.time()).offers(FAMILY, MODEL)
+            offers = Updates(place, "", time.time()).offers(TARGET, MODEL)
             accepted += [asdict(offer.release) for offer in offers] != [asdict(NEW.release)]
         except AgentError as error:
             codes.add(error.code)
@@ -77,8 +77,8 @@ def test_a_thousand_flipped_bits(scene: Scene) -> None:
 
 
 def _listed(scene: Scene) -> str:
-    value = json.loads((scene.metadata / f"{scene.repository.version}.{FAMILY}.json").read_bytes())
-    digest: str = value["signed"]["targets"][wire.release_path(FAMILY, MODEL)]["hashes"]["sha256"]
+    value = json.loads((scene.metadata / f"{scene.repository.version}.{TARGET}.json").read_bytes())
+    digest: str = value["signed"]["targets"][wire.release_path(TARGET, MODEL)]["hashes"]["sha256"]
     return digest
 
 
@@ -220,7 +220,7 @@ def test_freeze(scene: Scene) -> None:
 
 
 @pytest.mark.parametrize("hashes", [False, True])
-@pytest.mark.parametrize("role", ["snapshot", "targets", FAMILY])
+@pytest.mark.parametrize("role", ["snapshot", "targets", TARGET])
 def test_mix_and_match(role: str, hashes: bool, scene: Scene) -> None:
     scene.repository.hashes = hashes
     old = (scene.metadata / f"{scene.repository.version}.{role}.json").read_bytes()
@@ -235,7 +235,7 @@ def test_swapped_models(scene: Scene) -> None:
     scene.refuses("tampered")
 
 
-@pytest.mark.parametrize("role", ["targets", "snapshot", "timestamp", FAMILY])
+@pytest.mark.parametrize("role", ["targets", "snapshot", "timestamp", TARGET])
 def test_a_stranger_signs(role: str, scene: Scene) -> None:
     scene.repository.publish([NEW], signers=new_keys(role))
     scene.refuses("bad_signature")
@@ -310,7 +310,7 @@ def test_a_release_that_is_refused(code: str, changes: dict[str, Any], scene: Sc
     f"other/shapes--toy/{NEW.sha256}.onnx", f"toy/shapes--toy/{NEW.sha256}.onnx/",
 ])
 def test_a_name_that_leads_elsewhere(path: str, scene: Scene) -> None:
-    cards = wire.releases_to(MODEL, FAMILY, "", (replace(NEW.card, onnx=path),))
+    cards = wire.releases_to(MODEL, TARGET, "", (replace(NEW.card, onnx=path),))
     scene.repository.publish([], cards=cards)
     scene.refuses("bad_release")
     assert {item.name for item in scene.folder.iterdir()} == {"repository", "device"}

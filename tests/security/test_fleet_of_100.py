@@ -28,14 +28,15 @@ from nas_pipeline.fleet.reports.receiver import server
 from nas_pipeline.fleet.reports.signed import Enrolment
 from nas_pipeline.fleet.rollout.advance import RolloutStep, advance
 from nas_pipeline.fleet.rollout.state_machine import Stop, Widen
-from nas_pipeline.fleet.tuf.create_fleet import found
-from nas_pipeline.fleet.tuf.journal import Entry
+from nas_pipeline.fleet.tuf.create_fleet import create_fleet
+from nas_pipeline.fleet.tuf.journal import JournalEntry
 from nas_pipeline.fleet.tuf.releases import ReleaseEntry, added, next_counter
 from nas_pipeline.fleet.tuf.repository import Repository
 from nas_pipeline.fleet.tuf.settings import FleetSettings
 from tests.security.device import in_use
-from tests.security.tuf_repository import FAMILY, MODEL, row, tiny_onnx
+from tests.security.tuf_repository import MODEL, TARGET, row, tiny_onnx
 from tests.security.web import serving
+from tests.unit.fleet.toy_releases import sign_list
 
 pytestmark = pytest.mark.slow
 
@@ -66,13 +67,13 @@ class Fleet:
     ill: frozenset[str] = frozenset()
 
     def publish(self, content: bytes, shares: tuple[int, ...], salt: str = "5a" * 16) -> ReleaseEntry:
-        rows = self.repository.rows(FAMILY, MODEL)
-        made = row(content, next_counter(rows, self.repository.highest_counter(FAMILY, MODEL)))
+        rows = self.repository.release_list(TARGET, MODEL)
+        made = row(content, next_counter(rows, self.repository.highest_counter(TARGET, MODEL)))
         new = ReleaseEntry(replace(made.release, wave=wire.Wave(salt, shares, 0)), made.card)
-        entry = Entry(kind="published", when=self.clock().strftime("%Y-%m-%dT%H:%M:%SZ"), who="alice",
+        entry = JournalEntry(kind="published", when=self.clock().strftime("%Y-%m-%dT%H:%M:%SZ"), who="alice",
                       version=new.release.version, counter=new.release.counter, sha256=new.sha256,
                       share=new.release.wave.share)
-        self.repository.release(FAMILY, MODEL, added(rows, new), files={new.card.onnx: content}, entry=entry)
+        sign_list(self.repository, TARGET, MODEL, added(rows, new), files={new.card.onnx: content}, entry=entry)
         return new
 
     def poll(self, names: set[str], url: str = "") -> dict[str, Outcome]:
@@ -86,7 +87,7 @@ class Fleet:
 
     def decide(self) -> RolloutStep:
         self.clock.now += timedelta(hours=2)
-        step = advance(self.repository, self.intake, FAMILY, MODEL)
+        step = advance(self.repository, self.intake, TARGET, MODEL)
         assert step is not None
         return step
 
@@ -125,11 +126,11 @@ def fleet(tmp_path: Path) -> Iterator[Fleet]:
     """A hundred devices that run release 1, as they left the factory."""
     clock = Clock(datetime.now(UTC).replace(microsecond=0))
     settings = FleetSettings(
-        store=str(tmp_path / "store"), folder=tmp_path / "fleet", keys=tmp_path / "fleet/keys", target_names=(FAMILY,),
+        store=str(tmp_path / "store"), folder=tmp_path / "fleet", keys=tmp_path / "fleet/keys", target_names=(TARGET,),
         expiry_days={"root": 365, "targets": 90, "releases": 90, "snapshot": 45, "timestamp": 45},
         rollout={"error_share": ERROR_SHARE, "success_share": 0.6, "min_hours": 1.0},
     )
-    repository = found(settings, who="alice", clock=clock).repository
+    repository = create_fleet(settings, who="alice", clock=clock).repository
     intake = Intake(tmp_path / "reports.db", clock=clock)
     with serving(tmp_path / "store") as web, receiving(intake) as reports:
         made = Fleet(repository, intake, clock, web.url)
@@ -138,9 +139,9 @@ def fleet(tmp_path: Path) -> Iterator[Fleet]:
         for number in range(DEVICES):
             name = f"device-{number:03d}"
             state = tmp_path / "devices" / name
-            told = config.init(state, tmp_path / "fleet/root.json", None, device=name, target=FAMILY, model=MODEL,
+            told = config.init(state, tmp_path / "fleet/root.json", None, device=name, target=TARGET, model=MODEL,
                                url=web.url, report=reports, hardware=("toy-board",))
-            intake.enrol(Enrolment(device=name, target=FAMILY, keyid=told.key["keyid"], key=told.key["key"]))
+            intake.enrol(Enrolment(device=name, target=TARGET, keyid=told.key["keyid"], key=told.key["key"]))
             made.devices[name] = Agent(state, clock=lambda: clock.now.timestamp())
             if state == factory:
                 outcome = made.devices[name].once()
@@ -178,7 +179,7 @@ def test_a_bad_release_stops_and_everyone_is_back_and_the_absent_get_the_newest(
     assert isinstance(step.decision, Stop), step
     assert step.counts.failed == len(fleet.ill)
 
-    (now,) = fleet.repository.rows(FAMILY, MODEL)
+    (now,) = fleet.repository.release_list(TARGET, MODEL)
     assert (now.sha256, now.whole, now.release.counter) == (good, True, release.release.counter + 1)
     fleet.poll(here)
     assert set(fleet.running().values()) == {good}

@@ -16,16 +16,16 @@ from edge_agent.contract.wire import WireError
 from nas_pipeline.errors import FleetError
 from nas_pipeline.fleet.tuf.repository import Repository
 from nas_pipeline.fleet.tuf.roles import Trusted, metadata_name, read_trusted, signed_by, target_name, to_bytes
-from nas_pipeline.fleet.tuf.roles import entry_of as meta_of
-from nas_pipeline.fleet.tuf.rotation import resign, restore, revoke, rotate, signing
-from nas_pipeline.fleet.tuf.store import checked
-from tests.unit.fleet.toy_releases import FAMILY, MODEL, Client, entry_of, publish, row_of
+from nas_pipeline.fleet.tuf.roles import meta_file_of as meta_of
+from nas_pipeline.fleet.tuf.rotation import resign, restore, revoke, rotate, signing_keys
+from nas_pipeline.fleet.tuf.store import checked_name
+from tests.unit.fleet.toy_releases import MODEL, TARGET, Client, entry_of, publish, row_of, sign_list
 
 REFUSED = (RepositoryError, DownloadError)
 
 
 def _signers(fleet: Repository, *roles: str) -> dict[str, list[Signer]]:
-    held = signing(fleet.trusted())
+    held = signing_keys(fleet.trusted())
     return {role: fleet.keys.signers(held[role]) for role in roles}
 
 
@@ -42,8 +42,8 @@ def _forge(fleet: Repository, *, target: bytes | None = None, version: int | Non
     snapshot, timestamp = deepcopy(trusted.snapshot.signed), deepcopy(trusted.timestamp.signed)
     if target is not None:
         forged: Metadata[Any] = Metadata.from_bytes(target)
-        snapshot.meta[f"{FAMILY}.json"] = meta_of(forged, target)
-        fleet.store.write(metadata_name(FAMILY, forged.signed.version), target)
+        snapshot.meta[f"{TARGET}.json"] = meta_of(forged, target)
+        fleet.store.write(metadata_name(TARGET, forged.signed.version), target)
     snapshot.version = version or snapshot.version + 1
     signed = signed_by(snapshot, keys["snapshot"])
     timestamp.version = version or timestamp.version + 1
@@ -54,7 +54,7 @@ def _forge(fleet: Repository, *, target: bytes | None = None, version: int | Non
 
 def _poisoned(fleet: Repository, signer_role: str) -> bytes:
     """A target file that lists a model of the attacker's, signed with another role's key."""
-    signed = deepcopy(fleet.trusted().delegated[FAMILY].signed)
+    signed = deepcopy(fleet.trusted().delegated[TARGET].signed)
     evil = row_of(b"evil", 9)
     target = TargetFile.from_data(evil.card.onnx, b"evil", ["sha256"])
     signed.targets[target.path] = target
@@ -63,7 +63,7 @@ def _poisoned(fleet: Repository, signer_role: str) -> bytes:
     return to_bytes(signed_by(signed, _signers(fleet, signer_role)[signer_role]))
 
 
-@pytest.mark.parametrize("role", ["timestamp", "snapshot", "targets", FAMILY])
+@pytest.mark.parametrize("role", ["timestamp", "snapshot", "targets", TARGET])
 def test_an_edited_file_is_refused(fleet: Repository, client: Client, role: str) -> None:
     publish(fleet, b"two")
     trusted = fleet.trusted()
@@ -75,12 +75,12 @@ def test_an_edited_file_is_refused(fleet: Repository, client: Client, role: str)
     if role != "targets":  # the client has that very version already, and does not fetch it again
         with pytest.raises(REFUSED):
             client.look()
-    with pytest.raises(FleetError, match=r"not to be trusted|not the file that is listed"):
-        fleet.rows(FAMILY, MODEL)
+    with pytest.raises(FleetError, match=r"fails verification|differs from the listed file"):
+        fleet.release_list(TARGET, MODEL)
 
 
 def test_a_key_that_is_not_listed_signs_for_nobody(fleet: Repository, client: Client) -> None:
-    stranger = fleet.keys.make("stranger")
+    stranger = fleet.keys.create("stranger")
     timestamp = deepcopy(fleet.trusted().timestamp.signed)
     timestamp.version += 1
     signed = signed_by(timestamp, fleet.keys.signers([stranger.keyid]))
@@ -94,7 +94,7 @@ def test_stolen_online_keys_install_nothing(fleet: Repository, client: Client, r
     _forge(fleet, target=_poisoned(fleet, role))
     with pytest.raises(REFUSED):
         client.look()
-    with pytest.raises(FleetError, match="not to be trusted"):
+    with pytest.raises(FleetError, match="fails verification"):
         publish(fleet, b"two")
     assert restore(fleet) >= 1
     for each in ("snapshot", "timestamp"):
@@ -127,25 +127,25 @@ def test_one_of_two_root_signatures_is_none(fleet: Repository, client: Client) -
     fleet.store.write(metadata_name("root", 2), to_bytes(signed_by(root, _signers(fleet, "root")["root"][:1])))
     with pytest.raises(REFUSED):
         client.look()
-    with pytest.raises(FleetError, match="not to be trusted"):
+    with pytest.raises(FleetError, match="fails verification"):
         fleet.trusted()
 
 
-@pytest.mark.parametrize("role", ["root", "targets", FAMILY, "snapshot", "timestamp"])
+@pytest.mark.parametrize("role", ["root", "targets", TARGET, "snapshot", "timestamp"])
 def test_a_client_that_was_away_follows_every_rotation(fleet: Repository, client: Client, role: str) -> None:
-    before = set(signing(fleet.trusted())[role])
+    before = set(signing_keys(fleet.trusted())[role])
     rotate(fleet, role, who="alice", why="yearly")
     rotate(fleet, role, who="alice", why="again")
-    assert len(set(signing(fleet.trusted())[role]) - before) == (2 if role == "root" else 1)
+    assert len(set(signing_keys(fleet.trusted())[role]) - before) == (2 if role == "root" else 1)
     assert client.look() == {1: b"one"}
     publish(fleet, b"two")
     assert client.look() == {2: b"two"}
     assert not fleet.journal.unfinished()
 
 
-@pytest.mark.parametrize("role", ["targets", FAMILY, "snapshot", "timestamp"])
+@pytest.mark.parametrize("role", ["targets", TARGET, "snapshot", "timestamp"])
 def test_a_revoked_key_signs_nothing_any_more(fleet: Repository, client: Client, role: str) -> None:
-    stolen = fleet.keys.signers(signing(fleet.trusted())[role])
+    stolen = fleet.keys.signers(signing_keys(fleet.trusted())[role])
     found, _ = revoke(fleet, stolen[0].public_key.keyid[:12], who="alice", why="a laptop was lost")
     assert found == role
     assert client.look() == {1: b"one"}
@@ -182,15 +182,15 @@ def test_an_expired_fleet_is_dated_anew(fleet: Repository, client: Client) -> No
     fleet.clock.forward(days=4)  # type: ignore[attr-defined]
     assert resign(fleet, who="timer") == ["snapshot", "timestamp"]
     fleet.clock.forward(days=60)  # type: ignore[attr-defined]
-    assert resign(fleet, who="timer") == [*sorted([FAMILY, "nano"], reverse=True), "targets", "snapshot", "timestamp"]
+    assert resign(fleet, who="timer") == [*sorted([TARGET, "nano"], reverse=True), "targets", "snapshot", "timestamp"]
     assert client.look() == {1: b"one"}
 
 
 def test_mixed_files_are_refused(fleet: Repository, client: Client) -> None:
-    old = metadata_name(FAMILY, fleet.trusted().delegated[FAMILY].signed.version)
+    old = metadata_name(TARGET, fleet.trusted().delegated[TARGET].signed.version)
     content = fleet.store.read(old) or b""
     publish(fleet, b"two")
-    fleet.store.write(metadata_name(FAMILY, fleet.trusted().delegated[FAMILY].signed.version), content)
+    fleet.store.write(metadata_name(TARGET, fleet.trusted().delegated[TARGET].signed.version), content)
     with pytest.raises(REFUSED):
         client.look()
 
@@ -198,13 +198,13 @@ def test_mixed_files_are_refused(fleet: Repository, client: Client) -> None:
 @pytest.mark.parametrize("name", ["../x", "/etc/passwd", "a/../b", "a//b", "a\\b", "C:\\x", "a\0b", "x/.", "", "a\nb"])
 def test_names_that_lead_elsewhere_are_refused(fleet: Repository, name: str) -> None:
     with pytest.raises(FleetError):
-        fleet.rows(name, MODEL)
+        fleet.release_list(name, MODEL)
     row = row_of(b"two", 2)
     with pytest.raises((FleetError, WireError)):
-        fleet.release(FAMILY, name, (row,), files={row.card.onnx: b"two"}, entry=entry_of(row))
+        sign_list(fleet, TARGET, name, (row,), files={row.card.onnx: b"two"}, entry=entry_of(row))
     if "/" in name or "\\" in name or name == "" or not name.isprintable():
         with pytest.raises(FleetError):
-            checked(name)
+            checked_name(name)
 
 
 def test_a_rotation_without_enough_keys_leaves_everything_as_it_was(fleet: Repository, tmp_path: Path) -> None:
@@ -212,10 +212,10 @@ def test_a_rotation_without_enough_keys_leaves_everything_as_it_was(fleet: Repos
     away = tmp_path / "stick"
     offline.rename(away)
     before = fleet.trusted().root.signed.version
-    with pytest.raises(FleetError, match="root takes 2"):
+    with pytest.raises(FleetError, match="root needs 2"):
         rotate(fleet, "timestamp", who="alice")
     assert fleet.trusted().root.signed.version == before
-    assert len(fleet.keys.of("timestamp")) == 1
-    with_stick = Repository.open(fleet.settings, elsewhere=[away])
+    assert len(fleet.keys.keys_for("timestamp")) == 1
+    with_stick = Repository.open(fleet.settings, key_folders=[away])
     rotate(with_stick, "timestamp", who="alice")
     assert read_trusted(fleet.store, (tmp_path / "fleet/root.json").read_bytes()).root.signed.version == before + 1

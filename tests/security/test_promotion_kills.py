@@ -12,19 +12,20 @@ import pytest
 
 from nas_pipeline.core.failpoints import VARIABLE
 from nas_pipeline.errors import FleetError, StorageError
-from nas_pipeline.fleet.tuf.create_fleet import found
+from nas_pipeline.fleet.tuf.create_fleet import create_fleet
 from nas_pipeline.fleet.tuf.releases import added
 from nas_pipeline.fleet.tuf.repository import ANCHOR, Repository
 from nas_pipeline.fleet.tuf.rotation import resign, rotate
 from tests.unit.fleet.toy_releases import (
-    FAMILY,
     MODEL,
+    TARGET,
     Client,
     client_of,
     entry_of,
     publish,
     row_of,
     settings_of,
+    sign_list,
 )
 
 POINTS = ("journal_intent", "target_files", "target", "snapshot", "timestamp", "journal_done")
@@ -47,20 +48,21 @@ def dies(at: str, act: Callable[[], object]) -> None:
 
 def _second(fleet: Repository) -> None:
     row = row_of(b"two", 2)
-    rows = added(fleet.rows(FAMILY, MODEL), row) if fleet.rows(FAMILY, MODEL)[0].release.counter < 2 else (row,)
-    fleet.release(FAMILY, MODEL, rows, files={row.card.onnx: b"two"}, entry=entry_of(row))
+    published = fleet.release_list(TARGET, MODEL)
+    rows = added(published, row) if published[0].release.counter < 2 else (row,)
+    sign_list(fleet, TARGET, MODEL, rows, files={row.card.onnx: b"two"}, entry=entry_of(row))
 
 
 @pytest.mark.parametrize("point", POINTS)
 def test_killed_at_any_write_devices_see_old_or_new(fleet: Repository, client: Client, point: str) -> None:
     dies(point, lambda: _second(fleet))
     assert client.look() == (PUBLISHED if point == "journal_done" else {1: b"one"})
-    assert fleet.highest_counter(FAMILY, MODEL) == (1 if point == "journal_intent" else 2)
+    assert fleet.highest_counter(TARGET, MODEL) == (1 if point == "journal_intent" else 2)
     _second(fleet)
     assert client.look() == PUBLISHED
     assert [entry.counter for entry in fleet.journal.entries() if entry.kind == "published"] == [1, 2]
     assert not fleet.journal.unfinished()
-    fleet.see_journal(fleet.trusted())
+    fleet.verify_journal(fleet.trusted())
 
 
 @pytest.mark.parametrize("point", POINTS)
@@ -87,7 +89,7 @@ def test_another_change_after_a_kill_takes_another_counter(fleet: Repository, cl
         _second(fleet)
 
 
-@pytest.mark.parametrize("role", ["root", "targets", FAMILY, "snapshot", "timestamp"])
+@pytest.mark.parametrize("role", ["root", "targets", TARGET, "snapshot", "timestamp"])
 def test_killed_in_a_rotation_devices_lose_nothing(fleet: Repository, client: Client, role: str) -> None:
     for point in ROTATION_POINTS:
         dies(point, lambda: rotate(fleet, role, who="alice"))
@@ -99,7 +101,7 @@ def test_killed_in_a_rotation_devices_lose_nothing(fleet: Repository, client: Cl
     assert client.look() == PUBLISHED
 
 
-@pytest.mark.parametrize("role", ["root", "targets", FAMILY])
+@pytest.mark.parametrize("role", ["root", "targets", TARGET])
 def test_a_full_disk_in_a_rotation_changes_nothing_for_devices(
     fleet: Repository, client: Client, role: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -118,20 +120,20 @@ def test_a_full_disk_in_init_the_same_command_goes_on(tmp_path: Path, monkeypatc
     settings = settings_of(tmp_path)
     monkeypatch.setenv(VARIABLE, "init:full")
     with pytest.raises(OSError, match="No space"):
-        found(settings, who="alice")
+        create_fleet(settings, who="alice")
     monkeypatch.delenv(VARIABLE)
-    done = found(settings, who="alice")
+    done = create_fleet(settings, who="alice")
     publish(done.repository, b"one")
     assert client_of(done.repository, tmp_path / "client").look() == {1: b"one"}
 
 
 def test_killed_in_init_the_same_command_goes_on(tmp_path: Path) -> None:
     settings = settings_of(tmp_path)
-    dies("init", lambda: found(settings, who="alice"))
+    dies("init", lambda: create_fleet(settings, who="alice"))
     assert (settings.folder / ANCHOR).is_file()
-    done = found(settings, who="alice")
+    done = create_fleet(settings, who="alice")
     assert done.created
-    assert len(done.repository.keys.of("root")) == 3
+    assert len(done.repository.keys.keys_for("root")) == 3
     publish(done.repository, b"one")
     assert client_of(done.repository, tmp_path / "client").look() == {1: b"one"}
 
@@ -147,7 +149,7 @@ def test_of_eight_publishers_at_once_one_wins_each_counter(fleet: Repository, cl
                 os.close(writer)
                 os.read(reader, 1)  # all at once, when the parent closes its end
                 row = row_of(b"publisher %d" % number, 2)
-                fleet.release(FAMILY, MODEL, (row,), files={row.card.onnx: b"publisher %d" % number},
+                sign_list(fleet, TARGET, MODEL, (row,), files={row.card.onnx: b"publisher %d" % number},
                               entry=entry_of(row))
                 code = 0
             except FleetError:
@@ -163,4 +165,4 @@ def test_of_eight_publishers_at_once_one_wins_each_counter(fleet: Repository, cl
     publish(fleet, b"after")
     counters = [entry.counter for entry in fleet.journal.entries() if entry.kind == "published"]
     assert counters == [1, 2, 3]
-    fleet.see_journal(fleet.trusted())
+    fleet.verify_journal(fleet.trusted())

@@ -14,14 +14,14 @@ from nas_pipeline.errors import PromotionRefusal, RegistryError
 from nas_pipeline.fleet.rollout.rebuild import read_model_backup, rebuild
 from nas_pipeline.fleet.rollout.reconcile import reconcile, update_registry
 from nas_pipeline.fleet.tuf import operations
-from nas_pipeline.fleet.tuf.journal import Entry
+from nas_pipeline.fleet.tuf.journal import JournalEntry
 from nas_pipeline.fleet.tuf.publish import publish
 from nas_pipeline.fleet.tuf.releases import widened
 from nas_pipeline.fleet.tuf.repository import Repository
 from nas_pipeline.registry.aliases import Standing, history
 from nas_pipeline.registry.promote import promote, rollback
 from nas_pipeline.registry.publish import Published
-from tests.unit.fleet.toy_releases import new_fleet
+from tests.unit.fleet.toy_releases import new_fleet, sign_list
 from tests.unit.registry.conftest import shared, store, workspace
 from tests.unit.registry.versions import Versions
 
@@ -52,8 +52,8 @@ def out(fleet: Repository, versions: Versions, version: str) -> None:
 
 
 def whole(fleet: Repository, versions: Versions) -> None:
-    rows = widened(fleet.rows(TARGET, versions.model))
-    fleet.release(TARGET, versions.model, rows, entry=Entry(
+    rows = widened(fleet.release_list(TARGET, versions.model))
+    sign_list(fleet, TARGET, versions.model, rows, entry=JournalEntry(
         kind="widened", when="2026-05-03T12:00:00Z", who="rollout", version=rows[0].release.version,
         counter=rows[0].release.counter, sha256=rows[0].sha256, bundle=rows[0].release.bundle, share=10_000))
 
@@ -124,7 +124,7 @@ def test_reconcile_repairs_in_one_run(fleet: Repository, versions: Versions, mon
         patched.setattr(type(fleet.store), "write", cut)
         with pytest.raises(KeyboardInterrupt):
             out(fleet, versions, second)
-    assert [row.release.version for row in fleet.rows(TARGET, versions.model)] == [first]
+    assert [row.release.version for row in fleet.release_list(TARGET, versions.model)] == [first]
     done = reconcile(fleet, versions.root, tracking_uri=versions.store)
     assert f"{versions.model}: the publication of version {second} was carried out" in done
     assert f"{versions.model}: champion: none -> {first}" in done
@@ -159,7 +159,7 @@ def test_a_bundle_that_was_changed_is_left_out(fleet: Repository, versions: Vers
     out(fleet, versions, first)
     whole(fleet, versions)
     aligned(fleet, versions)
-    digest = fleet.rows(TARGET, versions.model)[0].release.bundle
+    digest = fleet.release_list(TARGET, versions.model)[0].release.bundle
     for name, change in (("model.onnx", b"other bytes"), ("evidence/gates.json", b"[]"), ("evidence/more.txt", b"x")):
         place = f"bundles/{digest}/{name}"
         kept = fleet.store.read(place)

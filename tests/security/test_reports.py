@@ -27,7 +27,7 @@ from nas_pipeline.fleet.reports.intake import Intake
 from nas_pipeline.fleet.reports.receiver import server
 from nas_pipeline.fleet.reports.signed import MAX_BYTES, parse_enrolment
 from tests.unit.fleet.toy_device import ToyDevice
-from tests.unit.fleet.toy_fleet import FAMILY, MODEL, report
+from tests.unit.fleet.toy_fleet import MODEL, TARGET, report
 
 NOW = datetime(2026, 5, 3, 12, 0, tzinfo=UTC)
 
@@ -49,7 +49,7 @@ def test_what_an_enrolled_device_signed_is_taken_once(intake: Intake, device: To
     first = device.says()
     assert intake.accept(first).reason == "taken"
     assert intake.accept(first).reason == "known", "the answer got lost, and the agent sends it again"
-    (heard,) = intake.reports(FAMILY, MODEL)
+    (heard,) = intake.reports(TARGET, MODEL)
     assert (heard.report.device, heard.report.seq, heard.report.probation) == ("pi-1", 1, {"p95_ms": 3.5})
 
 
@@ -59,7 +59,7 @@ def test_a_replay_is_refused(intake: Intake, device: ToyDevice) -> None:
     assert intake.accept(second).accepted
     assert intake.accept(first).reason == "replayed"
     assert intake.accept(device.says(seq=2, detail="another one under the same number")).reason == "replayed"
-    assert len(intake.reports(FAMILY)) == 2
+    assert len(intake.reports(TARGET)) == 2
 
 
 def test_no_changed_bit_is_taken(intake: Intake, device: ToyDevice) -> None:
@@ -71,7 +71,7 @@ def test_no_changed_bit_is_taken(intake: Intake, device: ToyDevice) -> None:
         if answer.accepted:  # a bit of the JSON around the payload, such as an unused bit of base64, changes no report
             assert json.loads(base64.b64decode(json.loads(changed)["payload"]))["seq"] == 1
             assert answer.device == "pi-1"
-    assert len(intake.reports(FAMILY)) <= 1
+    assert len(intake.reports(TARGET)) <= 1
     for end in range(0, len(content), 37):
         assert not intake.accept(bytes(content[:end])).accepted
 
@@ -86,7 +86,7 @@ def test_another_key_even_an_enrolled_one_signs_for_nobody_else(intake: Intake, 
     envelope["signatures"][0]["keyid"] = device.signer.public_key.keyid
     assert intake.accept(json.dumps(envelope).encode()).reason == "bad_signature"
     assert intake.accept(ToyDevice("pi-3").says()).reason == "unknown_device"
-    assert intake.reports(FAMILY) == []
+    assert intake.reports(TARGET) == []
 
 
 @pytest.mark.parametrize(("change", "reason"), [
@@ -109,7 +109,7 @@ def test_signed_nonsense_is_refused(intake: Intake, device: ToyDevice, change: d
     values = {"seq": 1, "event": "installed", **change}
     said = report("pi-1", values.pop("seq"), values.pop("event"), **{"about": {}, **values})
     assert intake.accept(device.signs(said)).reason == reason
-    assert intake.reports(FAMILY) == []
+    assert intake.reports(TARGET) == []
 
 
 @pytest.mark.parametrize("content", [
@@ -129,7 +129,7 @@ def test_a_signature_of_another_kind_of_document_is_none_of_a_report(intake: Int
 def test_a_lower_counter_is_taken_and_flagged(intake: Intake, device: ToyDevice) -> None:
     intake.accept(device.says(counter=7))
     assert intake.accept(device.says("current", counter=3, about={})).accepted
-    (found,) = intake.devices(FAMILY)
+    (found,) = intake.devices(TARGET)
     assert found.counter == 7, "the highest is remembered"
     assert found.flags == ("2026-05-03 counter 3 below 7: device wiped or cloned",)
 
@@ -140,7 +140,7 @@ def test_a_jump_and_a_wrong_clock_are_flagged(intake: Intake, device: ToyDevice)
     assert intake.accept(device.says(seq=5001, time="1970-01-01T00:00:00Z")).accepted
     assert intake.accept(device.says(seq=5002, time="<script>")).accepted
     assert intake.accept(device.says(seq=5003, time="2026-04-01T00:00:00Z")).accepted, "a month offline is tolerated"
-    (found,) = intake.devices(FAMILY)
+    (found,) = intake.devices(TARGET)
     assert [flag[11:] for flag in found.flags] == [
         "number 5000 after 5: reports lost, or device cloned", "device clock '2106-02-07'",
         "device clock '1970-01-01'", "device clock '<script>'",
@@ -154,15 +154,15 @@ def test_a_new_key_ends_the_old_one(intake: Intake, device: ToyDevice) -> None:
     assert not intake.enrol(fresh.enrolment), "twice is once"
     assert intake.accept(device.says()).reason == "bad_signature"
     assert intake.accept(fresh.says()).reason == "taken"
-    assert len(intake.reports(FAMILY)) == 1
-    assert len(intake.reports(FAMILY, ever=True)) == 2
+    assert len(intake.reports(TARGET)) == 1
+    assert len(intake.reports(TARGET, ever=True)) == 2
 
 
 def test_a_retired_device_is_heard_no_more(intake: Intake, device: ToyDevice) -> None:
     intake.accept(device.says())
     intake.retire(device.name)
     assert intake.accept(device.says()).reason == "retired_device"
-    assert (intake.devices(), intake.reports(FAMILY)) == ([], [])
+    assert (intake.devices(), intake.reports(TARGET)) == ([], [])
     with pytest.raises(FleetError, match="no device 'nobody'"):
         intake.retire("nobody")
 

@@ -14,10 +14,10 @@ from tuf.api.metadata import MetaFile
 
 from edge_agent.contract import wire
 from tests.security.scene import NEW, OLD, Scene
-from tests.security.tuf_repository import FAMILY, MODEL, Other, delegations_to, new_keys, row
+from tests.security.tuf_repository import MODEL, TARGET, Other, delegations_to, new_keys, row
 from tests.security.web import serving
 
-PATH = wire.release_path(FAMILY, MODEL)
+PATH = wire.release_path(TARGET, MODEL)
 OURS = {hashlib.sha256(path.encode()).hexdigest()[:2] for path in (PATH, OLD.card.onnx)}
 
 
@@ -39,10 +39,10 @@ BINS = tuple(f"{number:02x}" for number in range(256))
     ([Other("a", terminating=True), Other("b", [old(6)])], 0),  # and nobody else may
     ([Other("a", [old(5)], first=False)], 9),  # after the target, which ends the search
     ([Other("a", [old(5)], paths=("other/*/*",))], 9),
-    ([Other("a", [old(5)], paths=(f"{FAMILY}/*",))], 9),  # a star stops at a slash
+    ([Other("a", [old(5)], paths=(f"{TARGET}/*",))], 9),  # a star stops at a slash
     ([Other("a", [old(5)], paths=("*",))], 9),
-    ([Other("a", [old(5)], paths=(f"{FAMILY}/{MODEL}/release.jso?", f"{FAMILY}/*/*.onnx"))], 5),
-    ([Other("a", [old(5)], paths=(f"{FAMILY.upper()}/*/*",))], 9),
+    ([Other("a", [old(5)], paths=(f"{TARGET}/{MODEL}/release.jso?", f"{TARGET}/*/*.onnx"))], 5),
+    ([Other("a", [old(5)], paths=(f"{TARGET.upper()}/*/*",))], 9),
     ([Other("a", terminating=True, paths=("other/*/*",))], 9),
     ([Other("a", [old(5)], paths=None, prefixes=BINS)], 5),
     ([Other("a", [old(5)], paths=None, prefixes=sorted({*BINS} - OURS))], 9),
@@ -140,7 +140,7 @@ LIES: list[tuple[str, Lie, str]] = [
 
 
 @pytest.mark.parametrize(("lie", "code"), [each[1:] for each in LIES], ids=[each[0] for each in LIES])
-@pytest.mark.parametrize("role", ["snapshot", "targets", FAMILY])
+@pytest.mark.parametrize("role", ["snapshot", "targets", TARGET])
 def test_a_file_that_is_not_as_listed(role: str, lie: Lie, code: str, scene: Scene) -> None:
     scene.repository.hashes = True
     lister = "timestamp" if role == "snapshot" else "snapshot"
@@ -182,7 +182,7 @@ def _only_sha512(target: Any) -> None:
 
 @pytest.mark.parametrize(("lie", "code"), [each[1:] for each in FILES], ids=[each[0] for each in FILES])
 def test_a_list_of_releases_that_is_not_as_listed(lie: Lie, code: str, scene: Scene) -> None:
-    scene.repository.publish([NEW], change={FAMILY: lambda targets: lie(targets.targets[PATH])})
+    scene.repository.publish([NEW], change={TARGET: lambda targets: lie(targets.targets[PATH])})
     scene.refuses(code)
 
 
@@ -193,8 +193,8 @@ def test_a_list_of_releases_that_is_not_as_listed(lie: Lie, code: str, scene: Sc
 ])
 def test_a_list_of_releases_on_a_bad_mirror(edit: Any, code: str, scene: Scene) -> None:
     scene.repository.publish([NEW])
-    digest = json.loads(scene.file_of(FAMILY).read_bytes())["signed"]["targets"][PATH]["hashes"]["sha256"]
-    path = scene.repository.folder / f"targets/{FAMILY}/{MODEL}/{digest}.release.json"
+    digest = json.loads(scene.file_of(TARGET).read_bytes())["signed"]["targets"][PATH]["hashes"]["sha256"]
+    path = scene.repository.folder / f"targets/{TARGET}/{MODEL}/{digest}.release.json"
     content = path.read_bytes()
     path.unlink()
     if edit is not None:

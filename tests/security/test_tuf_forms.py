@@ -17,9 +17,9 @@ from tuf.api.metadata import Metadata
 from edge_agent.errors import SetupError
 from tests.security.device import set_up
 from tests.security.scene import NEW, OLD, Scene
-from tests.security.tuf_repository import FAMILY, TufRepository
+from tests.security.tuf_repository import TARGET, TufRepository
 
-ROLES = ("timestamp", "snapshot", "targets", FAMILY)
+ROLES = ("timestamp", "snapshot", "targets", TARGET)
 STRANGER = CryptoSigner.generate_ed25519()
 
 
@@ -128,7 +128,7 @@ def test_unknown_fields_are_kept_and_signed(role: str, extra: dict[str, Any], sc
     ("1.0.0", ""), ("1.0.99", ""), ("1.99", ""), ("2.0.0", "bad_metadata"), ("0.9.9", "bad_metadata"),
     ("1", "bad_metadata"), ("1.a", "bad_metadata"), ("", "bad_metadata"), (1, "bad_metadata"),
 ])
-@pytest.mark.parametrize("role", ["timestamp", FAMILY])
+@pytest.mark.parametrize("role", ["timestamp", TARGET])
 def test_versions_of_the_specification(spec: Any, code: str, role: str, scene: Scene) -> None:
     scene.repository.publish([OLD], change={role: lambda signed: setattr(signed, "spec_version", spec)})
     scene.accepts() if not code else scene.refuses(code)
@@ -190,7 +190,7 @@ def _with_version(content: bytes, version: Any) -> bytes:
 
 
 @pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("role", ["timestamp", FAMILY])
+@pytest.mark.parametrize("role", ["timestamp", TARGET])
 def test_forms_of_json(form: str, role: str, scene: Scene) -> None:
     edit, code = FORMS[form]
     scene.repository.publish([OLD])

@@ -15,10 +15,10 @@ from securesystemslib.signer import Signer
 from edge_agent.agent import Agent
 from tests.security.device import in_use, reports, set_up
 from tests.security.scene import NEW, OLD, Scene, clock_of_tuf
-from tests.security.tuf_repository import FAMILY, MODEL, new_keys
+from tests.security.tuf_repository import MODEL, TARGET, new_keys
 from tests.security.web import Handler, honest, serving
 
-ROLES = ("timestamp", "snapshot", "targets", FAMILY)
+ROLES = ("timestamp", "snapshot", "targets", TARGET)
 DAY = 86_400
 
 
@@ -41,9 +41,9 @@ def test_consistent_names_are_asked_for_and_the_second_look_asks_little(scene: S
         server.asked.clear()
         scene.accepts(server.url)
         second = [path for path, _ in server.asked]
-    below = [f"/metadata/{version}.{role}.json" for role in ("snapshot", "targets", FAMILY)]
+    below = [f"/metadata/{version}.{role}.json" for role in ("snapshot", "targets", TARGET)]
     assert first[:6] == ["/metadata/2.root.json", "/metadata/3.root.json", "/metadata/timestamp.json", *below]
-    assert first[6].startswith(f"/targets/{FAMILY}/{MODEL}/")
+    assert first[6].startswith(f"/targets/{TARGET}/{MODEL}/")
     assert first[6].endswith(".release.json")
     assert second == ["/metadata/3.root.json", "/metadata/timestamp.json"]
 
@@ -197,7 +197,7 @@ def test_new_keys_of_a_role(role: str, threshold: int, who: tuple[int, ...], cod
 # Rollback and fast-forward
 
 @pytest.mark.parametrize(("back", "code"), [
-    ({"timestamp": 1}, "replayed"), ({"snapshot": 1}, "replayed"), ({"targets": 1}, "mixed"), ({FAMILY: 1}, "mixed"),
+    ({"timestamp": 1}, "replayed"), ({"snapshot": 1}, "replayed"), ({"targets": 1}, "mixed"), ({TARGET: 1}, "mixed"),
 ])
 @pytest.mark.parametrize("hashes", [False, True])
 def test_a_version_below_the_known_one(back: dict[str, int], code: str, hashes: bool, scene: Scene) -> None:
@@ -229,7 +229,7 @@ def test_another_timestamp_of_the_same_version_is_nothing_new(scene: Scene) -> N
     ("snapshot", ["timestamp"], ""), ("snapshot", ["timestamp", "snapshot"], ""),
     ("snapshot", ["snapshot"], "replayed"),  # the old timestamp still tells of the high version
     ("targets", ["snapshot"], ""), ("targets", ["targets"], "mixed"), ("targets", ["timestamp"], "mixed"),
-    (FAMILY, ["snapshot"], ""), (FAMILY, [], "mixed"),
+    (TARGET, ["snapshot"], ""), (TARGET, [], "mixed"),
 ])
 def test_a_fast_forward_ends_with_new_keys(forward: str, renewed: list[str], code: str, scene: Scene) -> None:
     scene.repository.publish([OLD], change=versions(**{forward: 2**31}))
@@ -264,7 +264,7 @@ def test_what_is_held_expires_too(role: str, scene: Scene) -> None:
         scene.refuses("expired")
 
 
-@pytest.mark.parametrize("name", ["targets.json", f"{FAMILY}.json"])
+@pytest.mark.parametrize("name", ["targets.json", f"{TARGET}.json"])
 @pytest.mark.parametrize("fresh", [False, True])
 def test_a_snapshot_that_leaves_a_file_out(name: str, fresh: bool, scene: Scene) -> None:
     if fresh:  # knows no other snapshot
@@ -287,9 +287,9 @@ def test_a_snapshot_that_shrinks_by_a_role_that_is_not_ours(scene: Scene) -> Non
 def test_a_file_in_the_place_of_another(role: str, scene: Scene) -> None:
     """Each is genuine, but of another role."""
     scene.repository.publish([NEW])
-    other = {"timestamp": "snapshot", "snapshot": "targets", "targets": FAMILY, FAMILY: "targets"}[role]
+    other = {"timestamp": "snapshot", "snapshot": "targets", "targets": TARGET, TARGET: "targets"}[role]
     scene.file_of(role).write_bytes(scene.file_of(other).read_bytes())
-    scene.refuses("bad_signature" if {role, other} == {"targets", FAMILY} else "bad_metadata")
+    scene.refuses("bad_signature" if {role, other} == {"targets", TARGET} else "bad_metadata")
 
 
 @pytest.mark.parametrize("role", ROLES)

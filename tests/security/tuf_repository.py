@@ -33,7 +33,7 @@ from tuf.api.serialization.json import JSONSerializer
 
 from edge_agent.contract import wire
 
-FAMILY, MODEL = "toy", "shapes--toy"
+TARGET, MODEL = "toy", "shapes--toy"
 CLASSES, CHANNELS, SIDE = 3, 3, 8
 EVERYONE = wire.Wave("00" * 16, (wire.WHOLE,), 0)
 Change = Callable[[Any], object]
@@ -100,7 +100,7 @@ class Row:
         return self.card.sha256
 
 
-def row(content: bytes, counter: int, *, golden: wire.Golden | None = None, model: str = MODEL, target: str = FAMILY,
+def row(content: bytes, counter: int, *, golden: wire.Golden | None = None, model: str = MODEL, target: str = TARGET,
         **changes: Any) -> Row:
     """A release of `content`; `changes` are fields of its `custom`."""
     golden = golden or golden_of(content)
@@ -126,7 +126,7 @@ class Other:
     name: str
     rows: Sequence[Row] = ()
     """What it lists for the usual model; empty: not even a release.json."""
-    paths: Sequence[str] | None = (f"{FAMILY}/*/*",)
+    paths: Sequence[str] | None = (f"{TARGET}/*/*",)
     prefixes: Sequence[str] | None = None
     """Beginnings of sha256 of paths, in place of `paths`."""
     terminating: bool = False
@@ -160,7 +160,7 @@ class TufRepository:
     """
 
     folder: Path
-    target: str = FAMILY
+    target: str = TARGET
     now: datetime | None = None
     hashes: bool = False
     keys: dict[str, list[Signer]] = field(default_factory=dict)

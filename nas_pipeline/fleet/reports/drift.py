@@ -62,7 +62,7 @@ class PublishedReleases(Protocol):
     def models(self) -> list[tuple[str, str]]:
         """Returns (target, model) of every published list."""
 
-    def rows(self, target: str, model: str) -> ReleaseList:
+    def release_list(self, target: str, model: str) -> ReleaseList:
         """Returns the releases of one model."""
 
 
@@ -160,7 +160,7 @@ def observe_releases(
     observed = []
     for target, model in releases.models():
         reports = list(reports_of(target, model))
-        observed += [observe_release(target, row, reports) for row in releases.rows(target, model)]
+        observed += [observe_release(target, row, reports) for row in releases.release_list(target, model)]
     return observed
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
-from nas_pipeline.errors import FleetError, KeysUnavailable, NoEarlierRelease
+from nas_pipeline.errors import FleetError, KeysUnavailable
 from nas_pipeline.fleet.reports.intake import Intake
 from nas_pipeline.fleet.rollout.state_machine import (
     RolloutDecision,
@@ -25,10 +25,10 @@ from nas_pipeline.fleet.rollout.state_machine import (
     tally,
 )
 from nas_pipeline.fleet.tuf import operations, pending
-from nas_pipeline.fleet.tuf.journal import Entry
-from nas_pipeline.fleet.tuf.releases import ReleaseEntry, ReleaseList, newest, widened
+from nas_pipeline.fleet.tuf.journal import JournalEntry
+from nas_pipeline.fleet.tuf.releases import ReleaseEntry, newest
 from nas_pipeline.fleet.tuf.repository import Repository
-from nas_pipeline.fleet.tuf.settings import FleetSettings, stamp
+from nas_pipeline.fleet.tuf.settings import FleetSettings
 
 WHO = "rollout"
 """Default author of the journal entries."""
@@ -75,7 +75,7 @@ def rollout_rules(settings: FleetSettings) -> RolloutRules:
 
 def current_state(repository: Repository, intake: Intake, target: str, model: str) -> RolloutState | None:
     """Returns the state of a model's newest release; None if nothing is offered."""
-    rows = repository.rows(target, model)
+    rows = repository.release_list(target, model)
     top = newest(rows)
     if top is None:
         return None
@@ -106,15 +106,15 @@ def advance(
         StorageError: A file could not be written; the next run continues.
     """
     rules, now = rollout_rules(repository.settings), repository.clock()
-    state, rows = current_state(repository, intake, target, model), repository.rows(target, model)
+    state, rows = current_state(repository, intake, target, model), repository.release_list(target, model)
     top = newest(rows)
     if state is None or top is None:
         return None
     counts, decision = tally(state, rules, now), decide(state, rules, now)
-    if pending.get(repository.settings.folder, target) is not None:
+    if pending.read(repository.settings.folder, target) is not None:
         decision = Wait(f"a change waits for the approver ({counts})")
     try:
-        change = _sign(repository, target, model, rows, top, decision, who)
+        change = _sign(repository, target, model, top, decision, who)
     except KeysUnavailable as error:
         verb = "stopped" if isinstance(decision, Stop) else "widened"
         raise KeysUnavailable(
@@ -125,37 +125,18 @@ def advance(
 
 
 def _sign(
-    repository: Repository, target: str, model: str, rows: ReleaseList, top: ReleaseEntry, decision: RolloutDecision,
-    who: str,
+    repository: Repository, target: str, model: str, top: ReleaseEntry, decision: RolloutDecision, who: str
 ) -> RolloutChange | None:
     if isinstance(decision, Widen):
-        return _widen(repository, target, model, rows, who, decision.reason)
+        wider = operations.widen(repository, target, model, base=top, who=who, why=decision.reason)
+        return RolloutChange("widened", wider.now, wider.live)
     # A release that is itself a rollback is not rolled back again: two bad releases would alternate for ever.
-    if isinstance(decision, Stop) and not _is_rollback(repository, model, top):
-        return _roll_back(repository, target, model, top, who, decision.reason)
-    return None
-
-
-def _widen(repository: Repository, target: str, model: str, rows: ReleaseList, who: str, why: str) -> RolloutChange:
-    wider = widened(rows)
-    release = wider[0].release
-    live = repository.release(target, model, wider, entry=Entry(
-        kind="widened", when=stamp(repository.clock()), who=who, why=why, version=release.version,
-        counter=release.counter, sha256=wider[0].sha256, bundle=release.bundle, share=release.wave.share,
-    ))
-    return RolloutChange("widened", wider[0], live)
-
-
-def _roll_back(
-    repository: Repository, target: str, model: str, top: ReleaseEntry, who: str, why: str
-) -> RolloutChange | None:
-    try:
-        result = operations.rollback(repository, target, model, who=who, why=why)
-    except NoEarlierRelease:
-        if top.whole:  # every device has it, and there is no other release to offer
-            return None
-        return RolloutChange("withdrawn", None, operations.stop(repository, target, model, who=who, why=why).live)
-    return RolloutChange("rolled back", result.now, result.live)
+    if not isinstance(decision, Stop) or _is_rollback(repository, model, top):
+        return None
+    change = operations.rollback_or_stop(repository, target, model, base=top, who=who, why=decision.reason)
+    if change is None:  # every device has it, and there is no other release to offer
+        return None
+    return RolloutChange("withdrawn" if change.now is None else "rolled back", change.now, change.live)
 
 
 def _is_rollback(repository: Repository, model: str, top: ReleaseEntry) -> bool:
@@ -163,7 +144,7 @@ def _is_rollback(repository: Repository, model: str, top: ReleaseEntry) -> bool:
                for entry in repository.journal.entries())
 
 
-def _wave_start(entries: list[Entry], top: ReleaseEntry, default: datetime) -> datetime:
+def _wave_start(entries: list[JournalEntry], top: ReleaseEntry, default: datetime) -> datetime:
     """Time at which this release got its current share; `default` if the journal has no entry for it."""
     share = top.release.wave.share
     times = [entry.when for entry in entries if (entry.counter, entry.share) == (top.release.counter, share)]

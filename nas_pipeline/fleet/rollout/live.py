@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from edge_agent.contract.wire import WHOLE
-from nas_pipeline.fleet.tuf.journal import Entry
+from nas_pipeline.fleet.tuf.journal import JournalEntry
 
 Seen = tuple[str, str, int, str]
 """A device report: device, time (ISO 8601, UTC), highest installed counter, sha256 of the file in use."""
@@ -40,7 +40,7 @@ class Live:
     """Device -> sha256 of a file in use that belongs to none of the releases; empty: no model."""
 
 
-def live_at(entries: Iterable[Entry], reports: Iterable[Seen], when: str, *, target: str, model: str) -> Live:
+def live_at(entries: Iterable[JournalEntry], reports: Iterable[Seen], when: str, *, target: str, model: str) -> Live:
     """Computes the state of a model at one time from the journal and the reports.
 
     Args:

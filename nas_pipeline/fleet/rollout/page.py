@@ -15,7 +15,7 @@ from nas_pipeline.core.files import write_text
 from nas_pipeline.fleet.reports.intake import Intake, ReceivedReport
 from nas_pipeline.fleet.rollout.advance import current_state, rollout_rules
 from nas_pipeline.fleet.rollout.state_machine import decide, tally
-from nas_pipeline.fleet.tuf.journal import Entry
+from nas_pipeline.fleet.tuf.journal import JournalEntry
 from nas_pipeline.fleet.tuf.releases import newest
 from nas_pipeline.fleet.tuf.repository import Repository
 
@@ -58,7 +58,7 @@ def render(view: dict[str, Any]) -> str:
 
 
 def _model(repository: Repository, intake: Intake, target: str, model: str) -> dict[str, Any]:
-    rows, rules = repository.rows(target, model), rollout_rules(repository.settings)
+    rows, rules = repository.release_list(target, model), rollout_rules(repository.settings)
     state, top, now = current_state(repository, intake, target, model), newest(rows), repository.clock()
     view: dict[str, Any] = {"model": model, "target": target, "rows": [], "decision": "", "reason": ""}
     if state is None or top is None:
@@ -103,6 +103,6 @@ def _quarantine(reports: _Reports) -> list[tuple[str, int]]:
     return Counter(digest for digests in last.values() for digest in digests).most_common()
 
 
-def _line(entry: Entry) -> dict[str, Any]:
+def _line(entry: JournalEntry) -> dict[str, Any]:
     return {"when": entry.when, "kind": entry.kind, "who": entry.who, "why": entry.why, "model": entry.model,
             "version": entry.version, "counter": entry.counter, "share": entry.share / 100}

@@ -16,9 +16,9 @@ from nas_pipeline.core.records import ModelBundle
 from nas_pipeline.errors import FleetError, NasError
 from nas_pipeline.export.bundle import MODEL_FILE
 from nas_pipeline.fleet.rollout.reconcile import published_models, reconcile, target_aliases
-from nas_pipeline.fleet.tuf.journal import Entry
+from nas_pipeline.fleet.tuf.journal import JournalEntry
 from nas_pipeline.fleet.tuf.publish import RECORD
-from nas_pipeline.fleet.tuf.registry_backup import kept
+from nas_pipeline.fleet.tuf.registry_backup import read_registry_backup
 from nas_pipeline.fleet.tuf.repository import Repository
 from nas_pipeline.registry.evidence import evidence_digest
 from nas_pipeline.registry.onnx_model import EVIDENCE
@@ -37,7 +37,7 @@ def rebuild(repository: Repository, root: Path, *, who: str, tracking_uri: str |
         RegistryError: The registry is in use and has different contents.
         TrackingUnavailable: MLflow does not respond.
     """
-    repository.see_journal(repository.trusted())
+    repository.verify_journal(repository.trusted())
     done = []
     for target, model in published_models(repository):
         backup = read_model_backup(repository, target, model)
@@ -49,8 +49,8 @@ def rebuild(repository: Repository, root: Path, *, who: str, tracking_uri: str |
 def read_model_backup(repository: Repository, target: str, model: str) -> KeptModel:
     """Reads and verifies everything that the store contains about one model."""
     entries = [entry for entry in repository.journal.entries() if entry.model == model]
-    goal = target_aliases(model, repository.rows(target, model), entries)
-    record, versions, left_out = kept(repository.store, model), {}, []
+    goal = target_aliases(model, repository.release_list(target, model), entries)
+    record, versions, left_out = read_registry_backup(repository.store, model), {}, []
     for entry in entries:
         if entry.kind != "published" or int(entry.version) in versions:
             continue
@@ -68,7 +68,7 @@ def read_model_backup(repository: Repository, target: str, model: str) -> KeptMo
     )
 
 
-def _version(repository: Repository, entry: Entry, registered: Mapping[str, Any]) -> Kept:
+def _version(repository: Repository, entry: JournalEntry, registered: Mapping[str, Any]) -> Kept:
     store, folder = repository.store, f"bundles/{entry.bundle}"
     names = [name.removeprefix(f"{folder}/") for name in store.list(folder)]
     content = {name: store.read(f"{folder}/{name}") or b"" for name in names}

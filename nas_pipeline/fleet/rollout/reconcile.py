@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from nas_pipeline.errors import NasError, TrackingUnavailable
-from nas_pipeline.fleet.tuf.journal import Entry
+from nas_pipeline.fleet.tuf.journal import JournalEntry
 from nas_pipeline.fleet.tuf.publish import publish
-from nas_pipeline.fleet.tuf.registry_backup import keep
+from nas_pipeline.fleet.tuf.registry_backup import write_registry_backup
 from nas_pipeline.fleet.tuf.releases import ReleaseEntry, newest, settled
 from nas_pipeline.fleet.tuf.repository import Repository
 from nas_pipeline.fleet.tuf.settings import stamp
@@ -18,14 +18,14 @@ WHO = "reconcile"
 """Default author of the journal entries."""
 
 
-def target_aliases(model: str, rows: tuple[ReleaseEntry, ...], entries: Iterable[Entry]) -> Wanted:
+def target_aliases(model: str, rows: tuple[ReleaseEntry, ...], entries: Iterable[JournalEntry]) -> Wanted:
     """Computes the registry aliases from the signed releases and the journal. Pure."""
     top, good = newest(rows), settled(rows)
     canary = top.release.version if top is not None and not top.whole else ""
     return Wanted(model, good.release.version if good is not None else "", canary, withdrawn_versions(entries, model))
 
 
-def withdrawn_versions(entries: Iterable[Entry], model: str) -> dict[str, str]:
+def withdrawn_versions(entries: Iterable[JournalEntry], model: str) -> dict[str, str]:
     """Returns version -> reason of the versions that were rolled back or withdrawn, and not published again since."""
     reasons: dict[str, str] = {}
     top = ""
@@ -58,7 +58,7 @@ def reconcile(repository: Repository, root: Path, *, who: str = WHO, tracking_ur
     """
     before = len(repository.journal.entries())
     with repository.locked():
-        repository.settled()
+        repository.recover()
     done = [f"completed in the journal: {entry.kind} {entry.model} release {entry.counter}"
             for entry in repository.journal.entries()[before:]]
     done += _finish_publications(repository, root, who, tracking_uri)
@@ -72,19 +72,19 @@ def update_registry(
     tracking_uri: str | None = None,
 ) -> list[str]:
     """Updates the aliases of one model, records a new champion in the journal, and backs up the registry entry."""
-    rows = repository.rows(target, model)
+    rows = repository.release_list(target, model)
     goal = target_aliases(model, rows, repository.journal.entries())
     done = align(root, goal, who=who, why=why, tracking_uri=tracking_uri)
     good = settled(rows)
     if good is not None and any(line.startswith("champion") for line in done):
         with repository.locked():
-            repository.journal.append(Entry(
+            repository.journal.append(JournalEntry(
                 kind="champion", when=stamp(repository.clock()), who=who, why=why or "; ".join(done), target=target,
                 model=model, version=good.release.version, counter=good.release.counter, sha256=good.sha256,
                 bundle=good.release.bundle,
                 key=f"champion {model}/{good.release.counter}/{stamp(repository.clock())}",
             ))
-    keep(repository.store, root, model, tracking_uri=tracking_uri)
+    write_registry_backup(repository.store, root, model, tracking_uri=tracking_uri)
     return [f"{model}: {line}" for line in done]
 
 

@@ -1,7 +1,7 @@
-"""What happened to the fleet, line by line, in a file that only grows; each line holds the digest of the one before.
+"""The journal of a fleet: an append-only file in which each line contains the digest of the previous one.
 
-A change is written down before it starts (`intent`) and when it has come about (`done`). A line that was cut off by a
-crash was never relied on, and is dropped; a line that was changed, taken out or put in breaks the chain, and is named.
+A change has an `intent` line before its first write and a `done` line after its last one. An incomplete last line, left
+by a crash, is dropped. A line that was changed, removed or inserted breaks the chain; the error names it.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from nas_pipeline.errors import FleetError, StorageError
 
 FILE = "journal.jsonl"
 NO_LINE = "0" * 64
-"""What the first line says of the one before."""
+"""Digest of the previous line in the first line."""
 
 KINDS = (
     "init", "published", "widened", "stopped", "rolled back", "withdrawn", "approved", "rotated", "revoked", "resigned",
     "champion", "device",
 )
 
-Stage = Literal["intent", "done"]
+JournalStage = Literal["intent", "done"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
-    """One change."""
+class JournalEntry:
+    """One change of the fleet."""
 
     kind: str
     """One of `KINDS`."""
@@ -50,107 +50,107 @@ class Entry:
     sha256: str = ""
     bundle: str = ""
     share: int = 0
-    """Of the fleet that may have the release from now on, in 1/10,000."""
+    """Share of the fleet to which the release is offered from now on, in 1/10,000."""
     keys: tuple[str, ...] = ()
-    """Ids of the keys that signed, or that the change is about."""
+    """Ids of the keys that signed, or that were replaced."""
     key: str = ""
-    """The same change has the same key: done once, it is not done again."""
+    """Identifies the change: a completed change with the same key is not repeated."""
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class JournalLine:
     """One line of the file."""
 
     number: int
-    stage: Stage
-    entry: Entry
+    stage: JournalStage
+    entry: JournalEntry
     digest: str
-    """sha256 of its text."""
+    """sha256 of the line."""
 
 
 class Journal:
-    """The file in a fleet's folder."""
+    """The journal in a fleet's folder."""
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / FILE
 
-    def append(self, entry: Entry, stage: Stage = "done") -> None:
-        """Write a line; it is on the disk when this returns.
+    def append(self, entry: JournalEntry, stage: JournalStage = "done") -> None:
+        """Appends a line and flushes it to the disk.
 
         Raises:
-            FleetError: The kind is unknown, or the lines that are there do not hold together.
-            StorageError: The disk does not take it; the journal is as before.
+            FleetError: The kind is unknown, or the chain of the existing lines is broken.
+            StorageError: The line cannot be written; the journal is unchanged.
         """
         if entry.kind not in KINDS:
-            raise FleetError(f"{entry.kind!r} is no kind of entry; there are: {', '.join(KINDS)}")
+            raise FleetError(f"{entry.kind!r} is not a kind of journal entry; valid kinds: {', '.join(KINDS)}")
         try:
             self._append(entry, stage)
         except OSError as error:
             raise StorageError(f"{self.path} cannot be written ({error.strerror}): nothing was changed") from error
 
-    def lines(self) -> list[Line]:
-        """Every whole line, oldest first.
+    def lines(self) -> list[JournalLine]:
+        """Returns all complete lines, oldest first.
 
         Raises:
-            FleetError: A line does not follow from the one before.
+            FleetError: A line does not follow from the previous one.
         """
         return list(_lines(self.path, self._content()))
 
-    def entries(self) -> tuple[Entry, ...]:
-        """What came about, oldest first.
+    def entries(self) -> tuple[JournalEntry, ...]:
+        """Returns the completed changes, oldest first.
 
         Raises:
-            FleetError: A line does not follow from the one before.
+            FleetError: A line does not follow from the previous one.
         """
         return tuple(line.entry for line in self.lines() if line.stage == "done")
 
-    def unfinished(self) -> tuple[Entry, ...]:
-        """What was begun, and neither finished nor overtaken by a later change of the same model or role."""
-        open_ones: dict[str, Entry] = {}
+    def unfinished(self) -> tuple[JournalEntry, ...]:
+        """Returns the changes without a `done` line that no later change of the same model or role superseded."""
+        pending: dict[str, JournalEntry] = {}
         for line in self.lines():
-            open_ones.pop(line.entry.key, None)
+            pending.pop(line.entry.key, None)
             if line.stage == "intent":
-                open_ones[line.entry.key] = line.entry
+                pending[line.entry.key] = line.entry
             else:
-                about = _about(line.entry)
-                open_ones = {key: entry for key, entry in open_ones.items() if _about(entry) != about}
-        return tuple(open_ones.values())
+                subject = _subject(line.entry)
+                pending = {key: entry for key, entry in pending.items() if _subject(entry) != subject}
+        return tuple(pending.values())
 
     def verify(self, head: str = "") -> int:
-        """Check the chain; returns the number of lines.
+        """Verifies the chain; returns the number of lines.
 
         Args:
-            head: Digest of a line that has to be among them: the newest snapshot, which is signed, holds one.
+            head: Digest of a line that must exist; the signed snapshot contains one.
 
         Raises:
-            FleetError: A line was changed, or the line of `head` is missing: the end was cut off, or rewritten.
+            FleetError: A line was changed, or the line with the digest `head` is missing.
         """
         lines = self.lines()
         if head and head != NO_LINE and head not in {line.digest for line in lines}:
             raise FleetError(
-                f"{self.path}: no line has the digest {head[:16]}... that the signed snapshot names, so lines at the "
-                "end were changed or cut off: restore the file from a copy"
+                f"{self.path}: no line has the digest {head[:16]}... of the signed snapshot: lines at the end were "
+                "changed or cut off; restore the file from a copy"
             )
         return len(lines)
 
     def head(self) -> str:
-        """Digest of the last line."""
+        """Returns the digest of the last line."""
         lines = self.lines()
         return lines[-1].digest if lines else NO_LINE
 
-    def _append(self, entry: Entry, stage: Stage) -> None:
+    def _append(self, entry: JournalEntry, stage: JournalStage) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             content = self._content()
             whole = content[: content.rfind(b"\n") + 1]
-            before = NO_LINE
+            previous = NO_LINE
             for line in _lines(self.path, whole):
-                before = line.digest
-            text = canonical({"before": before, "stage": stage, "entry": asdict(entry)}) + b"\n"
+                previous = line.digest
+            text = canonical({"before": previous, "stage": stage, "entry": asdict(entry)}) + b"\n"
             try:
-                os.ftruncate(descriptor, len(whole))  # what a crash left of a line
+                os.ftruncate(descriptor, len(whole))  # removes an incomplete line
                 reach(f"journal_{stage}")
                 os.pwrite(descriptor, text, len(whole))
                 os.fsync(descriptor)
@@ -168,25 +168,26 @@ class Journal:
             return b""
 
 
-def _about(entry: Entry) -> tuple[str, ...]:
-    """What a change is of: a model's list, or a role's keys."""
+def _subject(entry: JournalEntry) -> tuple[str, ...]:
+    """Returns what a change concerns: (target, model) of a list, or the role whose keys changed."""
     return (entry.target, entry.model) if entry.model else tuple(entry.key.split()[1:2])
 
 
-def _lines(path: Path, content: bytes) -> Iterator[Line]:
-    before, names = NO_LINE, {field.name for field in fields(Entry)}
+def _lines(path: Path, content: bytes) -> Iterator[JournalLine]:
+    previous, names = NO_LINE, {field.name for field in fields(JournalEntry)}
     for number, text in enumerate(content[: content.rfind(b"\n") + 1].splitlines(), start=1):
         try:
             value: dict[str, Any] = json.loads(text)
-            stage, told = value["stage"], value["entry"]
-            follows = value["before"] == before and canonical(value) == text
-            entry = Entry(**{**told, "keys": tuple(told["keys"])}) if set(told) == names else None
+            stage, fields_of_entry = value["stage"], value["entry"]
+            follows = value["before"] == previous and canonical(value) == text
+            complete = set(fields_of_entry) == names
+            entry = (JournalEntry(**{**fields_of_entry, "keys": tuple(fields_of_entry["keys"])}) if complete else None)
         except (ValueError, KeyError, TypeError, AttributeError):
             follows, entry, stage = False, None, "done"
         if not follows or entry is None:
             raise FleetError(
-                f"{path} line {number} does not follow from line {number - 1}: one of the two was changed, taken out "
-                "or put in by hand; restore the file from a copy"
+                f"{path} line {number} does not follow from line {number - 1}: one of the two was changed, removed or "
+                "inserted; restore the file from a copy"
             )
-        before = hashlib.sha256(text).hexdigest()
-        yield Line(number, stage, entry, before)
+        previous = hashlib.sha256(text).hexdigest()
+        yield JournalLine(number, stage, entry, previous)

@@ -1,7 +1,7 @@
-"""Who can sign: private keys by id, each behind a signer's address, so that a file may become a token or a KMS.
+"""The keyring of a fleet: the address of the signer of each key. A key may be a file, a hardware token or a KMS.
 
-Private keys of our making are ed25519, PEM (PKCS8), mode 0600, with a password where NAS_FLEET_PASSWORD is set. What
-may be signed with which key is not said here but in the signed metadata.
+New private keys are ed25519, PEM (PKCS8), mode 0600, encrypted if NAS_FLEET_PASSWORD is set. The signed metadata, not
+the keyring, defines which roles a key may sign.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from nas_pipeline.errors import FleetError, KeysUnavailable
 FILE = "keys.json"
 PASSWORD = "NAS_FLEET_PASSWORD"
 OFFLINE = "offline"
-"""Folder of the keys of root, below the others: made to be carried away."""
+"""Subfolder of the keys of root, to be moved to offline media."""
 
 
 class PemSigner(CryptoSigner):
-    """`pem:PATH`: like securesystemslib's `file2:`, and also with a password."""
+    """Signer for `pem:PATH`: securesystemslib's `file2:` with support for passwords."""
 
     SCHEME = "pem"
 
@@ -45,7 +45,7 @@ class PemSigner(CryptoSigner):
 
 
 class EnvironmentSigner(CryptoSigner):
-    """`env:NAME`: the PEM text is in an environment variable, as CI systems keep secrets."""
+    """Signer for `env:NAME`: the PEM text is in an environment variable, for secrets of CI systems."""
 
     SCHEME = "env"
 
@@ -56,7 +56,7 @@ class EnvironmentSigner(CryptoSigner):
         """See `Signer.from_priv_key_uri`."""
         name = priv_key_uri.partition(":")[2]
         if name not in os.environ:
-            raise FileNotFoundError(f"the environment has no {name}")
+            raise FileNotFoundError(f"the environment variable {name} is not set")
         return _signer(os.environ[name].encode(), public_key)
 
 
@@ -64,26 +64,29 @@ SIGNER_FOR_URI_SCHEME.update({signer.SCHEME: signer for signer in (PemSigner, En
 
 
 class Keyring:
-    """keys.json of a fleet's folder, and the folder of its private keys.
+    """The keys of a fleet: keys.json in its folder, and the folder of the private keys.
 
-    `elsewhere`: more folders in which to look for a private key by its file name, for keys on a stick.
+    Args:
+        folder: The fleet's folder.
+        keys: Folder of the private keys.
+        key_folders: Additional folders in which a private key is searched by its file name.
     """
 
-    def __init__(self, folder: Path, keys: Path, elsewhere: Sequence[Path] = ()) -> None:
-        self._file, self._keys, self._elsewhere = folder / FILE, keys, tuple(elsewhere)
+    def __init__(self, folder: Path, keys: Path, key_folders: Sequence[Path] = ()) -> None:
+        self._file, self._keys, self._key_folders = folder / FILE, keys, tuple(key_folders)
 
-    def make(self, role: str, *, offline: bool = False) -> Key:
-        """A new key pair for `role`; the private half is a file of its own that only its owner may read.
+    def create(self, role: str, *, offline: bool = False) -> Key:
+        """Creates a key pair for `role`; only the owner may read the file of the private key.
 
         Raises:
-            StorageError: It cannot be written.
+            OSError: The file cannot be written.
         """
-        below = self._keys / OFFLINE if offline else self._keys
-        below.mkdir(parents=True, exist_ok=True, mode=0o700)
+        directory = self._keys / OFFLINE if offline else self._keys
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         private = Ed25519PrivateKey.generate()
         number = 1
         while True:
-            path = below / f"{role}-{number}.pem"
+            path = directory / f"{role}-{number}.pem"
             try:
                 descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
                 break
@@ -96,58 +99,58 @@ class Keyring:
             ))
             stream.flush()
             os.fsync(stream.fileno())
-        fsync_path(below)
+        fsync_path(directory)
         key = SSlibKey.from_crypto(private.public_key())
         self.add(role, key, f"{PemSigner.SCHEME}:{path.relative_to(self._keys)}")
         return key
 
     def add(self, role: str, key: Key, uri: str) -> None:
-        """Remember who signs with `key`: `pem:`, `file2:`, `env:`, `hsm:`, `awskms:`, `gcpkms:`, `azurekms:`, ..."""
+        """Records the address of a key's signer: `pem:`, `file2:`, `env:`, `hsm:`, `awskms:`, `gcpkms:`, ..."""
         rows = self._rows()
         rows[key.keyid] = {"role": role, "uri": uri, "public": key.to_dict()}
         write_json(self._file, {"keys": rows})
 
-    def of(self, role: str) -> list[Key]:
-        """The keys made for `role`, in no order that matters."""
+    def keys_for(self, role: str) -> list[Key]:
+        """Returns the keys that were created for `role`."""
         return [self._key(keyid, row) for keyid, row in self._rows().items() if row["role"] == role]
 
     def role_of(self, keyid: str) -> str:
-        """What a key was made for; empty for one that is not ours."""
+        """Returns the role for which a key was created; empty for an unknown key."""
         return str(self._rows().get(keyid, {}).get("role", ""))
 
     def signer(self, keyid: str) -> Signer | None:
-        """Who signs with a key; None where the private half is not at hand.
+        """Returns the signer of a key; None if its private key is not available.
 
         Raises:
-            KeysUnavailable: The file exists but cannot be read: another key, or another password.
+            KeysUnavailable: The private key cannot be used: it is another key, or the password is wrong.
         """
         row = self._rows().get(keyid)
         if row is None:
             return None
-        uri = self._found(str(row["uri"]))
+        uri = self._resolved(str(row["uri"]))
         try:
             return Signer.from_priv_key_uri(uri, self._key(keyid, row))
         except FileNotFoundError:
             return None
         except (ValueError, TypeError, UnsupportedAlgorithm, OSError) as error:
             raise KeysUnavailable(
-                f"the key of {row['role']} at {row['uri']} cannot be used ({error}): is {PASSWORD} set, and right?"
+                f"the key of {row['role']} at {row['uri']} cannot be used ({error}): check {PASSWORD}"
             ) from error
 
     def signers(self, keyids: Iterable[str]) -> list[Signer]:
-        """Those of them that are at hand."""
+        """Returns the signers of the keys that are available."""
         return [signer for keyid in keyids if (signer := self.signer(keyid)) is not None]
 
-    def place(self, keyid: str) -> str:
-        """Where the private half is meant to be."""
-        return str(self._rows().get(keyid, {}).get("uri", "not known here"))
+    def uri_of(self, keyid: str) -> str:
+        """Returns the address of a key's signer."""
+        return str(self._rows().get(keyid, {}).get("uri", "unknown key"))
 
-    def _found(self, uri: str) -> str:
+    def _resolved(self, uri: str) -> str:
         scheme, _, rest = uri.partition(":")
         if scheme not in (PemSigner.SCHEME, CryptoSigner.SCHEME) or Path(rest).is_absolute():
             return uri
-        places = [self._keys / rest, *(folder / Path(rest).name for folder in self._elsewhere)]
-        return f"{scheme}:{next((place for place in places if place.is_file()), places[0])}"
+        candidates = [self._keys / rest, *(folder / Path(rest).name for folder in self._key_folders)]
+        return f"{scheme}:{next((path for path in candidates if path.is_file()), candidates[0])}"
 
     def _rows(self) -> dict[str, dict[str, Any]]:
         try:
@@ -155,7 +158,7 @@ class Keyring:
         except FileNotFoundError:
             return {}
         except (ValueError, KeyError, TypeError) as error:
-            raise FleetError(f"{self._file} is not a list of keys ({error}): restore it from a copy") from error
+            raise FleetError(f"{self._file} is not a valid keyring ({error}): restore it from a copy") from error
         return rows
 
     @staticmethod
@@ -167,8 +170,8 @@ def _signer(pem: bytes, public: Key) -> CryptoSigner:
     password = os.environ.get(PASSWORD, "").encode()
     try:
         private = load_pem_private_key(pem, password or None)
-    except TypeError:  # a password was given, and the key has none
+    except TypeError:  # the key is not encrypted
         private = load_pem_private_key(pem, None)
     if not isinstance(public, SSlibKey):
-        raise ValueError(f"a {type(public).__name__} is not signed for with a PEM file")
+        raise ValueError(f"a PEM file cannot sign for a {type(public).__name__}")
     return CryptoSigner(private, public)

@@ -1,4 +1,4 @@
-"""What a fleet owner does in an emergency, each in one step: stop a roll-out, go back, take a file away."""
+"""Changes of a published release list, each as one edit: widen a roll-out, stop it, roll back, withdraw a file."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from edge_agent.contract.wire import WHOLE, release_path
 from nas_pipeline.errors import FleetError, NoEarlierRelease
-from nas_pipeline.fleet.tuf.journal import Entry
-from nas_pipeline.fleet.tuf.release_list import read_rows
+from nas_pipeline.fleet.tuf.edit import Edit
+from nas_pipeline.fleet.tuf.journal import JournalEntry
+from nas_pipeline.fleet.tuf.release_list import read_release_list
 from nas_pipeline.fleet.tuf.releases import (
     ReleaseEntry,
     ReleaseList,
@@ -16,119 +17,192 @@ from nas_pipeline.fleet.tuf.releases import (
     next_counter,
     returned,
     settled,
+    widened,
     withdrawn,
 )
 from nas_pipeline.fleet.tuf.repository import Repository
-from nas_pipeline.fleet.tuf.roles import family_versions
-from nas_pipeline.fleet.tuf.settings import stamp
+from nas_pipeline.fleet.tuf.roles import target_versions
 
 
 @dataclass(frozen=True, slots=True)
-class Done:
-    """What is offered now."""
+class ListChange:
+    """The result of a change of a release list."""
 
     before: ReleaseEntry
+    """The newest release before the change, or the withdrawn one."""
     now: ReleaseEntry | None
-    """None: nothing."""
+    """The newest release of the new list; None if the list is empty."""
     live: bool
-    """False: it waits for the approver."""
+    """False if the change waits for the approver."""
+
+
+def widen(
+    repository: Repository, target: str, model: str, *, base: ReleaseEntry, who: str, why: str = ""
+) -> ListChange:
+    """Offers the newest release to the next wave.
+
+    Args:
+        repository: The fleet's repository.
+        target: The target of the list.
+        model: The registered model.
+        base: The newest release at the time of the decision.
+        who: Author, for the journal.
+        why: Reason, for the journal.
+
+    Raises:
+        FleetError: The newest release is no longer `base`, or every device may have it already.
+    """
+    with repository.edit(target, model) as edit:
+        _check_base(edit, base)
+        release_list = widened(edit.release_list)
+        return _sign(edit, "widened", base, release_list, who, why, subject=release_list[0])
 
 
 def rollback(
     repository: Repository, target: str, model: str, *, who: str, why: str = "", lift_quarantine: bool = True
-) -> Done:
-    """The last good release for everyone: that of the devices outside the wave, else the one before this one.
+) -> ListChange:
+    """Offers the last good release to every device, under a new counter.
 
-    It is the same file under a counter above all before, so devices take it. Those that have it fetch nothing.
+    The last good release is the one of the devices outside the wave, or else the one before the newest release. Devices
+    accept it because its counter is higher; those that have the file do not download it again.
 
     Raises:
-        NoEarlierRelease: No earlier release was available to every device.
+        NoEarlierRelease: There is no release to return to.
         KeysUnavailable: The change cannot be signed; nothing was changed.
-        FleetError: The model has no release, or no copy of the earlier release is left.
+        FleetError: The list of the earlier release is not available.
     """
-    rows = repository.rows(target, model)
-    top = newest(rows)
-    if top is None:
-        raise FleetError(f"{model} has no release: there is nothing to go back from")
-    good = settled(rows) if not top.whole else None
-    good = good or _earlier(repository, target, model, top)
-    counter = next_counter(rows, repository.highest_counter(target, model))
-    listing = returned(rows, good, counter, lift_quarantine=lift_quarantine)
-    live = repository.release(target, model, listing, entry=_entry(repository, "rolled back", listing[0], who, why))
-    return Done(top, listing[0], live)
+    with repository.edit(target, model) as edit:
+        change = _roll_back(edit, who, why, lift_quarantine=lift_quarantine)
+        if change is None:
+            top = newest(edit.release_list)
+            raise NoEarlierRelease(
+                f"{model} has no release before {top.release.counter} that every device could have" if top
+                else f"{model} has no release: there is nothing to roll back"
+            )
+        return change
 
 
-def stop(repository: Repository, target: str, model: str, *, who: str, why: str = "") -> Done:
-    """Nobody gets the release of the roll-out any more; who has it keeps it.
+def rollback_or_stop(
+    repository: Repository, target: str, model: str, *, base: ReleaseEntry, who: str, why: str = ""
+) -> ListChange | None:
+    """Rolls back, or stops the roll-out if there is no earlier release. None: neither is possible, nothing was changed.
+
+    Args:
+        repository: The fleet's repository.
+        target: The target of the list.
+        model: The registered model.
+        base: The newest release at the time of the decision.
+        who: Author, for the journal.
+        why: Reason, for the journal.
 
     Raises:
-        FleetError: No roll-out is on its way.
+        FleetError: The newest release is no longer `base`, or the list of the earlier release is not available.
     """
-    rows = repository.rows(target, model)
-    top = newest(rows)
-    if top is None or top.whole:
-        raise FleetError(f"no roll-out of {model} is on its way: there is nothing to stop")
-    return _without(repository, target, model, rows, top, _entry(repository, "stopped", top, who, why))
+    with repository.edit(target, model) as edit:
+        _check_base(edit, base)
+        return _roll_back(edit, who, why) or _stop(edit, who, why)
 
 
-def withdraw(repository: Repository, target: str, model: str, sha256: str, *, who: str, why: str = "") -> Done:
-    """Take a file (by the beginning of its sha256) out of the list; nobody gets it any more.
+def stop(repository: Repository, target: str, model: str, *, who: str, why: str = "") -> ListChange:
+    """Ends a roll-out: devices that have the release keep it, no other device gets it.
 
     Raises:
-        FleetError: No listed file begins so.
+        FleetError: No roll-out is in progress.
     """
-    rows = repository.rows(target, model)
-    found = next((row for row in rows if sha256 and row.sha256.startswith(sha256)), None)
-    if found is None:
-        listed = ", ".join(row.sha256[:12] for row in rows) or "nothing"
-        raise FleetError(f"{model} lists no file {sha256[:64]!r}; it lists: {listed}")
-    return _without(repository, target, model, rows, found, _entry(repository, "withdrawn", found, who, why))
+    with repository.edit(target, model) as edit:
+        change = _stop(edit, who, why)
+        if change is None:
+            raise FleetError(f"no roll-out of {model} is in progress: there is nothing to stop")
+        return change
 
 
-def good_ones(entries: Iterable[Entry], target: str, model: str) -> list[Entry]:
-    """Releases that everyone could have, oldest first, as a way back goes through them. The last one is of now."""
-    way: list[Entry] = []
+def withdraw(repository: Repository, target: str, model: str, sha256: str, *, who: str, why: str = "") -> ListChange:
+    """Removes a file from the list; `sha256` is the beginning of its digest. No further device gets it.
+
+    Raises:
+        FleetError: No listed file has such a digest.
+    """
+    with repository.edit(target, model) as edit:
+        match = next((entry for entry in edit.release_list if sha256 and entry.sha256.startswith(sha256)), None)
+        if match is None:
+            digests = ", ".join(entry.sha256[:12] for entry in edit.release_list) or "none"
+            raise FleetError(f"the release list of {model} has no file {sha256[:64]!r}; its files: {digests}")
+        return _sign(edit, "withdrawn", match, withdrawn(edit.release_list, match.sha256), who, why, subject=match)
+
+
+def good_releases(entries: Iterable[JournalEntry], target: str, model: str) -> list[JournalEntry]:
+    """Returns the releases that were offered to every device, oldest first, without those that were withdrawn.
+
+    A rollback removes the releases after the one to which it returned. The last entry is the current release.
+    """
+    history: list[JournalEntry] = []
     for entry in entries:
         if (entry.target, entry.model) != (target, model):
             continue
         if entry.kind == "withdrawn":
-            way = [each for each in way if each.sha256 != entry.sha256]
+            history = [earlier for earlier in history if earlier.sha256 != entry.sha256]
         elif entry.share == WHOLE and entry.kind in ("published", "widened", "rolled back"):
             if entry.kind == "rolled back":
-                while way and way[-1].sha256 != entry.sha256:
-                    way.pop()
-            if way and way[-1].sha256 == entry.sha256:
-                way.pop()
-            way.append(entry)
-    return way
+                while history and history[-1].sha256 != entry.sha256:
+                    history.pop()
+            if history and history[-1].sha256 == entry.sha256:
+                history.pop()
+            history.append(entry)
+    return history
 
 
-def _earlier(repository: Repository, target: str, model: str, top: ReleaseEntry) -> ReleaseEntry:
-    way = [each for each in good_ones(repository.journal.entries(), target, model) if each.sha256 != top.sha256]
-    if not way:
-        raise NoEarlierRelease(f"{model} has no release before {top.release.counter} that everyone could have")
-    wanted = way[-1]
-    path = release_path(target, model)
-    for targets in family_versions(repository.writer().copies, target):
-        if path not in targets.targets:
+def _check_base(edit: Edit, base: ReleaseEntry) -> None:
+    if newest(edit.release_list) != base:
+        raise FleetError(f"the release list of {edit.model} changed after the decision about release "
+                         f"{base.release.counter}: decide again")
+
+
+def _roll_back(edit: Edit, who: str, why: str, *, lift_quarantine: bool = True) -> ListChange | None:
+    top = newest(edit.release_list)
+    if top is None:
+        return None
+    good = settled(edit.release_list) if not top.whole else None
+    good = good or _earlier_release(edit, top)
+    if good is None:
+        return None
+    counter = next_counter(edit.release_list, edit.highest_counter)
+    release_list = returned(edit.release_list, good, counter, lift_quarantine=lift_quarantine)
+    return _sign(edit, "rolled back", top, release_list, who, why, subject=release_list[0])
+
+
+def _stop(edit: Edit, who: str, why: str) -> ListChange | None:
+    top = newest(edit.release_list)
+    if top is None or top.whole:
+        return None
+    return _sign(edit, "stopped", top, withdrawn(edit.release_list, top.sha256), who, why, subject=top)
+
+
+def _earlier_release(edit: Edit, top: ReleaseEntry) -> ReleaseEntry | None:
+    """Reads the last good release before `top` from the local copies of the target's metadata; None: there is none.
+
+    Raises:
+        FleetError: The journal has such a release, but no copy of its list exists.
+    """
+    repository, target, model = edit.repository, edit.target, edit.model
+    completed = [line.entry for line in edit.lines if line.stage == "done"]
+    history = [entry for entry in good_releases(completed, target, model) if entry.sha256 != top.sha256]
+    if not history:
+        return None
+    wanted = history[-1]
+    for metadata in target_versions(repository.writer().copies, target):
+        if release_path(target, model) not in metadata.signed.targets:
             continue
-        rows = read_rows(repository.store, target, model, targets)
-        for row in rows:
-            if (row.release.counter, row.sha256) == (wanted.counter, wanted.sha256):
-                return row
-    raise FleetError(f"release {wanted.counter} of {model} is in the journal, and no copy of its list is in "
-                     f"{repository.settings.folder / 'metadata'}: publish version {wanted.version} again")
+        for entry in read_release_list(repository.store, {target: metadata}, target, model):
+            if (entry.release.counter, entry.sha256) == (wanted.counter, wanted.sha256):
+                return entry
+    raise FleetError(f"the journal has release {wanted.counter} of {model}, but {edit.settings.folder / 'metadata'} "
+                     f"has no copy of its list: publish version {wanted.version} again")
 
 
-def _without(
-    repository: Repository, target: str, model: str, rows: ReleaseList, gone: ReleaseEntry, entry: Entry
-) -> Done:
-    rest = withdrawn(rows, gone.sha256)
-    live = repository.release(target, model, rest, entry=entry)
-    return Done(gone, newest(rest), live)
-
-
-def _entry(repository: Repository, kind: str, row: ReleaseEntry, who: str, why: str) -> Entry:
-    release = row.release
-    return Entry(kind=kind, when=stamp(repository.clock()), who=who, why=why, version=release.version,
-                 counter=release.counter, sha256=row.sha256, bundle=release.bundle, share=release.wave.share)
+def _sign(
+    edit: Edit, kind: str, before: ReleaseEntry, release_list: ReleaseList, who: str, why: str, *,
+    subject: ReleaseEntry,
+) -> ListChange:
+    """Signs a list; the journal entry describes `subject`."""
+    live = edit.sign(release_list, edit.entry(kind, subject, who=who, why=why))
+    return ListChange(before, newest(release_list), live)

@@ -1,4 +1,4 @@
-"""Keeps beside the bundles what the registry says of them, so that it can be made again without its database."""
+"""A backup of the registry's data in the store, from which `nas registry rebuild` restores the registry."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ from nas_pipeline.fleet.tuf.store import Store
 from nas_pipeline.registry.backup import read_backup
 
 
-def keep(store: Store, root: Path, model: str, *, tracking_uri: str | None = None) -> None:
-    """Write it where it differs from what lies there.
+def write_registry_backup(store: Store, root: Path, model: str, *, tracking_uri: str | None = None) -> None:
+    """Writes the files of a model's backup that differ from those in the store.
 
     Raises:
-        StorageError: The store does not take it.
+        StorageError: A file cannot be written.
         RegistryError: There is no such model.
-        TrackingUnavailable: MLflow does not answer.
+        TrackingUnavailable: The tracking server does not respond.
     """
-    found = read_backup(root, model, tracking_uri=tracking_uri)
-    wanted = {name_of(model): canonical_json(found.said).encode()}
-    for digest, files in found.files.items():
-        if store.exists(f"bundles/{digest}/version.json"):  # only what was published is kept with its files
+    backup = read_backup(root, model, tracking_uri=tracking_uri)
+    wanted = {backup_name(model): canonical_json(backup.said).encode()}
+    for digest, files in backup.files.items():
+        if store.exists(f"bundles/{digest}/version.json"):  # run files are stored for published versions only
             wanted |= {f"bundles/{digest}/run/{path}": content for path, content in files.items()}
     for name, content in wanted.items():
         if store.read(name) != content:
             store.write(name, content)
 
 
-def kept(store: Store, model: str) -> dict[str, Any]:
-    """What was kept of a model last; empty where nothing was."""
-    content = store.read(name_of(model))
+def read_registry_backup(store: Store, model: str) -> dict[str, Any]:
+    """Returns the latest backup of a model; empty if there is none."""
+    content = store.read(backup_name(model))
     return {} if content is None else json.loads(content)
 
 
-def name_of(model: str) -> str:
-    """Name in the store."""
+def backup_name(model: str) -> str:
+    """Returns the name of a model's backup in the store."""
     return f"bundles/{check_name('model', model)}.json"

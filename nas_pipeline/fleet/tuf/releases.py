@@ -1,8 +1,8 @@
-"""The list of a model's releases, and every way in which it changes. Pure; the list is what gets signed.
+"""Release lists and their changes, as pure functions.
 
-A device runs the release with the highest counter whose wave admits it. So there are at most two: the new one, and the
-one below it for devices that are not in the wave. Whatever changes the list has a higher counter than all before it:
-rollback is roll-forward.
+A device runs the release with the highest counter whose wave admits it. A list therefore has at most two releases: the
+new one, and the previous one for devices outside the wave. Counters only increase: a rollback publishes an old file
+under a new counter.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from nas_pipeline.errors import FleetError
 
 @dataclass(frozen=True, slots=True)
 class ReleaseEntry:
-    """One release: the decisions in `custom` of its target, and its row in release.json."""
+    """One release: the decision in `custom` of its model file, and its model card in release.json."""
 
     release: Release
     card: ModelCard
 
     @property
     def sha256(self) -> str:
-        """Of its file."""
+        """Digest of the model file."""
         return self.card.sha256
 
     @property
     def whole(self) -> bool:
-        """Whether every device may have it."""
+        """Whether the release is offered to every device."""
         return self.release.wave.share == WHOLE
 
 
@@ -37,69 +37,69 @@ ReleaseList = tuple[ReleaseEntry, ...]
 
 
 def newest(rows: Sequence[ReleaseEntry]) -> ReleaseEntry | None:
-    """The release with the highest counter."""
+    """Returns the release with the highest counter; None if the list is empty."""
     return max(rows, key=lambda row: row.release.counter, default=None)
 
 
 def settled(rows: Sequence[ReleaseEntry]) -> ReleaseEntry | None:
-    """The release that every device may have: what those outside the wave run."""
+    """Returns the newest release that is offered to every device, which devices outside the wave run."""
     return newest([row for row in rows if row.whole])
 
 
 def next_counter(rows: Sequence[ReleaseEntry], highest: int = 0) -> int:
-    """Above all that are listed, and above `highest`, the highest ever published (from the journal)."""
+    """Returns a counter above all listed ones and above `highest`, the highest one in the journal."""
     return max([highest, *(row.release.counter for row in rows)]) + 1
 
 
 def added(rows: Sequence[ReleaseEntry], new: ReleaseEntry) -> ReleaseList:
-    """`new` on top of what all devices may have.
+    """Returns the list with a new release above the one that every device may have.
 
     Raises:
-        FleetError: Its counter is not the highest, or a roll-out is on its way.
+        FleetError: Its counter is not the highest, or a roll-out is in progress.
     """
     top = newest(rows)
     if top is not None and new.release.counter <= top.release.counter:
-        raise FleetError(f"release {new.release.counter} is not above {top.release.counter}, which is published")
+        raise FleetError(f"release {new.release.counter} is not above {top.release.counter}, the published one")
     if top is not None and not top.whole:
         raise FleetError(
-            f"the roll-out of release {top.release.counter} is on its way ({top.release.wave.share / 100:g} % of the "
-            "fleet): widen it to the end, or roll back, before another one starts"
+            f"the roll-out of release {top.release.counter} is in progress ({top.release.wave.share / 100:g} % of the "
+            "fleet): complete it or roll it back before you start another one"
         )
     if top is not None and top.sha256 == new.sha256:
-        return (new,)  # the same file: nobody has to fetch anything, and there is no other to keep
+        return (new,)  # the same file: no device downloads anything, so the old entry is not needed
     return (new, top) if top is not None and not new.whole else (new,)
 
 
 def widened(rows: Sequence[ReleaseEntry]) -> ReleaseList:
-    """The newest release for the next wave; in the last one, it alone is left.
+    """Returns the list with the newest release offered to the next wave. In the last wave it is the only release.
 
     Raises:
-        FleetError: There is none, or it is for everyone already.
+        FleetError: The list is empty, or the newest release is offered to every device already.
     """
     top = newest(rows)
     if top is None or top.whole:
-        raise FleetError("no roll-out is on its way: there is nothing to widen")
+        raise FleetError("no roll-out is in progress: there is nothing to widen")
     wave = top.release.wave
     wider = replace(top, release=replace(top.release, wave=replace(wave, index=wave.index + 1)))
     return (wider,) if wider.whole else (wider, *(row for row in rows if row is not top))
 
 
 def returned(
-    rows: Sequence[ReleaseEntry], to: ReleaseEntry, counter: int, *, lift_quarantine: bool = False
+    rows: Sequence[ReleaseEntry], good: ReleaseEntry, counter: int, *, lift_quarantine: bool = False
 ) -> ReleaseList:
-    """`to`, a release of now or of earlier, for everyone under the new `counter`; everything else is taken away.
+    """Returns a list that offers `good`, a listed or an earlier release, to every device under a new counter.
 
     Raises:
-        FleetError: `counter` is not above all that are listed.
+        FleetError: `counter` is not above all listed ones.
     """
     top = newest(rows)
     if top is not None and counter <= top.release.counter:
-        raise FleetError(f"counter {counter} is not above {top.release.counter}: rollback is roll-forward")
-    wave = Wave(to.release.wave.salt, (WHOLE,), 0)
-    release = replace(to.release, counter=counter, wave=wave, lift_quarantine=lift_quarantine)
-    return (ReleaseEntry(release, replace(to.card, counter=counter)),)
+        raise FleetError(f"counter {counter} is not above {top.release.counter}: a rollback needs a new counter")
+    wave = Wave(good.release.wave.salt, (WHOLE,), 0)
+    release = replace(good.release, counter=counter, wave=wave, lift_quarantine=lift_quarantine)
+    return (ReleaseEntry(release, replace(good.card, counter=counter)),)
 
 
 def withdrawn(rows: Sequence[ReleaseEntry], sha256: str) -> ReleaseList:
-    """The list without a file: no device that does not have it gets it any more."""
+    """Returns the list without a file."""
     return tuple(row for row in rows if row.sha256 != sha256)

@@ -1,7 +1,6 @@
-"""The signed repository of a fleet: reads it with every check, and changes a model's list of releases as a whole.
+"""The signed repository of a fleet: reads it with every check, and opens edits of its release lists.
 
-Every publish, widening, stop and rollback is `release`: write this list. Journal first (`intent`), then the files in
-the order of `writing.py`, then the journal again (`done`). One publisher at a time, by a lock in the fleet's folder.
+Changes of a list go through `Repository.edit`, see `edit.py`. One publisher at a time: a lock in the fleet's folder.
 """
 
 from __future__ import annotations
@@ -9,32 +8,30 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from copy import deepcopy
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
-from tuf.api.metadata import Metadata, Targets
-
 from nas_pipeline.core.files import atomic_path
 from nas_pipeline.errors import FleetError
 from nas_pipeline.fleet.tuf import pending
-from nas_pipeline.fleet.tuf import release_list as listing
-from nas_pipeline.fleet.tuf.journal import Entry, Journal
+from nas_pipeline.fleet.tuf.edit import Edit
+from nas_pipeline.fleet.tuf.journal import Journal, JournalEntry
 from nas_pipeline.fleet.tuf.keys import Keyring
+from nas_pipeline.fleet.tuf.release_list import highest_counter, models_of, published_change, read_release_list
 from nas_pipeline.fleet.tuf.releases import ReleaseList
 from nas_pipeline.fleet.tuf.roles import JOURNAL, Trusted, read_trusted, to_bytes
-from nas_pipeline.fleet.tuf.settings import FleetSettings, stamp, utc_now
-from nas_pipeline.fleet.tuf.signing import APPROVER, Change, Writer
+from nas_pipeline.fleet.tuf.settings import FleetSettings, utc_now
+from nas_pipeline.fleet.tuf.signing import MetadataWriter
 from nas_pipeline.fleet.tuf.store import Store, open_store
 
 ANCHOR = "root.json"
-"""In the fleet's folder: the root of trust, and what a device's image is given."""
+"""The root of trust in the fleet's folder. A device's image contains a copy."""
 
 
 class Repository:
-    """A fleet's repository, and the folder of who publishes."""
+    """A fleet's signed repository together with the publisher's folder (journal, keys, pending changes)."""
 
     def __init__(self, settings: FleetSettings, store: Store, keys: Keyring, clock: Callable[[], datetime]) -> None:
         self.settings, self.store, self.keys, self.clock = settings, store, keys, clock
@@ -42,135 +39,95 @@ class Repository:
 
     @classmethod
     def open(
-        cls, settings: FleetSettings, *, clock: Callable[[], datetime] = utc_now, elsewhere: Sequence[Path] = ()
+        cls, settings: FleetSettings, *, clock: Callable[[], datetime] = utc_now, key_folders: Sequence[Path] = ()
     ) -> Repository:
-        """The repository that `nas fleet init` made.
+        """Opens the repository that `nas fleet init` created.
 
         Args:
-            settings: Where it is, and how it signs.
-            clock: The time, in UTC.
-            elsewhere: More folders with private keys.
+            settings: Location and signing rules of the fleet.
+            clock: Returns the current time in UTC.
+            key_folders: Additional folders with private keys.
 
         Raises:
-            FleetError: There is none yet.
+            FleetError: The fleet does not exist.
         """
         if not (settings.folder / ANCHOR).is_file():
-            raise FleetError(f"{settings.folder} has no {ANCHOR}: run `nas fleet init`, or, where the fleet is there "
-                             "already, copy its folder from who publishes")
-        keys = Keyring(settings.folder, settings.keys, elsewhere)
+            raise FleetError(f"{settings.folder} has no {ANCHOR}: run `nas fleet init`, or copy the folder of an "
+                             "existing fleet from its publisher")
+        keys = Keyring(settings.folder, settings.keys, key_folders)
         return cls(settings, open_store(settings.store), keys, clock)
 
     def trusted(self) -> Trusted:
-        """What is published now.
+        """Reads and verifies the published metadata, and updates the root of trust in the folder.
 
         Raises:
-            FleetError: Something in the store is not to be trusted.
+            FleetError: A file in the store fails verification.
         """
         anchor = self.settings.folder / ANCHOR
         content = anchor.read_bytes()
-        found = read_trusted(self.store, content)
-        if (newest := to_bytes(found.root)) != content:
+        trusted = read_trusted(self.store, content)
+        if (newest := to_bytes(trusted.root)) != content:
             with atomic_path(anchor) as temporary:
                 temporary.write_bytes(newest)
-        return found
+        return trusted
 
     def models(self) -> list[tuple[str, str]]:
-        """(target, model) of every list that is published."""
-        found = self.trusted().delegated
-        return [(target, model) for target, each in sorted(found.items())
-                for model in listing.models_of(target, each.signed)]
+        """Returns (target, model) of every published release list."""
+        delegated = self.trusted().delegated
+        return [(target, model) for target, metadata in sorted(delegated.items())
+                for model in models_of(target, metadata.signed)]
 
-    def rows(self, target: str, model: str) -> ReleaseList:
-        """The releases of a model, highest counter first; empty where there are none.
+    def release_list(self, target: str, model: str) -> ReleaseList:
+        """Returns the releases of a model, highest counter first; empty if there are none.
 
         Raises:
-            FleetError: There is no such target, or something in the store is not to be trusted.
+            FleetError: There is no such target, or a file in the store fails verification.
         """
-        return listing.read_rows(self.store, target, model, self._family(self.trusted(), target).signed)
+        return read_release_list(self.store, self.trusted().delegated, target, model)
 
     def highest_counter(self, target: str, model: str) -> int:
-        """The highest counter that was ever taken, whatever became of it; 0: none."""
-        return self._highest(target, model, self.rows(target, model), key=None)
+        """Returns the highest counter that was ever used for a model, also by an unfinished change; 0 if none."""
+        entries = [line.entry for line in self.journal.lines()
+                   if (line.entry.target, line.entry.model) == (target, model)]
+        return highest_counter(self.release_list(target, model), entries)
 
-    def release(
-        self, target: str, model: str, rows: ReleaseList, *, entry: Entry, files: Mapping[str, bytes] | None = None
-    ) -> bool:
-        """Make `rows` the releases of a model.
+    @contextlib.contextmanager
+    def edit(self, target: str, model: str) -> Iterator[Edit]:
+        """Opens one change of a model's release list: takes the lock, completes what a crash left, verifies once.
 
-        The same change again is not done again; one that was interrupted is carried out.
+        Edits do not nest: the lock is not reentrant.
 
         Args:
-            target: Whose devices.
+            target: The target whose list changes.
             model: The registered model.
-            rows: The whole list; see `releases` for what it may become.
-            entry: For the journal; its `key` says which change it is (default: made from what it does).
-            files: Target path (`card.onnx`) -> model file, of what is not in the store yet.
 
-        Returns:
-            True when devices get it; False where it waits for the approver's signature.
+        Yields:
+            The verified state and the functions that sign a new one.
 
         Raises:
-            FleetError: Somebody else was faster, a key is not at hand, or the list makes no sense. Nothing was changed.
-            StorageError: A file could not be written. Devices see the old list; the same call goes on.
+            FleetError: There is no such target, or a file in the store fails verification.
         """
-        entry = replace(entry, target=target, model=model,
-                        key=entry.key or listing.key_of(entry.kind, target, model, rows))
         with self.locked():
-            trusted = self.settled()
-            old = self._family(trusted, target)
-            lines = self.journal.lines()
-            if any(line.stage == "done" and line.entry.key == entry.key for line in lines):
-                return True
-            waits = pending.get(self.settings.folder, target)
-            if waits is not None and waits.entry.key == entry.key:
-                return False
-            now = listing.read_rows(self.store, target, model, old.signed)
-            listing.see_that_it_follows(target, model, now, rows, self._highest(target, model, now, key=entry.key))
-            writer, signed = self.writer(), deepcopy(old.signed)
-            written = listing.write_rows(
-                self.store, target, model, signed, rows, files or {}, issued=stamp(self.clock()), change=entry.key
-            )
-            metadata = writer.target(target, signed, trusted.targets.signed)
-            if not self.settings.approval:
-                writer.see_threshold(target, metadata, trusted.targets.signed)
-            if not any(line.entry.key == entry.key for line in lines):
-                self.journal.append(entry, "intent")
-            if self.settings.approval:
-                waits = pending.Waiting(entry, old.signed.version, metadata, written)
-                pending.put(self.settings.folder, waits)
-                return False
-            self._publish(writer, trusted, entry, metadata, written)
-            return True
+            trusted = self.recover()
+            release_list = read_release_list(self.store, trusted.delegated, target, model)
+            yield Edit(self, trusted, target, model, release_list, self.journal.lines())
 
-    def approve(self, target: str, who: str, why: str = "") -> Entry:
-        """Give the second signature to what waits for it, and publish it.
+    def approve(self, target: str, who: str, why: str = "") -> JournalEntry:
+        """Adds the approver's signature to the pending change of a target and publishes it.
 
         Raises:
-            FleetError: Nothing waits, the approver's key is not at hand, or what was published meanwhile differs.
+            FleetError: There is no pending change, the approver's key is not available, or the published list was
+                changed after the change was proposed.
         """
-        with self.locked():
-            trusted = self.settled()
-            old = self._family(trusted, target)
-            waits = pending.get(self.settings.folder, target)
-            if waits is None:
-                raise FleetError(f"nothing waits for approval in {target}")
-            if waits.base != old.signed.version:
-                raise FleetError(f"{target} was changed since this was proposed: delete "
-                                 f"{self.settings.folder / 'pending' / target} and publish again")
-            writer, metadata = self.writer(), waits.metadata
-            for signer in self.keys.signers(key.keyid for key in self.keys.of(target + APPROVER)):
-                metadata.sign(signer, append=True)
-            writer.see_threshold(target, metadata, trusted.targets.signed)
-            keys = tuple(key.keyid for key in self.keys.of(target + APPROVER) if key.keyid in metadata.signatures)
-            self.journal.append(replace(waits.entry, kind="approved", when=stamp(self.clock()), who=who, why=why,
-                                        keys=keys, key=f"approved {waits.entry.key}"))
-            self._publish(writer, trusted, waits.entry, metadata, waits.files)
-            pending.drop(self.settings.folder, target)
-            return waits.entry
+        waiting = pending.read(self.settings.folder, target)
+        if waiting is None:
+            raise FleetError(f"no change of {target:.120} waits for approval")
+        with self.edit(target, waiting.entry.model) as edit:
+            return edit.approve(who, why)
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Nobody else on this machine changes the repository inside the block."""
+        """Holds the publisher's lock: no other process on this machine changes the repository inside the block."""
         self.settings.folder.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(self.settings.folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         try:
@@ -179,59 +136,38 @@ class Repository:
         finally:
             os.close(descriptor)
 
-    def see_journal(self, trusted: Trusted) -> int:
-        """Hold the journal to what the snapshot says of it; returns its number of lines.
+    def verify_journal(self, trusted: Trusted) -> int:
+        """Verifies the journal against the digest in the signed snapshot; returns the number of lines.
 
         Raises:
             FleetError: A line was changed or cut off.
         """
         return self.journal.verify(str(trusted.snapshot.signed.unrecognized_fields.get(JOURNAL, "")))
 
-    def writer(self) -> Writer:
-        """Who signs now."""
-        return Writer(self.store, self.keys, self.settings, self.clock())
+    def writer(self) -> MetadataWriter:
+        """Returns a writer that signs with the keys currently available, at the current time."""
+        return MetadataWriter(self.store, self.keys, self.settings, self.clock())
 
-    def settled(self) -> Trusted:
-        """What is published now, after a look for what a crash left; inside `locked` only.
+    def recover(self) -> Trusted:
+        """Verifies the published metadata and completes the journal after a crash. Call it inside `locked` only.
+
+        A change that was signed and published before the crash gets its `done` line.
 
         Raises:
-            FleetError: Something in the store is not to be trusted.
+            FleetError: A file in the store fails verification.
         """
         trusted = self.trusted()
-        self._settle(trusted)
-        return trusted
-
-    def _publish(
-        self, writer: Writer, trusted: Trusted, entry: Entry, metadata: Metadata[Targets], files: Mapping[str, bytes]
-    ) -> None:
-        writer.write(trusted, Change(delegated={entry.target: metadata}, files=files), self.journal.head())
-        self.journal.append(replace(entry, keys=tuple(metadata.signatures)))
-
-    def _settle(self, trusted: Trusted) -> None:
-        """Write down as done what was signed and published before a crash."""
         for entry in self.journal.unfinished():
             if entry.kind in ("rotated", "revoked") and entry.keys[0] in _keys_in_use(trusted):
                 self.journal.append(entry)
-            elif not entry.model or (target := trusted.delegated.get(entry.target)) is None:
+            elif not entry.model or (metadata := trusted.delegated.get(entry.target)) is None:
                 continue
-            elif listing.change_of(entry.target, entry.model, target.signed) == entry.key:
-                self.journal.append(replace(entry, keys=tuple(target.signatures)))
-                waits = pending.get(self.settings.folder, entry.target)
-                if waits is not None and waits.entry.key == entry.key:
-                    pending.drop(self.settings.folder, entry.target)
-
-    def _highest(self, target: str, model: str, now: ReleaseList, *, key: str | None) -> int:
-        listed = [row.release.counter for row in now]
-        written = [line.entry.counter for line in self.journal.lines()
-                   if (line.entry.target, line.entry.model) == (target, model) and line.entry.key != key]
-        return max([0, *listed, *written])
-
-    @staticmethod
-    def _family(trusted: Trusted, target: str) -> Metadata[Targets]:
-        if target not in trusted.delegated:
-            known = ", ".join(sorted(trusted.delegated)) or "none"
-            raise FleetError(f"there is no device target {target!r:.120} (there are: {known})")
-        return trusted.delegated[target]
+            elif published_change(entry.target, entry.model, metadata.signed) == entry.key:
+                self.journal.append(replace(entry, keys=tuple(metadata.signatures)))
+                waiting = pending.read(self.settings.folder, entry.target)
+                if waiting is not None and waiting.entry.key == entry.key:
+                    pending.remove(self.settings.folder, entry.target)
+        return trusted
 
 
 def _keys_in_use(trusted: Trusted) -> set[str]:

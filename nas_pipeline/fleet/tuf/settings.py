@@ -1,4 +1,4 @@
-"""What the rooms of the fleet are told: where the signed files go, who signs for how long, how a roll-out grows."""
+"""Settings of a fleet: location of the signed files, lifetime of signatures, waves of a roll-out."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from typing import Any
 from edge_agent.contract.wire import WHOLE
 
 RELEASES_ROLE = "releases"
-"""In `expiry_days`: every delegated role, one per device target."""
+"""Key in `expiry_days` for all delegated roles, one per target."""
 
 
 def utc_now() -> datetime:
-    """The time, in UTC, to the second."""
+    """Returns the current time in UTC, to the second."""
     return datetime.now(UTC).replace(microsecond=0)
 
 
 def stamp(when: datetime) -> str:
-    """ISO 8601, UTC, to the second, with Z: as it is signed and written down."""
+    """Formats a time as ISO 8601 in UTC, to the second, with `Z`."""
     return when.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
@@ -30,31 +30,26 @@ def _days() -> dict[str, int]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FleetSettings:
-    """One fleet. A relative folder is below the folder of the project, or the current one."""
+    """Settings of one fleet."""
 
     store: str
-    """A folder, or s3://BUCKET/PREFIX: what the devices' URL shows."""
+    """A folder, or s3://BUCKET/PREFIX. Devices download from its URL."""
     folder: Path
-    """journal.jsonl, keys.json, root.json, pending/: what only the publisher has."""
+    """The publisher's folder: journal.jsonl, keys.json, root.json, pending/."""
     keys: Path
-    """Private keys that are files."""
+    """Folder of the private key files."""
     target_names: tuple[str, ...] = ()
-    """Kinds of devices; a target of params.yaml is one."""
+    """The targets of params.yaml."""
     expiry_days: Mapping[str, int] = field(default_factory=_days)
-    """root, targets, releases (the lists of releases), snapshot, timestamp."""
+    """Lifetime of signatures in days: root, targets, releases (the delegated roles), snapshot, timestamp."""
     waves: tuple[int, ...] = (100, 500, 2500, 5000, WHOLE)
-    """Shares of the fleet, growing, in 1/10,000."""
+    """Increasing shares of the fleet, in 1/10,000."""
     approval: bool = False
-    """Lists of releases need a second signature, by the approver's key."""
+    """Release lists need a second signature, by the approver's key."""
     hardware: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Family -> tags of which a device has to have one; default: the target's name."""
+    """Target -> hardware tags, of which a device needs one. Default: the name of the target."""
     memory_mb: float = 256.0
-    """What a model may add to the memory of a process on the device."""
+    """Upper bound on the memory that a model adds to a process on the device, in MB."""
     min_agent: str = "0.1.0"
-    golden_images: int = 16
     rollout: Mapping[str, Any] = field(default_factory=dict)
     """Keyword arguments of `rollout.RolloutRules`."""
-
-    def tags(self, target: str) -> tuple[str, ...]:
-        """Hardware that may run releases of `target`."""
-        return self.hardware.get(target, (target,))

@@ -1,19 +1,18 @@
-"""Signs a change of the repository as a whole, then writes it file by file in an order that a crash cannot spoil.
+"""Signs a change of the repository, then writes its files in an order that is safe at a crash.
 
-Nothing refers to a file before it is there: target files, target, targets, snapshot, timestamp, and a new root last.
-So a device sees the old state until the timestamp is written, and the new one from then on. Files that a crash left are
-never overwritten: the next change takes the next free number.
+The order is target files, delegated roles, targets, snapshot, timestamp, and a new root last, so no file refers to one
+that is missing. Devices see the old state until the timestamp is written, and the new state afterwards. Files that a
+crash left are never overwritten: the next change uses the next free version.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TypeVar
 
-from securesystemslib.signer import Signer
 from tuf.api.metadata import Metadata, Role, Root, Signed, Snapshot, Targets, Timestamp
 
 from nas_pipeline.core.failpoints import reach
@@ -23,76 +22,80 @@ from nas_pipeline.fleet.tuf.roles import (
     JOURNAL,
     Trusted,
     delegated_roles,
-    entry_of,
     issue,
+    meta_file_of,
     metadata_name,
     signed_by,
     to_bytes,
 )
 from nas_pipeline.fleet.tuf.settings import RELEASES_ROLE, FleetSettings
-from nas_pipeline.fleet.tuf.store import Folder, Store
+from nas_pipeline.fleet.tuf.store import FolderStore, Store
 
 APPROVER = ".approver"
-"""`TARGET.approver` in the keyring: the second key of a target, used by `approve` alone."""
+"""Suffix in the keyring: `TARGET.approver` is the second key of a target, used by `approve` only."""
 _T = TypeVar("_T", Timestamp, Snapshot, Targets)
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What is new. What is not here stays as it is."""
+    """The parts of the repository that change. All others stay as published."""
 
     delegated: Mapping[str, Metadata[Targets]] = field(default_factory=dict)
-    """Signed already: that may have taken a second person."""
+    """Target -> its signed role; with two signatures if the fleet needs approval."""
     targets: Targets | None = None
     root: Root | None = None
     files: Mapping[str, bytes] = field(default_factory=dict)
     """Name in the store -> content."""
     snapshot: bool = True
-    """False: only the timestamp is dated anew."""
+    """False: only the timestamp is renewed."""
 
 
-class Writer:
-    """One moment's hand: it signs with the keys that are in the ring."""
+class MetadataWriter:
+    """Signs metadata with the keys currently available, at one moment, and writes it to the store."""
 
     def __init__(self, store: Store, keys: Keyring, settings: FleetSettings, now: datetime) -> None:
         self.store, self.keys, self.settings, self.now = store, keys, settings, now
-        self.copies = Folder(settings.folder)
+        self.copies = FolderStore(settings.folder)
+        """Copies of all metadata in the fleet's folder, for `restore` and `rollback`."""
 
     def write(self, old: Trusted, change: Change, journal_head: str) -> None:
-        """Sign and write.
+        """Signs and writes a change.
 
         Args:
-            old: What is published.
-            change: What is to be published.
-            journal_head: Goes into the snapshot, as a witness of the journal so far.
+            old: The published metadata.
+            change: The new parts.
+            journal_head: Digest of the journal's last line; it is signed with the snapshot.
 
         Raises:
-            KeysUnavailable: A private key is not available; nothing was written.
-            StorageError: The store does not take a file; devices see the old state, and the same call goes on.
+            KeysUnavailable: A key is not available; nothing is written.
+            StorageError: A file cannot be written. Devices see the old state; the same call completes the change.
         """
         root = change.root or old.root.signed
         writes = [("target_files", name, content) for name, content in change.files.items()]
-        listed = dict(old.snapshot.signed.meta)
+        meta = dict(old.snapshot.signed.meta)
         for target, metadata in change.delegated.items():
             content = to_bytes(metadata)
             writes.append(("target", metadata_name(target, metadata.signed.version), content))
-            listed[f"{target}.json"] = entry_of(metadata, content)
+            meta[f"{target}.json"] = meta_file_of(metadata, content)
         if change.targets is not None:
             self.date(change.targets, "targets")
-            top = self._top(change.targets, "targets", root, old)
-            writes.append(("targets", metadata_name("targets", top.signed.version), to_bytes(top)))
-            listed["targets.json"] = entry_of(top, to_bytes(top))
+            targets = self._sign_top(change.targets, "targets", root, old)
+            writes.append(("targets", metadata_name("targets", targets.signed.version), to_bytes(targets)))
+            meta["targets.json"] = meta_file_of(targets, to_bytes(targets))
         timestamp = deepcopy(old.timestamp.signed)
         if change.snapshot:
-            snapshot = deepcopy(old.snapshot.signed)
-            snapshot.meta, snapshot.unrecognized_fields[JOURNAL] = listed, journal_head
-            self.date(snapshot, "snapshot")
-            signed = self._top(snapshot, "snapshot", root, old)
-            writes.append(("snapshot", metadata_name("snapshot", signed.signed.version), to_bytes(signed)))
-            timestamp.snapshot_meta = entry_of(signed, to_bytes(signed))
-        writes.append(("timestamp", metadata_name("timestamp"), to_bytes(self._timestamp(timestamp, root, old))))
+            unsigned = deepcopy(old.snapshot.signed)
+            unsigned.meta, unsigned.unrecognized_fields[JOURNAL] = meta, journal_head
+            self.date(unsigned, "snapshot")
+            snapshot = self._sign_top(unsigned, "snapshot", root, old)
+            writes.append(("snapshot", metadata_name("snapshot", snapshot.signed.version), to_bytes(snapshot)))
+            timestamp.snapshot_meta = meta_file_of(snapshot, to_bytes(snapshot))
+        timestamp.version += 1
+        issue(timestamp, self.now, self.settings.expiry_days["timestamp"])
+        signed_timestamp = self._sign_top(timestamp, "timestamp", root, old)
+        writes.append(("timestamp", metadata_name("timestamp"), to_bytes(signed_timestamp)))
         if change.root is not None:
-            writes.append(("root", metadata_name("root", root.version), to_bytes(self._root(change.root, old))))
+            writes.append(("root", metadata_name("root", root.version), to_bytes(self._sign_root(change.root, old))))
         for point, name, content in writes:
             reach(point)
             if point != "target_files" or self.store.read(name) != content:
@@ -100,68 +103,73 @@ class Writer:
             if point != "target_files":
                 self.copies.write(name, content)
 
-    def target(
-        self, target: str, signed: Targets, targets: Targets, *, approver: bool = False
+    def sign_target(
+        self, target: str, signed: Targets, targets: Targets, *, with_approver: bool = False
     ) -> Metadata[Targets]:
-        """Date and sign a target's list with its keys at hand, the approver's only if asked; no threshold is."""
-        self.date(signed, target)
-        role = delegated_roles(targets)[target]
-        metadata = signed_by(signed, self._at_hand(role.keyids, approver=approver))
-        if not metadata.signatures:
-            raise self._missing(target, role, 0)
-        return metadata
+        """Dates a target's role and signs it with the available keys. Does not check the threshold.
 
-    def see_threshold(self, target: str, metadata: Metadata[Targets], targets: Targets) -> None:
-        """See that enough keys signed a target's list.
+        Args:
+            target: The delegated role.
+            signed: Its new content.
+            targets: The role that delegates to it.
+            with_approver: Use the approver's key as well.
 
         Raises:
-            KeysUnavailable: Signatures are missing; the message names the keys.
+            KeysUnavailable: None of its keys is available.
         """
-        found = targets.get_verification_result(target, metadata.signed_bytes, metadata.signatures)
-        if not found:
-            raise self._missing(target, delegated_roles(targets)[target], len(found.signed))
+        self.date(signed, target)
+        role = delegated_roles(targets)[target]
+        metadata = signed_by(signed, self.keys.signers(
+            keyid for keyid in role.keyids if with_approver or not self.keys.role_of(keyid).endswith(APPROVER)
+        ))
+        if not metadata.signatures:
+            raise self._missing_keys(target, role, 0)
+        return metadata
+
+    def check_thresholds(self, old: Trusted, change: Change) -> None:
+        """Checks that every delegated role of a change has enough signatures.
+
+        Raises:
+            KeysUnavailable: One has not; the message names the missing keys.
+        """
+        targets = change.targets or old.targets.signed
+        for target, metadata in change.delegated.items():
+            result = targets.get_verification_result(target, metadata.signed_bytes, metadata.signatures)
+            if not result:
+                raise self._missing_keys(target, delegated_roles(targets)[target], len(result.signed))
 
     def date(self, signed: Signed, role: str) -> None:
-        """Give it the next free version and a new expiry."""
+        """Sets the next free version and a new expiry date."""
         days = self.settings.expiry_days
         signed.expires = self.now + timedelta(days=days.get(role, days[RELEASES_ROLE]))
         signed.version += 1
         while self.store.exists(metadata_name(role, signed.version)):
             signed.version += 1
 
-    def _timestamp(self, timestamp: Timestamp, root: Root, old: Trusted) -> Metadata[Timestamp]:
-        timestamp.version += 1
-        issue(timestamp, self.now, self.settings.expiry_days["timestamp"])
-        return self._top(timestamp, "timestamp", root, old)
-
-    def _top(self, signed: _T, role: str, root: Root, old: Trusted) -> Metadata[_T]:
-        """Signed for the root to come, and for the one that devices have until then, as far as its keys are at hand."""
+    def _sign_top(self, signed: _T, role: str, root: Root, old: Trusted) -> Metadata[_T]:
+        """Signs for the new root and, with the keys available, for the published one that devices still use."""
         new: list[str] = root.roles[role].keyids
         before: list[str] = old.root.signed.roles[role].keyids
-        metadata = signed_by(signed, self._at_hand(dict.fromkeys([*new, *before])))
+        metadata = signed_by(signed, self.keys.signers(dict.fromkeys([*new, *before])))
         enough = sum(keyid in metadata.signatures for keyid in new)
         if enough < root.roles[role].threshold:
-            raise self._missing(role, root.roles[role], enough)
+            raise self._missing_keys(role, root.roles[role], enough)
         return metadata
 
-    def _root(self, root: Root, old: Trusted) -> Metadata[Root]:
+    def _sign_root(self, root: Root, old: Trusted) -> Metadata[Root]:
         before = old.root.signed.roles["root"]
         new = root.roles["root"]
-        metadata = signed_by(root, self._at_hand(dict.fromkeys([*new.keyids, *before.keyids])))
+        metadata = signed_by(root, self.keys.signers(dict.fromkeys([*new.keyids, *before.keyids])))
         for role in (new, before):
             if (enough := sum(keyid in metadata.signatures for keyid in role.keyids)) < role.threshold:
-                raise self._missing("root", role, enough)
+                raise self._missing_keys("root", role, enough)
         return metadata
 
-    def _at_hand(self, keyids: Iterable[str], *, approver: bool = True) -> list[Signer]:
-        return self.keys.signers(
-            keyid for keyid in keyids if approver or not self.keys.role_of(keyid).endswith(APPROVER)
-        )
-
-    def _missing(self, role: str, wanted: Role, enough: int) -> KeysUnavailable:
-        absent = [f"{keyid[:8]} ({self.keys.place(keyid)})" for keyid in wanted.keyids if not self.keys.signer(keyid)]
-        more = "; `--keys FOLDER` finds one on a stick" if absent else "; the approver signs with `nas fleet approve`"
+    def _missing_keys(self, name: str, role: Role, signatures: int) -> KeysUnavailable:
+        absent = [f"{keyid[:8]} ({self.keys.uri_of(keyid)})" for keyid in role.keyids if not self.keys.signer(keyid)]
+        hint = ("use `--keys FOLDER` for a key on a removable medium" if absent
+                else "the approver signs with `nas fleet approve`")
         return KeysUnavailable(
-            f"{role} takes {wanted.threshold} signature(s), and {enough} can be given: not at hand are "
-            f"{', '.join(absent) or 'none'}{more}. Nothing was changed"
+            f"{name} needs {role.threshold} signature(s), {signatures} available; missing keys: "
+            f"{', '.join(absent) or 'none'}; {hint}. Nothing was changed"
         )

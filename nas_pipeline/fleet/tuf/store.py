@@ -1,4 +1,4 @@
-"""Where the signed files lie: a folder, or a bucket. A write is whole or did not happen."""
+"""Stores of signed files: a folder, or an S3 bucket. Writes are atomic."""
 
 from __future__ import annotations
 
@@ -14,52 +14,52 @@ _BAD_SEGMENTS = {"", ".", ".."}
 
 
 class Store(Protocol):
-    """Files by name; a name has `/` between its segments and nothing that leads elsewhere."""
+    """Files by name. The segments of a name are separated by `/`; `checked_name` defines the valid ones."""
 
     def read(self, name: str) -> bytes | None:
-        """Its content; None where there is no such file."""
+        """Returns the content of a file; None if it does not exist."""
 
     def write(self, name: str, content: bytes) -> None:
-        """Put a file there, whole, in place of one of the same name.
+        """Writes a file atomically; replaces one of the same name.
 
         Raises:
-            StorageError: It could not be written; the one before is untouched.
+            StorageError: It cannot be written; the existing file is unchanged.
         """
 
     def exists(self, name: str) -> bool:
-        """Whether there is such a file."""
+        """Returns whether a file exists."""
 
     def list(self, prefix: str) -> list[str]:
-        """The names below `prefix`, sorted."""
+        """Returns the names below `prefix`, sorted."""
 
 
-def open_store(where: str) -> Store:
-    """The store at a folder or at `s3://BUCKET/PREFIX`.
+def open_store(address: str) -> Store:
+    """Returns the store at a folder or at `s3://BUCKET/PREFIX`.
 
     Raises:
-        ConfigError: Another kind of address, no bucket, or boto3 is not installed.
+        ConfigError: The address has another scheme or no bucket, or boto3 is not installed.
     """
-    parts = urlsplit(where)
+    parts = urlsplit(address)
     if parts.scheme == "s3":
-        return Bucket(parts.netloc, parts.path.strip("/"))
+        return BucketStore(parts.netloc, parts.path.strip("/"))
     if parts.scheme:
-        raise ConfigError(f"fleet.store {where!r}: give a folder, or s3://BUCKET/PREFIX")
-    return Folder(Path(where))
+        raise ConfigError(f"fleet.store {address!r} must be a folder or s3://BUCKET/PREFIX")
+    return FolderStore(Path(address))
 
 
-def checked(name: str) -> str:
-    """A name of which no segment leads out of the store.
+def checked_name(name: str) -> str:
+    """Returns `name` if it stays inside the store.
 
     Raises:
-        FleetError: It has one that does, or characters that no name of ours has.
+        FleetError: A segment is empty or relative, or a character is not allowed.
     """
     if any(part in _BAD_SEGMENTS for part in name.split("/")) or "\\" in name or not name.isprintable():
-        raise FleetError(f"{name!r:.120} is no name of a file in a store: it leads elsewhere")
+        raise FleetError(f"{name!r:.120} is not a valid file name in a store: it leads outside")
     return name
 
 
-class Folder:
-    """Files below a folder, for any web server to show."""
+class FolderStore:
+    """Files below a folder, which any web server can serve."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -86,29 +86,29 @@ class Folder:
 
     def list(self, prefix: str) -> list[str]:
         """See `Store`."""
-        below = self._path(prefix)
+        directory = self._path(prefix)
         return sorted(
-            path.relative_to(self.folder).as_posix() for path in below.rglob("*")
+            path.relative_to(self.folder).as_posix() for path in directory.rglob("*")
             if path.is_file() and not path.name.startswith(".")
         )
 
     def _path(self, name: str) -> Path:
-        return self.folder / checked(name)
+        return self.folder / checked_name(name)
 
 
-class Bucket:
-    """Objects of an S3 bucket. A put is atomic there. Address and credentials come from the environment (AWS_*)."""
+class BucketStore:
+    """Objects of an S3 bucket, where a put is atomic. Address and credentials come from the environment (AWS_*)."""
 
     def __init__(self, bucket: str, prefix: str, client: Any = None) -> None:
         if not bucket:
-            raise ConfigError("fleet.store names no bucket: s3://BUCKET/PREFIX")
+            raise ConfigError("fleet.store has no bucket: use s3://BUCKET/PREFIX")
         self._bucket, self._prefix = bucket, f"{prefix}/" if prefix else ""
         self._client = client or _client()
 
     def read(self, name: str) -> bytes | None:
         """See `Store`."""
-        found = self._call("get_object", name, missing=True)
-        return None if found is None else bytes(found["Body"].read())
+        response = self._call("get_object", name, missing=True)
+        return None if response is None else bytes(response["Body"].read())
 
     def write(self, name: str, content: bytes) -> None:
         """See `Store`."""
@@ -120,33 +120,33 @@ class Bucket:
 
     def list(self, prefix: str) -> list[str]:
         """See `Store`."""
-        below, names = f"{self._prefix}{checked(prefix)}/", []
-        more: dict[str, Any] = {}
+        prefix_path, names = f"{self._prefix}{checked_name(prefix)}/", []
+        continuation: dict[str, Any] = {}
         while True:
-            page = self._ask("list_objects_v2", prefix, Prefix=below, **more)
-            names += [each["Key"].removeprefix(self._prefix) for each in page.get("Contents", [])]
+            page = self._request("list_objects_v2", prefix, Prefix=prefix_path, **continuation)
+            names += [item["Key"].removeprefix(self._prefix) for item in page.get("Contents", [])]
             if not page.get("IsTruncated"):
                 return sorted(names)
-            more = {"ContinuationToken": page["NextContinuationToken"]}
+            continuation = {"ContinuationToken": page["NextContinuationToken"]}
 
-    def _call(self, what: str, name: str, *, missing: bool = False, **arguments: Any) -> Any:
-        return self._ask(what, name, missing=missing, Key=self._prefix + checked(name), **arguments)
+    def _call(self, operation: str, name: str, *, missing: bool = False, **arguments: Any) -> Any:
+        return self._request(operation, name, missing=missing, Key=self._prefix + checked_name(name), **arguments)
 
-    def _ask(self, what: str, name: str, *, missing: bool = False, **arguments: Any) -> Any:
+    def _request(self, operation: str, name: str, *, missing: bool = False, **arguments: Any) -> Any:
         errors = importlib.import_module("botocore.exceptions")
         try:
-            return getattr(self._client, what)(Bucket=self._bucket, **arguments)
+            return getattr(self._client, operation)(Bucket=self._bucket, **arguments)
         except errors.ClientError as error:
             if missing and error.response.get("Error", {}).get("Code") in ("NoSuchKey", "404", "NotFound"):
                 return None
-            raise StorageError(f"s3://{self._bucket}/{self._prefix}{name}: {what} was refused: {error}") from error
+            raise StorageError(f"s3://{self._bucket}/{self._prefix}{name}: {operation} failed: {error}") from error
         except errors.BotoCoreError as error:
-            raise StorageError(f"s3://{self._bucket}/{self._prefix}{name}: {what} did not succeed: {error}") from error
+            raise StorageError(f"s3://{self._bucket}/{self._prefix}{name}: {operation} failed: {error}") from error
 
 
 def _client() -> Any:
     try:
         boto3 = importlib.import_module("boto3")
     except ImportError as error:
-        raise ConfigError("a fleet.store of s3://... takes boto3: pip install 'nas-pipeline[server]'") from error
+        raise ConfigError("fleet.store with s3:// needs boto3: pip install 'nas-pipeline[server]'") from error
     return boto3.client("s3")

@@ -89,7 +89,7 @@ def test_a_stop_rolls_back(root: Path) -> None:
     output = run(root, "rollout")
     assert "STOPPED - 100.0% failed" in output
     assert "release 3, version 1, for every device" in output
-    assert [row.release.counter for row in open_fleet(root).rows(TARGET, MODEL)] == [3]
+    assert [row.release.counter for row in open_fleet(root).release_list(TARGET, MODEL)] == [3]
 
 
 def without_keys(root: Path) -> None:
@@ -109,6 +109,6 @@ def test_a_stop_that_cannot_be_signed_is_an_error(root: Path) -> None:
     assert done.returncode == FleetError.exit_code == 1, done.stderr
     for fact in (MODEL, "release 2", "100.0% failed", f"{TARGET}-1.pem", "--keys"):
         assert fact in done.stderr, done.stderr
-    assert [row.release.counter for row in open_fleet(root).rows(TARGET, MODEL)] == [2, 1], "nothing was signed"
+    assert [row.release.counter for row in open_fleet(root).release_list(TARGET, MODEL)] == [2, 1], "nothing was signed"
     (root / "stick").rename(root / "fleet" / "keys")
     assert "release 3, version 1" in run(root, "rollout"), "the next run signs the stop"

@@ -11,7 +11,7 @@ from nas_pipeline.actions.fleet import open_fleet
 from nas_pipeline.cli.app import app
 from nas_pipeline.errors import ConfigError, FleetError
 from nas_pipeline.fleet.tuf.releases import added
-from tests.unit.fleet.toy_releases import entry_of, row_of
+from tests.unit.fleet.toy_releases import entry_of, row_of, sign_list
 
 REPO = Path(__file__).resolve().parents[3]
 TARGET, MODEL = "local-cpu", "toy--local-cpu"
@@ -32,29 +32,29 @@ def run(root: Path, *words: str) -> str:
 def _release(root: Path, content: bytes, counter: int, share: int = 10_000) -> None:
     fleet = open_fleet(root)
     row = row_of(content, counter, target=TARGET, model=MODEL, share=share)
-    fleet.release(TARGET, MODEL, added(fleet.rows(TARGET, MODEL), row), files={row.card.onnx: content},
+    sign_list(fleet, TARGET, MODEL, added(fleet.release_list(TARGET, MODEL), row), files={row.card.onnx: content},
                   entry=entry_of(row, why="a good reason"))
 
 
 def test_a_life_of_a_fleet(root: Path, tmp_path: Path) -> None:
-    assert "carry" in run(root, "init")
+    assert "offline media" in run(root, "init")
     assert "new targets: none" in run(root, "init")
     _release(root, b"one", 1)
     _release(root, b"two", 2, share=100)
     status = run(root, "status")
     assert "release 2, version 2" in status
     assert "wave 1 of 2: 1 %" in status
-    assert "lines, whole" in status
-    assert "release 2 (version 2) gives way to release 1" in run(root, "stop", "--target", TARGET)
+    assert "lines, valid" in status
+    assert "release 2 (version 2) is replaced by release 1" in run(root, "stop", "--target", TARGET)
     _release(root, b"three", 3)
-    assert "gives way to release 4 (version 1)" in run(root, "rollback", "--target", TARGET, "--why", "worse")
-    sha256 = open_fleet(root).rows(TARGET, MODEL)[0].sha256
+    assert "is replaced by release 4 (version 1)" in run(root, "rollback", "--target", TARGET, "--why", "worse")
+    sha256 = open_fleet(root).release_list(TARGET, MODEL)[0].sha256
     assert "for 100 % since" in run(root, "live", "--target", TARGET, "--at", "2099-01-01")
-    assert "nothing is offered" in run(root, "revoke", "--release", sha256[:10], "--target", TARGET)
-    assert "nothing was offered" in run(root, "live", "--target", TARGET, "--at", "2020-01-01")
+    assert "no release is offered" in run(root, "revoke", "--release", sha256[:10], "--target", TARGET)
+    assert "no release was offered" in run(root, "live", "--target", TARGET, "--at", "2020-01-01")
     assert "the new key" in run(root, "rotate-key", "root")
     key = next(line for line in run(root, "status").splitlines() if line.startswith("timestamp")).split()[-1]
-    assert "signs no more" in run(root, "revoke", "--key", key)
+    assert "is no longer valid" in run(root, "revoke", "--key", key)
     assert "timestamp" in run(root, "resign")
     assert "0 files" in run(root, "restore")
     assert "files copied" in run(root, "mirror", str(tmp_path / "stick"))
@@ -69,7 +69,7 @@ def test_what_is_asked_wrongly_is_told(root: Path) -> None:
     with pytest.raises(FleetError, match="run `nas fleet init`"):
         run(root, "status")
     run(root, "init")
-    with pytest.raises(ConfigError, match="give --key ID"):
+    with pytest.raises(ConfigError, match="pass --key ID"):
         run(root, "revoke")
     with pytest.raises(FleetError, match="no model"):
         run(root, "rollback", "--target", TARGET)

@@ -23,7 +23,7 @@ from edge_agent.slots import Slots
 from edge_agent.state import load
 from tests.security.device import in_use, set_up
 from tests.security.device import reports as said
-from tests.security.tuf_repository import FAMILY, MODEL, Row, TufRepository, golden_of, row, tiny_onnx
+from tests.security.tuf_repository import MODEL, TARGET, Row, TufRepository, golden_of, row, tiny_onnx
 from tests.security.web import serving
 
 FIRST, SECOND = row(tiny_onnx(1), 1), row(tiny_onnx(2), 2)
@@ -43,11 +43,11 @@ def state(tmp_path: Path, repository: TufRepository) -> Path:
 
 def test_init_prints_what_enrols_the_device(tmp_path: Path, repository: TufRepository,
                                            capsys: pytest.CaptureFixture[str]) -> None:
-    words = ["init", "--state", str(tmp_path / "new"), "--device", "dev-1", "--target", FAMILY, "--model", MODEL,
+    words = ["init", "--state", str(tmp_path / "new"), "--device", "dev-1", "--target", TARGET, "--model", MODEL,
              "--url", str(repository.folder), "--root", str(repository.first_root), "--hardware", "toy-board", "toy"]
     assert cli.main(words) == 0
     line = json.loads(capsys.readouterr().out)
-    assert (line["device"], line["target"]) == ("dev-1", FAMILY)
+    assert (line["device"], line["target"]) == ("dev-1", TARGET)
     assert Key.from_dict(line["keyid"], dict(line["key"])).scheme == "ed25519"
     assert stat.S_IMODE((tmp_path / "new/keys/device.pem").stat().st_mode) == 0o600
     assert cli.main(words) == 0
@@ -62,7 +62,7 @@ def test_init_prints_what_enrols_the_device(tmp_path: Path, repository: TufRepos
 ])
 def test_init_refuses(change: dict[str, str], word: str, tmp_path: Path, repository: TufRepository,
                       capsys: pytest.CaptureFixture[str]) -> None:
-    told = {"--state": str(tmp_path / "new"), "--device": "dev-1", "--target": FAMILY, "--model": MODEL,
+    told = {"--state": str(tmp_path / "new"), "--device": "dev-1", "--target": TARGET, "--model": MODEL,
             "--url": "http://127.0.0.1/", "--root": str(repository.first_root)}
     change = {name: str(repository.folder / "metadata" / value) if name == "--root" else value
               for name, value in change.items()}

@@ -11,11 +11,11 @@ from securesystemslib.signer import CryptoSigner
 
 from edge_agent.contract.wire import REPORT_TYPE, Report, canonical
 from nas_pipeline.fleet.reports.signed import Enrolment
-from tests.unit.fleet.toy_fleet import FAMILY, report
+from tests.unit.fleet.toy_fleet import TARGET, report
 
 
 class ToyDevice:
-    def __init__(self, name: str = "pi-1", target: str = FAMILY) -> None:
+    def __init__(self, name: str = "pi-1", target: str = TARGET) -> None:
         self.name, self.target, self.signer, self.seq = name, target, CryptoSigner.generate_ed25519(), 0
 
     @property

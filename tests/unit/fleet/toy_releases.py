@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,13 +15,13 @@ from tuf.api.exceptions import DownloadHTTPError
 from tuf.ngclient import FetcherInterface, Updater
 
 from edge_agent.contract import wire
-from nas_pipeline.fleet.tuf.create_fleet import found
-from nas_pipeline.fleet.tuf.journal import Entry
-from nas_pipeline.fleet.tuf.releases import ReleaseEntry, added, next_counter
+from nas_pipeline.fleet.tuf.create_fleet import create_fleet
+from nas_pipeline.fleet.tuf.journal import JournalEntry
+from nas_pipeline.fleet.tuf.releases import ReleaseEntry, ReleaseList, added, next_counter
 from nas_pipeline.fleet.tuf.repository import Repository
 from nas_pipeline.fleet.tuf.settings import FleetSettings
 
-FAMILY, MODEL = "pi", "toy--pi"
+TARGET, MODEL = "pi", "toy--pi"
 
 
 @dataclass
@@ -39,17 +40,17 @@ class Clock:
 def settings_of(folder: Path, **more: Any) -> FleetSettings:
     return FleetSettings(**{
         "store": str(folder / "store"), "folder": folder / "fleet", "keys": folder / "fleet" / "keys",
-        "target_names": (FAMILY, "nano"), **more,
+        "target_names": (TARGET, "nano"), **more,
     })
 
 
 def new_fleet(folder: Path, **more: Any) -> Repository:
     clock = Clock(datetime.now(UTC).replace(microsecond=0))
-    return found(settings_of(folder, **more), who="alice", clock=clock).repository
+    return create_fleet(settings_of(folder, **more), who="alice", clock=clock).repository
 
 
 def row_of(
-    content: bytes, counter: int, *, target: str = FAMILY, model: str = MODEL, share: int = 10_000
+    content: bytes, counter: int, *, target: str = TARGET, model: str = MODEL, share: int = 10_000
 ) -> ReleaseEntry:
     """A release of `content`, for `share` of the fleet."""
     sha256 = hashlib.sha256(content).hexdigest()
@@ -67,18 +68,27 @@ def row_of(
     return ReleaseEntry(release, card)
 
 
-def entry_of(row: ReleaseEntry, kind: str = "published", **more: Any) -> Entry:
+def entry_of(row: ReleaseEntry, kind: str = "published", **more: Any) -> JournalEntry:
     return replace(
-        Entry(kind=kind, when="2026-05-01T00:00:00Z", who="alice", version=row.release.version,
+        JournalEntry(kind=kind, when="2026-05-01T00:00:00Z", who="alice", version=row.release.version,
               counter=row.release.counter, sha256=row.sha256, share=row.release.wave.share), **more,
     )
 
 
+def sign_list(
+    repository: Repository, target: str, model: str, release_list: ReleaseList, *, entry: JournalEntry,
+    files: Mapping[str, bytes] | None = None,
+) -> bool:
+    """Sign a release list as it is, in an edit of its own; whether devices are offered it."""
+    with repository.edit(target, model) as edit:
+        return edit.sign(release_list, entry, files=files)
+
+
 def publish(repository: Repository, content: bytes, *, share: int = 10_000, **more: Any) -> ReleaseEntry:
-    """Publish `content` on top of what is there, as `publish` of the product does."""
-    rows = repository.rows(FAMILY, MODEL)
-    new = row_of(content, next_counter(rows, repository.highest_counter(FAMILY, MODEL)), share=share)
-    repository.release(FAMILY, MODEL, added(rows, new), files={new.card.onnx: content}, entry=entry_of(new, **more))
+    """Publish `content` above the published releases, as `publish` of the product does."""
+    with repository.edit(TARGET, MODEL) as edit:
+        new = row_of(content, next_counter(edit.release_list, edit.highest_counter), share=share)
+        edit.sign(added(edit.release_list, new), entry_of(new, **more), files={new.card.onnx: content})
     return new
 
 
@@ -111,10 +121,10 @@ class Client:
             fetcher=Files(self.store), bootstrap=self.root,
         )
         updater.refresh()
-        listed = updater.get_targetinfo(wire.release_path(FAMILY, MODEL))
+        listed = updater.get_targetinfo(wire.release_path(TARGET, MODEL))
         if listed is None:
             return {}
-        cards = wire.cards_from(Path(updater.download_target(listed)).read_bytes(), FAMILY, MODEL)
+        cards = wire.cards_from(Path(updater.download_target(listed)).read_bytes(), TARGET, MODEL)
         found: dict[int, bytes] = {}
         for card in cards:
             target = updater.get_targetinfo(card.onnx)

@@ -27,10 +27,10 @@ from nas_pipeline.errors import ConfigError
 from nas_pipeline.fleet.drift_sums import EVIDENCE, DriftSums
 from nas_pipeline.fleet.reports.drift import DriftRules, ObservedRelease, evaluate_drift
 from nas_pipeline.fleet.reports.intake import Intake
-from nas_pipeline.fleet.tuf.create_fleet import found
+from nas_pipeline.fleet.tuf.create_fleet import create_fleet
 from nas_pipeline.fleet.tuf.releases import ReleaseEntry
 from tests.unit.fleet.toy_device import ToyDevice
-from tests.unit.fleet.toy_releases import entry_of, row_of
+from tests.unit.fleet.toy_releases import entry_of, row_of, sign_list
 from tests.unit.flows.toy_repository import REPO, write_repository
 
 KNOWN = DriftSums(1000, (500, 500), (0,) * 9 + (1000,), (0,) * 8 + (1000,) + (0,) * 7, (0,) * 8 + (1000,) + (0,) * 7)
@@ -97,10 +97,10 @@ def test_from_signed_releases_and_signed_reports(tmp_path: Path, prefect_server:
     (repo / "params.yaml").write_text((REPO / "params.yaml").read_text())
     settings = fleet_settings(repo, load_params(repo))
     target, model = settings.target_names[0], f"toy--{settings.target_names[0]}"
-    fleet = found(settings, who="alice").repository
+    fleet = create_fleet(settings, who="alice").repository
     plain = row_of(b"a model", 1, target=target, model=model)
     row = ReleaseEntry(plain.release, replace(plain.card, evidence={EVIDENCE: KNOWN.to_json()}))
-    fleet.release(target, model, (row,), files={row.card.onnx: b"a model"}, entry=entry_of(row))
+    sign_list(fleet, target, model, (row,), files={row.card.onnx: b"a model"}, entry=entry_of(row))
     assert drift(repo=str(repo), return_state=True).message == "1 releases checked, 0 red", "no device has reported"
 
     intake = Intake(repo / "fleet" / "reports.db")

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from typer.testing import CliRunner
-
 from flows.resign import NO_FLEET, resign
-from nas_pipeline.cli.app import app
+from nas_pipeline.actions.fleet import init_fleet
 from tests.unit.flows.toy_repository import write_repository
 
 REPO = Path(__file__).resolve().parents[3]
@@ -17,10 +15,6 @@ def project(folder: Path) -> Path:
     repository = write_repository(folder / "repo")
     (repository / "params.yaml").write_text((REPO / "params.yaml").read_text())
     return repository
-
-
-def init_fleet(root: Path) -> None:
-    assert CliRunner().invoke(app, ["fleet", "init", "--root", str(root)]).exit_code == 0
 
 
 def test_a_run_renews_the_metadata(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ def test_a_stop_is_a_refusal(root: Path) -> None:
     assert list((root / "drop").iterdir()) == [], "the reports were collected first"
     again = rollout(repo=str(root), return_state=True)
     assert (again.name, "waits" in str(again.message)) == ("Completed", True)
-    assert open_fleet(root).rows(TARGET, MODEL)[0].whole
+    assert open_fleet(root).release_list(TARGET, MODEL)[0].whole
     assert "STOPPED" not in (root / "reports" / "fleet.html").read_text()
 
 

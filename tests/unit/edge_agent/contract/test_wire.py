@@ -23,10 +23,10 @@ from edge_agent.contract.wire import (
     releases_to,
     report_from,
 )
-from tests.unit.fleet.toy_fleet import FAMILY, MODEL, listed
+from tests.unit.fleet.toy_fleet import MODEL, TARGET, listed
 
 REPORT = Report(
-    schema=SCHEMA, device="cam-7", target=FAMILY, model=MODEL, seq=1, time="2026-05-03T04:05:06Z", agent="0.1.0",
+    schema=SCHEMA, device="cam-7", target=TARGET, model=MODEL, seq=1, time="2026-05-03T04:05:06Z", agent="0.1.0",
     runtime={"onnxruntime": "1.32.0"}, counter=3, sha256="a" * 64, event="installed", code="", detail="",
     about={"counter": 3}, probation={"p95_ms": 0.4}, quarantine=("c" * 64,), drift={},
 )
@@ -35,7 +35,7 @@ REPORT = Report(
 def test_releases_and_reports_survive_the_wire() -> None:
     row = listed(3)
     assert release_from(json.loads(canonical(asdict(row.release)))) == row.release
-    assert cards_from(releases_to(MODEL, FAMILY, "2026-05-03T00:00:00Z", (row.card,)), FAMILY, MODEL) == (row.card,)
+    assert cards_from(releases_to(MODEL, TARGET, "2026-05-03T00:00:00Z", (row.card,)), TARGET, MODEL) == (row.card,)
     assert report_from(canonical(asdict(REPORT))) == REPORT
 
 
@@ -65,14 +65,14 @@ def test_a_signed_release_that_makes_no_sense_is_refused(change: dict[str, Any],
 ])
 def test_what_is_no_list_of_releases_is_refused(content: bytes) -> None:
     with pytest.raises(WireError):
-        cards_from(content, FAMILY, MODEL)
+        cards_from(content, TARGET, MODEL)
 
 
 def test_a_list_may_not_point_at_another_models_files() -> None:
     card = listed(3).card
-    other = releases_to(MODEL, FAMILY, "", (replace(card, onnx=onnx_path(FAMILY, "other", card.sha256)),))
+    other = releases_to(MODEL, TARGET, "", (replace(card, onnx=onnx_path(TARGET, "other", card.sha256)),))
     with pytest.raises(WireError, match="is not a file of"):
-        cards_from(other, FAMILY, MODEL)
+        cards_from(other, TARGET, MODEL)
 
 
 @pytest.mark.parametrize("name", ["", "..", "a/b", "a\\b", "A", "a\0", "-a", "a" * 101, "c:", "naïve", "a\n"])

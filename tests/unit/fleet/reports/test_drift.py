@@ -31,7 +31,7 @@ from nas_pipeline.fleet.reports.drift import (
 )
 from nas_pipeline.fleet.reports.histograms import ks, ks_critical_value, psi, psi_critical_value
 from nas_pipeline.fleet.tuf.releases import ReleaseEntry, ReleaseList
-from tests.unit.fleet.toy_releases import FAMILY, MODEL, row_of
+from tests.unit.fleet.toy_releases import MODEL, TARGET, row_of
 
 CLASSES = 4
 ROW = row_of(b"a model", 3)
@@ -177,7 +177,7 @@ def test_the_critical_values_have_the_stated_level() -> None:
 
 def report(seq: int = 1, sums: DriftSums | None = REFERENCE, **more: Any) -> Report:
     template = Report(
-        schema=1, device="d1", target=FAMILY, model=MODEL, seq=seq, time="2026-05-01T00:00:00Z", agent="0.1.0",
+        schema=1, device="d1", target=TARGET, model=MODEL, seq=seq, time="2026-05-01T00:00:00Z", agent="0.1.0",
         runtime={}, counter=3, sha256=ROW.sha256, event="current", code="", detail="", about={}, probation={},
         quarantine=(), drift=sums.to_json() if sums else {},
     )
@@ -201,7 +201,7 @@ def test_only_reports_of_the_release_itself_count() -> None:
         report(8, None),
         report(9, drift={"images": 10**6}),
     ]
-    observed = observe_release(FAMILY, with_reference(ROW), reports)
+    observed = observe_release(TARGET, with_reference(ROW), reports)
     assert (observed.devices, observed.invalid, observed.reference) == (2, 1, REFERENCE)
     assert observed.seen == add_drift_sums([REFERENCE] * 3)
     assert observed.largest_share == pytest.approx(2 / 3)
@@ -209,16 +209,16 @@ def test_only_reports_of_the_release_itself_count() -> None:
 
 
 def test_a_model_with_other_classes_is_not_counted() -> None:
-    observed = observe_release(FAMILY, with_reference(ROW, classes=3), [report()])
+    observed = observe_release(TARGET, with_reference(ROW, classes=3), [report()])
     assert (observed.invalid, observed.seen) == (1, None)
 
 
 def test_every_published_release_is_observed() -> None:
     class Published:
         def models(self) -> list[tuple[str, str]]:
-            return [(FAMILY, MODEL)]
+            return [(TARGET, MODEL)]
 
-        def rows(self, target: str, model: str) -> ReleaseList:
+        def release_list(self, target: str, model: str) -> ReleaseList:
             return (with_reference(ROW), row_of(b"the previous", 2))
 
     observed = observe_releases(Published(), lambda target, model: [report()])
@@ -228,7 +228,7 @@ def test_every_published_release_is_observed() -> None:
 
 def test_nothing_is_red_below_the_minimum_number_of_images() -> None:
     dark = reported((POOL.train_images[5000:5499] * 0.2).astype(np.uint8))
-    observed = ObservedRelease(FAMILY, MODEL, "3", 3, REFERENCE, dark, 1, 1.0, 0)
+    observed = ObservedRelease(TARGET, MODEL, "3", 3, REFERENCE, dark, 1, 1.0, 0)
     assert evaluate_drift(observed, DriftRules()).state == TOO_FEW
     verdict = evaluate_drift(observed, DriftRules(min_images=499))
     assert verdict.state == RED

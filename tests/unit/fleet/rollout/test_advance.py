@@ -17,7 +17,7 @@ from nas_pipeline.fleet.rollout.reconcile import target_aliases, withdrawn_versi
 from nas_pipeline.fleet.rollout.state_machine import Finished, Stop, Wait, Widen
 from nas_pipeline.fleet.tuf.repository import Repository
 from tests.unit.fleet.toy_device import ToyDevice
-from tests.unit.fleet.toy_releases import FAMILY, MODEL, new_fleet, publish
+from tests.unit.fleet.toy_releases import MODEL, TARGET, new_fleet, publish
 
 DEVICES = 24
 RULES = {"success_share": 0.75, "min_hours": 1.0, "min_reports": 2}
@@ -36,13 +36,13 @@ class Site:
 
     def step(self, hours: float = 1) -> RolloutStep:
         self.fleet.clock.forward(hours=hours)  # type: ignore[attr-defined]  # a test's clock
-        done = advance(self.fleet, self.intake, FAMILY, MODEL)
+        done = advance(self.fleet, self.intake, TARGET, MODEL)
         assert done is not None
         return done
 
     def report(self, content: bytes, bad: int = 0) -> None:
         """Every device that the newest release admits reports it; the first `bad` report a failure."""
-        top = self.fleet.rows(FAMILY, MODEL)[0].release
+        top = self.fleet.release_list(TARGET, MODEL)[0].release
         for device in [member for member in self.devices if top.wave.admits(member.name)]:
             bad -= 1
             about = {"counter": top.counter, "sha256": hashlib.sha256(content).hexdigest()}
@@ -69,11 +69,11 @@ def signed(step: RolloutStep) -> tuple[str, int, str, bool]:
 
 
 def shares(fleet: Repository) -> list[tuple[int, int]]:
-    return [(row.release.counter, row.release.wave.share) for row in fleet.rows(FAMILY, MODEL)]
+    return [(row.release.counter, row.release.wave.share) for row in fleet.release_list(TARGET, MODEL)]
 
 
 def test_widened_to_the_end(site: Site) -> None:
-    assert advance(site.fleet, site.intake, FAMILY, MODEL) is None
+    assert advance(site.fleet, site.intake, TARGET, MODEL) is None
     site.publish(b"one")
     site.report(b"one")
     assert isinstance(site.step().decision, Finished)
@@ -96,9 +96,9 @@ def test_stopped_and_rolled_back(site: Site) -> None:
     step = site.step(0)
     assert isinstance(step.decision, Stop)
     assert signed(step) == ("rolled back", 3, "1", True)
-    assert [(row.release.counter, row.release.version, row.whole) for row in site.fleet.rows(FAMILY, MODEL)] == [
-        (3, "1", True)]
-    goal = target_aliases(MODEL, site.fleet.rows(FAMILY, MODEL), site.fleet.journal.entries())
+    rows = site.fleet.release_list(TARGET, MODEL)
+    assert [(row.release.counter, row.release.version, row.whole) for row in rows] == [(3, "1", True)]
+    goal = target_aliases(MODEL, rows, site.fleet.journal.entries())
     assert (goal.champion, goal.canary, list(goal.withdrawn)) == ("1", "", ["2"])
     site.report(b"two", bad=0)  # a late report of a device that was offline is ignored
     assert isinstance(site.step().decision, Wait)
@@ -121,7 +121,7 @@ def test_a_first_release_that_fails_is_withdrawn(site: Site) -> None:
     site.report(b"one", bad=5)
     assert signed(site.step(0)) == ("withdrawn", 0, "", True)
     assert shares(site.fleet) == []
-    assert advance(site.fleet, site.intake, FAMILY, MODEL) is None
+    assert advance(site.fleet, site.intake, TARGET, MODEL) is None
     assert list(withdrawn_versions(site.fleet.journal.entries(), MODEL)) == ["1"]
 
 
@@ -163,14 +163,14 @@ def test_the_page_of_an_empty_fleet(site: Site, tmp_path: Path) -> None:
 def test_no_decision_while_a_change_waits_for_its_approver(tmp_path: Path) -> None:
     site = Site(tmp_path, approval=True)
     site.publish(b"one")
-    site.fleet.approve(FAMILY, "bob")
+    site.fleet.approve(TARGET, "bob")
     site.publish(b"two", share=5000)
-    site.fleet.approve(FAMILY, "bob")
+    site.fleet.approve(TARGET, "bob")
     site.report(b"two")
     assert signed(site.step(2)) == ("widened", 2, "2", False)
     step = site.step()
     assert (step.change, "waits for the approver" in step.decision.reason) == (None, True)
-    site.fleet.approve(FAMILY, "bob")
+    site.fleet.approve(TARGET, "bob")
     assert shares(site.fleet) == [(2, 10_000)]
     site.intake.close()
 
@@ -188,7 +188,7 @@ def test_a_stop_without_keys_is_an_error_and_changes_nothing(site: Site, tmp_pat
     site.report(b"two", bad=4)
     before = site.fleet.journal.lines()
     move(tmp_path / "fleet" / "keys", tmp_path / "stick")
-    with pytest.raises(KeysUnavailable, match=rf"{MODEL} release 2 must be stopped.*{FAMILY}-1.pem"):
+    with pytest.raises(KeysUnavailable, match=rf"{MODEL} release 2 must be stopped.*{TARGET}-1.pem"):
         site.step(0)
     assert shares(site.fleet) == [(2, 5000), (1, 10_000)]
     assert site.fleet.journal.lines() == before
@@ -213,7 +213,7 @@ def test_a_stop_whose_earlier_list_is_lost_is_an_error(site: Site, tmp_path: Pat
     site.publish(b"one")
     site.publish(b"two")
     site.report(b"two", bad=DEVICES)
-    for path in (tmp_path / "fleet" / "metadata").glob(f"*.{FAMILY}.json"):
+    for path in (tmp_path / "fleet" / "metadata").glob(f"*.{TARGET}.json"):
         path.unlink()
     with pytest.raises(FleetError, match="publish version 1 again") as caught:
         site.step(0)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from nas_pipeline.fleet.rollout.live import live_at
-from nas_pipeline.fleet.tuf.journal import Entry
+from nas_pipeline.fleet.tuf.journal import JournalEntry
 
 A, B = "a" * 64, "b" * 64
 
 
-def _entry(kind: str, day: int, counter: int, sha256: str, share: int, **more: Any) -> Entry:
-    return Entry(kind=kind, when=f"2026-05-{day:02}T12:00:00Z", who="alice", target="pi", model="m",
+def _entry(kind: str, day: int, counter: int, sha256: str, share: int, **more: Any) -> JournalEntry:
+    return JournalEntry(kind=kind, when=f"2026-05-{day:02}T12:00:00Z", who="alice", target="pi", model="m",
                  version=f"v{counter}", counter=counter, sha256=sha256, share=share, **more)
 
 

@@ -8,11 +8,11 @@ import pytest
 
 from nas_pipeline.core.failpoints import VARIABLE
 from nas_pipeline.errors import FleetError, StorageError
-from nas_pipeline.fleet.tuf.journal import Entry, Journal
+from nas_pipeline.fleet.tuf.journal import Journal, JournalEntry
 
 
-def _entry(number: int) -> Entry:
-    return Entry(kind="published", when="2026-05-01T00:00:00Z", who="alice", counter=number, target="pi",
+def _entry(number: int) -> JournalEntry:
+    return JournalEntry(kind="published", when="2026-05-01T00:00:00Z", who="alice", counter=number, target="pi",
                  model="toy--pi", key=f"k{number}", keys=("ab",))
 
 
@@ -79,5 +79,5 @@ def test_what_is_begun_stays_open_until_it_or_a_later_one_is_done(journal: Journ
     journal.append(_entry(6), "intent")
     journal.append(_entry(6))
     assert journal.unfinished() == ()
-    with pytest.raises(FleetError, match="no kind of entry"):
-        journal.append(Entry(kind="guessed", when="", who=""))
+    with pytest.raises(FleetError, match="not a kind of journal entry"):
+        journal.append(JournalEntry(kind="guessed", when="", who=""))

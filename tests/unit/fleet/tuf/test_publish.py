@@ -64,12 +64,12 @@ def test_the_whole_way(fleet: Repository, versions: Versions, target: str, tmp_p
         command = [sys.executable, "-c", _COMMAND, str(tmp_path), str(versions.root), versions.store, target]
         done = subprocess.run(command, env={**os.environ, VARIABLE: point}, check=False, capture_output=True)
         assert done.returncode == -9, done.stderr.decode()
-        assert len(fleet.rows(target, versions.model)) == (0 if point == "bundle" else 1)
+        assert len(fleet.release_list(target, versions.model)) == (0 if point == "bundle" else 1)
         assert "canary" not in versions.aliases
     again = publish(fleet, versions.root, target, who="ann", tracking_uri=versions.store)
     assert (again.counter, again.share, again.changed) == (1, 100, False)
     assert versions.aliases["canary"] == number
-    (row,) = fleet.rows(target, versions.model)
+    (row,) = fleet.release_list(target, versions.model)
     release, card = row.release, row.card
     assert (release.model, release.version, release.latency_ms, release.opset) == (versions.model, number, 2.0, 20)
     assert wire.release_from(wire.custom_of(release)) == release
@@ -84,7 +84,7 @@ def test_the_whole_way(fleet: Repository, versions: Versions, target: str, tmp_p
     stored = fleet.store.list(f"bundles/{release.bundle}")
     assert {name.split("/", 2)[2] for name in stored} >= {"model.onnx", "version.json", "evidence/bundle.json",
                                                           "evidence/golden.npz", "evidence/gates.json"}
-    with pytest.raises(FleetError, match="is on its way"):
+    with pytest.raises(FleetError, match="is in progress"):
         publish(fleet, versions.root, target, who="ann", version=versions.add(wrong=set()), tracking_uri=versions.store)
 
 
@@ -111,5 +111,5 @@ def test_what_is_red_or_changed_or_without_golden_vectors_is_not_published(
     number = old.add(wrong=set())
     with pytest.raises(FleetError, match="no golden vectors"):
         publish(fleet, versions.root, target, who="ann", version=number, tracking_uri=versions.store)
-    assert fleet.rows(target, versions.model) == ()
+    assert fleet.release_list(target, versions.model) == ()
     assert [entry.kind for entry in fleet.journal.entries()] == ["init"]

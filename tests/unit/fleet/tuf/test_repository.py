@@ -9,7 +9,7 @@ import pytest
 from nas_pipeline.errors import FleetError
 from nas_pipeline.fleet.tuf.releases import returned, widened, withdrawn
 from nas_pipeline.fleet.tuf.repository import Repository
-from tests.unit.fleet.toy_releases import FAMILY, MODEL, client_of, entry_of, new_fleet, publish, row_of
+from tests.unit.fleet.toy_releases import MODEL, TARGET, client_of, entry_of, new_fleet, publish, row_of, sign_list
 
 
 @pytest.fixture
@@ -22,8 +22,8 @@ def test_a_release_reaches_a_plain_client(fleet: Repository, tmp_path: Path) -> 
     assert client.look() == {}
     row = publish(fleet, b"one")
     assert client.look() == {1: b"one"}
-    assert fleet.rows(FAMILY, MODEL) == (row,)
-    assert fleet.models() == [(FAMILY, MODEL)]
+    assert fleet.release_list(TARGET, MODEL) == (row,)
+    assert fleet.models() == [(TARGET, MODEL)]
 
 
 def test_waves_widen_and_an_older_file_comes_back_under_a_higher_counter(fleet: Repository, tmp_path: Path) -> None:
@@ -31,23 +31,23 @@ def test_waves_widen_and_an_older_file_comes_back_under_a_higher_counter(fleet: 
     first = publish(fleet, b"one")
     second = publish(fleet, b"two", share=100)
     assert client.look() == {1: b"one", 2: b"two"}
-    wider = widened(fleet.rows(FAMILY, MODEL))
-    fleet.release(FAMILY, MODEL, wider, entry=entry_of(wider[0], "widened"))
+    wider = widened(fleet.release_list(TARGET, MODEL))
+    sign_list(fleet, TARGET, MODEL, wider, entry=entry_of(wider[0], "widened"))
     assert client.look() == {2: b"two"}
-    back = returned(fleet.rows(FAMILY, MODEL), first, 3)
-    fleet.release(FAMILY, MODEL, back, entry=entry_of(back[0], "rolled back"))
+    back = returned(fleet.release_list(TARGET, MODEL), first, 3)
+    sign_list(fleet, TARGET, MODEL, back, entry=entry_of(back[0], "rolled back"))
     assert client.look() == {3: b"one"}
-    gone = withdrawn(fleet.rows(FAMILY, MODEL), first.sha256)
-    fleet.release(FAMILY, MODEL, gone, entry=entry_of(back[0], "withdrawn"))
+    gone = withdrawn(fleet.release_list(TARGET, MODEL), first.sha256)
+    sign_list(fleet, TARGET, MODEL, gone, entry=entry_of(back[0], "withdrawn"))
     assert client.look() == {}
-    assert fleet.highest_counter(FAMILY, MODEL) == 3
+    assert fleet.highest_counter(TARGET, MODEL) == 3
     assert second.sha256 in {entry.sha256 for entry in fleet.journal.entries()}
 
 
 def test_the_same_change_is_done_once(fleet: Repository) -> None:
     row = publish(fleet, b"one", key="k")
     before = fleet.trusted().timestamp.signed.version
-    assert fleet.release(FAMILY, MODEL, (row,), files={row.card.onnx: b"one"}, entry=entry_of(row, key="k"))
+    assert sign_list(fleet, TARGET, MODEL, (row,), files={row.card.onnx: b"one"}, entry=entry_of(row, key="k"))
     assert fleet.trusted().timestamp.signed.version == before
     assert [entry.kind for entry in fleet.journal.entries()] == ["init", "published"]
 
@@ -56,26 +56,26 @@ def test_a_counter_that_was_taken_is_refused(fleet: Repository) -> None:
     publish(fleet, b"one")
     other = row_of(b"two", 1)
     with pytest.raises(FleetError, match="is published: only its wave may grow"):
-        fleet.release(FAMILY, MODEL, (other,), files={other.card.onnx: b"two"}, entry=entry_of(other))
+        sign_list(fleet, TARGET, MODEL, (other,), files={other.card.onnx: b"two"}, entry=entry_of(other))
     publish(fleet, b"three")
     with pytest.raises(FleetError, match="not above 2"):
-        fleet.release(FAMILY, MODEL, (other,), files={other.card.onnx: b"two"}, entry=entry_of(other))
+        sign_list(fleet, TARGET, MODEL, (other,), files={other.card.onnx: b"two"}, entry=entry_of(other))
 
 
 def test_a_file_has_to_be_what_its_name_says(fleet: Repository) -> None:
     row = row_of(b"one", 1)
-    with pytest.raises(FleetError, match="not what its name says"):
-        fleet.release(FAMILY, MODEL, (row,), files={row.card.onnx: b"other"}, entry=entry_of(row))
+    with pytest.raises(FleetError, match="not the one in its name"):
+        sign_list(fleet, TARGET, MODEL, (row,), files={row.card.onnx: b"other"}, entry=entry_of(row))
     with pytest.raises(FleetError, match="neither among the new files"):
-        fleet.release(FAMILY, MODEL, (row,), entry=entry_of(row))
+        sign_list(fleet, TARGET, MODEL, (row,), entry=entry_of(row))
     assert fleet.journal.unfinished() == ()
 
 
 def test_init_again_adds_families_only(fleet: Repository, tmp_path: Path) -> None:
-    from nas_pipeline.fleet.tuf.create_fleet import found
+    from nas_pipeline.fleet.tuf.create_fleet import create_fleet
     from tests.unit.fleet.toy_releases import settings_of
 
-    again = found(settings_of(tmp_path, target_names=(FAMILY, "nano", "orin")), who="bob")
+    again = create_fleet(settings_of(tmp_path, target_names=(TARGET, "nano", "orin")), who="bob")
     assert (again.created, again.target_names) == (False, ("orin",))
-    assert set(again.repository.trusted().delegated) == {FAMILY, "nano", "orin"}
-    assert found(settings_of(tmp_path), who="bob").target_names == ()
+    assert set(again.repository.trusted().delegated) == {TARGET, "nano", "orin"}
+    assert create_fleet(settings_of(tmp_path), who="bob").target_names == ()
