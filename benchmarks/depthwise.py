@@ -71,7 +71,7 @@ def row(channels: int, size: int, kernel: int, stride: int, dilation: int, layou
     x = torch.randn(BATCH, channels, size, size).to(memory_format=layout).requires_grad_()
     y_grad = torch.randn_like(native(x))
     a, b = interleaved(lambda: step(native, x, y_grad), lambda: step(ours, x, y_grad), rounds)
-    ratios = [one / other for one, other in zip(a, b, strict=True)]
+    ratios = [baseline / ours for baseline, ours in zip(a, b, strict=True)]
     low, *_, high = statistics.quantiles(ratios, n=10)
     ratio = statistics.median(ratios)
     note = " (left to PyTorch)" if native_is_fast(kernel, stride, dilation) else ""
@@ -88,11 +88,11 @@ def interleaved(a: Callable[[], None], b: Callable[[], None], rounds: int) -> tu
     """CPU seconds of `a` and `b`, taken in turn after two warm-up rounds."""
     times: tuple[list[float], list[float]] = ([], [])
     for number in range(rounds + 2):
-        for run, kept in zip((a, b), times, strict=True):
+        for run, durations in zip((a, b), times, strict=True):
             start = time.thread_time()
             run()
             if number >= 2:
-                kept.append(time.thread_time() - start)
+                durations.append(time.thread_time() - start)
     return times
 
 

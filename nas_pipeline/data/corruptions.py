@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-Pixels = npt.NDArray[np.uint8]
+ImagePixels = npt.NDArray[np.uint8]
 """Images [N, H, W, C]."""
 
 MAX_IMAGES = 2000
@@ -30,12 +30,12 @@ _SHIFT_SHARE = 0.07
 _ROTATION_DEGREES = 10.0
 
 
-def _gaussian_noise(images: Pixels, rng: np.random.Generator) -> Pixels:
+def _gaussian_noise(images: ImagePixels, rng: np.random.Generator) -> ImagePixels:
     noise = rng.standard_normal(images.shape, dtype=np.float32)
     return _clipped(images + 255 * _NOISE_SD * noise)
 
 
-def _blur(images: Pixels, rng: np.random.Generator) -> Pixels:
+def _blur(images: ImagePixels, rng: np.random.Generator) -> ImagePixels:
     sigma = max(0.5, _BLUR_SHARE * min(images.shape[1:3]))
     radius = max(1, round(3 * sigma))
     offsets = np.arange(-radius, radius + 1)
@@ -51,16 +51,16 @@ def _blur(images: Pixels, rng: np.random.Generator) -> Pixels:
     return _clipped(blurred)
 
 
-def _contrast(images: Pixels, rng: np.random.Generator) -> Pixels:
+def _contrast(images: ImagePixels, rng: np.random.Generator) -> ImagePixels:
     means = images.mean(axis=(1, 2), keepdims=True, dtype=np.float32)
     return _clipped((images - means) * _CONTRAST + means)
 
 
-def _brightness(images: Pixels, rng: np.random.Generator) -> Pixels:
+def _brightness(images: ImagePixels, rng: np.random.Generator) -> ImagePixels:
     return _clipped(images + np.float32(255 * _BRIGHTER))
 
 
-def _shift(images: Pixels, rng: np.random.Generator) -> Pixels:
+def _shift(images: ImagePixels, rng: np.random.Generator) -> ImagePixels:
     """Down and to the right; the border is repeated."""
     height, width = images.shape[1:3]
     down, right = max(1, round(_SHIFT_SHARE * height)), max(1, round(_SHIFT_SHARE * width))
@@ -68,7 +68,7 @@ def _shift(images: Pixels, rng: np.random.Generator) -> Pixels:
     return images[:, rows][:, :, columns]
 
 
-def _rotation(images: Pixels, rng: np.random.Generator) -> Pixels:
+def _rotation(images: ImagePixels, rng: np.random.Generator) -> ImagePixels:
     """About the centre, nearest pixel; the border is repeated."""
     height, width = images.shape[1:3]
     angle = np.deg2rad(_ROTATION_DEGREES)
@@ -78,13 +78,13 @@ def _rotation(images: Pixels, rng: np.random.Generator) -> Pixels:
     return images[:, rows, columns]
 
 
-CORRUPTIONS: dict[str, Callable[[Pixels, np.random.Generator], Pixels]] = {
+CORRUPTIONS: dict[str, Callable[[ImagePixels, np.random.Generator], ImagePixels]] = {
     "gaussian_noise": _gaussian_noise, "blur": _blur, "contrast": _contrast, "brightness": _brightness,
     "shift": _shift, "rotation": _rotation,
 }
 
 
-def corrupt(name: str, images: Pixels) -> Pixels:
+def corrupt(name: str, images: ImagePixels) -> ImagePixels:
     """Corrupted copies of images [N, H, W, C]; equal images and names give equal copies, on every machine."""
     return CORRUPTIONS[name](images, np.random.default_rng([_SEED, list(CORRUPTIONS).index(name)]))
 
@@ -96,6 +96,6 @@ def corrupted_subset(count: int) -> npt.NDArray[np.int64]:
     return np.sort(np.random.default_rng(_SEED).permutation(count)[:MAX_IMAGES]).astype(np.int64)
 
 
-def _clipped(values: npt.NDArray[Any]) -> Pixels:
-    pixels: Pixels = np.rint(values.clip(0, 255)).astype(np.uint8)
+def _clipped(values: npt.NDArray[Any]) -> ImagePixels:
+    pixels: ImagePixels = np.rint(values.clip(0, 255)).astype(np.uint8)
     return pixels

@@ -60,14 +60,14 @@ def stratified_groups(groups: Sequence[str], labels: np.ndarray, count: int, str
     content = np.zeros((len(names), len(classes)), dtype=np.int64)
     np.add.at(content, (member, index), 1)
     open_quota = np.array([_quotas(labels, count)[int(label)] for label in classes], dtype=np.int64)
-    taken: list[int] = []
+    chosen: list[int] = []
     for position, counts in enumerate(content):
-        if len(taken) + 1 < len(names) and np.abs(open_quota - counts).sum() < np.abs(open_quota).sum():
-            taken.append(position)
+        if len(chosen) + 1 < len(names) and np.abs(open_quota - counts).sum() < np.abs(open_quota).sum():
+            chosen.append(position)
             open_quota -= counts
-    if not taken:
-        taken = [int(np.abs(open_quota - content).sum(axis=1).argmin())]
-    return np.flatnonzero(np.isin(member, taken)).astype(np.int64)
+    if not chosen:
+        chosen = [int(np.abs(open_quota - content).sum(axis=1).argmin())]
+    return np.flatnonzero(np.isin(member, chosen)).astype(np.int64)
 
 
 def _quotas(labels: np.ndarray, count: int) -> dict[int, int]:

@@ -14,7 +14,7 @@ import numpy as np
 class Deduplication:
     """Which training images stay, and what was found."""
 
-    kept: np.ndarray
+    retained: np.ndarray
     """int64 indices into the training images, ascending."""
     counts: dict[str, int]
     """duplicates_within_train, duplicates_within_test, duplicates_train_test, conflicting_labels, dropped."""
@@ -40,22 +40,22 @@ def deduplicate(
     """
     in_test = set(test)
     seen: set[str] = set()
-    kept: list[int] = []
+    retained: list[int] = []
     for index, digest in enumerate(train):
         if digest not in seen and digest not in in_test:
-            kept.append(index)
+            retained.append(index)
         seen.add(digest)
     labels_of: defaultdict[str, set[int]] = defaultdict(set)
     for digest, label in zip([*train, *test], [*train_labels.tolist(), *test_labels.tolist()], strict=True):
         labels_of[digest].add(label)
     return Deduplication(
-        kept=np.array(kept, dtype=np.int64),
+        retained=np.array(retained, dtype=np.int64),
         counts={
             "duplicates_within_train": _surplus(train),
             "duplicates_within_test": _surplus(test),
             "duplicates_train_test": sum(digest in in_test for digest in train),
             "conflicting_labels": sum(len(labels) > 1 for labels in labels_of.values()),
-            "dropped": len(train) - len(kept),
+            "dropped": len(train) - len(retained),
         },
     )
 

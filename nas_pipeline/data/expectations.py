@@ -23,7 +23,7 @@ from great_expectations.expectations.core.expect_table_row_count_to_equal import
 from nas_pipeline.core.files import write_json, write_text
 from nas_pipeline.core.records import DatasetManifest
 from nas_pipeline.data.data_docs import render
-from nas_pipeline.data.findings import FINDINGS, Finding
+from nas_pipeline.data.findings import FINDINGS, FindingRule
 from nas_pipeline.data.findings import findings as the_findings
 from nas_pipeline.data.loaders import load_manifest
 from nas_pipeline.data.shards import SPLITS
@@ -59,7 +59,7 @@ def validate(
         min_side: Bound on the width and height of an image, in pixels.
         max_side: Bound on the width and height of an image, in pixels.
         max_class_drift: Bound on the difference between a class's shares in any two splits.
-        findings: Finding -> its level (refuse, warn, off) and bound, where they are not those of `FINDINGS`.
+        findings: FindingRule -> its level (refuse, warn, off) and bound, where they are not those of `FINDINGS`.
 
     Raises:
         ConfigError: There is no such finding.
@@ -112,7 +112,7 @@ def validate(
 
 
 def _image_suite(
-    manifest: DatasetManifest, splits: list[str], min_side: int, max_side: int, looked_for: Mapping[str, Finding]
+    manifest: DatasetManifest, splits: list[str], min_side: int, max_side: int, looked_for: Mapping[str, FindingRule]
 ) -> list[Any]:
     """One row of the table is one image."""
     spec = manifest.spec
@@ -178,7 +178,7 @@ def _class_suite(min_per_class: int, max_class_drift: float) -> list[Any]:
     ]
 
 
-def _finding(row: Finding) -> Any:
+def _finding(row: FindingRule) -> Any:
     if row.column == LOOK_ALIKES:  # its bound is in bits, and has been applied
         bounds: dict[str, Any] = {"max_value": 0.0}
     else:

@@ -75,10 +75,10 @@ def debian_package(package: str, folder: str, names: Sequence[str], into: Path) 
         archive = _download_package(package, work)
         _run(["dpkg-deb", "-x", str(archive), str(work / "unpacked")], work)
         for file in names:
-            found = work / "unpacked" / folder.lstrip("/") / file
-            if not found.is_file():
+            unpacked = work / "unpacked" / folder.lstrip("/") / file
+            if not unpacked.is_file():
                 raise DataError(f"package {package} has no {folder}/{file}")
-            found.replace(into / file)
+            unpacked.replace(into / file)
 
 
 def addresses(base: str, names: Sequence[str], into: Path) -> None:

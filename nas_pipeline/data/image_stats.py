@@ -26,7 +26,7 @@ def grey(images: np.ndarray) -> np.ndarray:
     return np.asarray(images.astype(np.float32) @ weights)
 
 
-def looks(images: np.ndarray) -> dict[str, np.ndarray]:
+def image_statistics(images: np.ndarray) -> dict[str, np.ndarray]:
     """float64 [N] each: brightest, darkest, entropy, sharpness.
 
     brightest: 99th percentile of the luminance, in 0..1; small in a dark image.

@@ -14,9 +14,9 @@ import pandas as pd
 
 from nas_pipeline.core.files import write_json
 from nas_pipeline.core.records import DatasetManifest, InputSpec
-from nas_pipeline.data.assign import Amount, Cuts, assign, ids
+from nas_pipeline.data.assign import CountOrShare, Cuts, assign, ids
 from nas_pipeline.data.duplicates import deduplicate, hash_images
-from nas_pipeline.data.image_stats import looks
+from nas_pipeline.data.image_stats import image_statistics
 from nas_pipeline.data.perceptual import perceptual_hashes
 from nas_pipeline.data.shards import SPLITS, Split, read_shard, write_shard
 from nas_pipeline.data.source import DataSource, RawData
@@ -25,12 +25,13 @@ from nas_pipeline.errors import DataError
 
 log = logging.getLogger(__name__)
 
-_FOUND = "found"
+_LOCATION_KEY = "found"
 """The one key of a provenance that may differ between machines: it stays out of dataset.json."""
 
 
 def ingest(
-    source: DataSource, out: Path, *, val: Amount, calib: Amount, limit: int | None, seed: int, test: Amount = 0.2
+    source: DataSource, out: Path, *, val: CountOrShare, calib: CountOrShare, limit: int | None, seed: int,
+    test: CountOrShare = 0.2,
 ) -> DatasetManifest:
     """Write train.npz, val.npz, calib.npz, test.npz, manifest.parquet and dataset.json into `out`.
 
@@ -53,7 +54,7 @@ def ingest(
     hashes = {"train": hash_images(raw.train_images), "test": hash_images(raw.test_images)}
     clean = deduplicate(hashes["train"], raw.train_labels, hashes["test"], raw.test_labels)
     cuts = Cuts(val=val, calib=calib, test=test, limit=limit, seed=seed)
-    assigned = assign(raw, clean.kept, cuts)
+    assigned = assign(raw, clean.retained, cuts)
     rows = assigned.rows
     pixels = {"train": raw.train_images, "test": raw.test_images}
     labels = {"train": raw.train_labels, "test": raw.test_labels}
@@ -78,7 +79,7 @@ def ingest(
         notes={
             **clean.counts,
             "shards": shards,
-            "source": {key: value for key, value in raw.provenance.items() if key != _FOUND},
+            "source": {key: value for key, value in raw.provenance.items() if key != _LOCATION_KEY},
             "asked": asdict(cuts),
         },
     )
@@ -90,7 +91,7 @@ def ingest(
     write_json(out / "dataset.json", manifest.to_json())
     log.debug(
         "ingested %s from %s: %s, %d training images dropped as copies, digest %s",
-        raw.name, raw.provenance.get(_FOUND, "its source"), manifest.counts, clean.counts["dropped"],
+        raw.name, raw.provenance.get(_LOCATION_KEY, "its source"), manifest.counts, clean.counts["dropped"],
         manifest.digest[:12],
     )
     return manifest
@@ -119,7 +120,7 @@ def _table(
         "file_height": sizes[:, 1],
         "mean": mean,
         "std": std,
-        **looks(content.images),
+        **image_statistics(content.images),
         "decoded": np.zeros(count, dtype=np.bool_),
         "source": [raw.name] * count,
     }

@@ -42,7 +42,7 @@ class Sample:
 
 
 def assemble(
-    name: str, samples: Sequence[Sample], shape: Shape, *, classes: Sequence[str] | None, found: str, remedy: str
+    name: str, samples: Sequence[Sample], shape: Shape, *, classes: Sequence[str] | None, location: str, remedy: str
 ) -> RawData:
     """Judge the list, decode every image, and make a data set of it; its classes are in the order of their names.
 
@@ -51,7 +51,7 @@ def assemble(
         samples: All images.
         shape: What they are brought to.
         classes: The labels that there may be, in their order; None: those that there are.
-        found: Where the samples were found on this machine, for messages.
+        location: Where the samples are on this machine, for messages.
         remedy: Where labels are corrected, for messages.
 
     Raises:
@@ -59,21 +59,21 @@ def assemble(
             that the data set brings, a group in two splits, or images that cannot be decoded. Ten are named.
     """
     if not samples:
-        raise DataError(f"{found} has no image; name a place with images in data.source.options.path")
+        raise DataError(f"{location} has no image; name a place with images in data.source.options.path")
     times = Counter(sample.name for sample in samples)
-    _refuse(f"{found}: names occur twice", [name for name, count in times.items() if count > 1],
+    _refuse(f"{location}: names occur twice", [name for name, count in times.items() if count > 1],
             f"keep one of each in {remedy}")
-    _refuse(f"{found}: images without a label", [s.name for s in samples if s.label.strip().lower() in _NO_LABEL],
+    _refuse(f"{location}: images without a label", [s.name for s in samples if s.label.strip().lower() in _NO_LABEL],
             f"give each its label in {remedy}, or remove it")
     present = {sample.label for sample in samples}
     known = tuple(classes) if classes is not None else tuple(sorted(present, key=_natural))
-    _refuse(f"{found}: unknown labels", [f"{s.name} is {s.label!r}{_near(s.label, known)}" for s in samples
+    _refuse(f"{location}: unknown labels", [f"{s.name} is {s.label!r}{_near(s.label, known)}" for s in samples
                                          if s.label not in known],
             f"correct them in {remedy}, or add the class to data.source.options.classes")
-    samples = [_with_split(sample, found, remedy) for sample in samples]
-    _check_classes(samples, known, found, remedy)
-    _check_groups(samples, found, remedy)
-    pixels, sizes = _decode_all(samples, shape, found)
+    samples = [_with_split(sample, location, remedy) for sample in samples]
+    _check_classes(samples, known, location, remedy)
+    _check_groups(samples, location, remedy)
+    pixels, sizes = _decode_all(samples, shape, location)
     labels = np.array([known.index(sample.label) for sample in samples], dtype=np.int64)
     in_test = np.array([sample.split == "test" for sample in samples])
 
@@ -85,21 +85,21 @@ def assemble(
     return RawData(
         name=name, class_names=known, train_images=pixels[~in_test], train_labels=labels[~in_test],
         test_images=pixels[in_test], test_labels=labels[in_test], train_details=details(~in_test),
-        test_details=details(in_test), provenance={"found": found, "files": len(samples), "shape": asdict(shape)},
+        test_details=details(in_test), provenance={"found": location, "files": len(samples), "shape": asdict(shape)},
     )
 
 
-def dataset_name(given: str | None, fallback: str) -> str:
+def dataset_name(title: str | None, fallback: str) -> str:
     """The name under which experiments and models of a data set are kept: lower case letters, digits, underscores."""
-    return re.sub(r"[^a-z0-9]+", "_", (given or fallback).lower()).strip("_") or "images"
+    return re.sub(r"[^a-z0-9]+", "_", (title or fallback).lower()).strip("_") or "images"
 
 
-def _decode_all(samples: Sequence[Sample], shape: Shape, found: str) -> tuple[np.ndarray, np.ndarray]:
+def _decode_all(samples: Sequence[Sample], shape: Shape, location: str) -> tuple[np.ndarray, np.ndarray]:
     """uint8 [N, side, side, C] and int64 [N, 2], the width and height of each file."""
     pixels = np.empty((len(samples), shape.side, shape.side, shape.channels), dtype=np.uint8)
     sizes = np.empty((len(samples), 2), dtype=np.int64)
 
-    def one(index: int) -> str | None:
+    def decode_sample(index: int) -> str | None:
         try:
             pixels[index], sizes[index] = decode(samples[index].read(), shape)
         except DataError as error:
@@ -107,40 +107,40 @@ def _decode_all(samples: Sequence[Sample], shape: Shape, found: str) -> tuple[np
         return None
 
     with own_limit(), ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        broken = [line for line in pool.map(one, range(len(samples))) if line is not None]
-    _refuse(f"{found}: images that cannot be used", broken, "")
+        broken = [line for line in pool.map(decode_sample, range(len(samples))) if line is not None]
+    _refuse(f"{location}: images that cannot be used", broken, "")
     return pixels, sizes
 
 
-def _with_split(sample: Sample, found: str, remedy: str) -> Sample:
+def _with_split(sample: Sample, location: str, remedy: str) -> Sample:
     split = SPLIT_NAMES.get(sample.split.strip().lower())
     if split is None:
-        raise DataError(f"{found}: {sample.name} is in the split {sample.split!r}; write train, val, calib, test or "
+        raise DataError(f"{location}: {sample.name} is in the split {sample.split!r}; write train, val, calib, test or "
                         f"nothing in {remedy}")
     return Sample(sample.name, sample.read, sample.label, split, sample.group.strip())
 
 
-def _check_classes(samples: Sequence[Sample], known: Sequence[str], found: str, remedy: str) -> None:
+def _check_classes(samples: Sequence[Sample], known: Sequence[str], location: str, remedy: str) -> None:
     if len(known) < 2:
-        raise DataError(f"{found} has one class only, {known[0]!r}: there is nothing to tell apart; "
+        raise DataError(f"{location} has one class only, {known[0]!r}: there is nothing to tell apart; "
                         f"add images of another class in {remedy}")
     counts = Counter(sample.label for sample in samples)
-    _refuse(f"{found}: classes without an image", [name for name in known if not counts[name]],
+    _refuse(f"{location}: classes without an image", [name for name in known if not counts[name]],
             f"add images of each in {remedy}, or remove the class")
     parts: defaultdict[str, set[str]] = defaultdict(set)
     for sample in samples:
         parts[sample.split if sample.split in ("val", "calib", "test") else "train"].add(sample.label)
     for split, present in parts.items():
-        _refuse(f"{found}: classes without an image in the split {split}", [n for n in known if n not in present],
+        _refuse(f"{location}: classes without an image in the split {split}", [n for n in known if n not in present],
                 f"move images of each into it in {remedy}, or give no splits and let the pipeline cut them")
 
 
-def _check_groups(samples: Sequence[Sample], found: str, remedy: str) -> None:
+def _check_groups(samples: Sequence[Sample], location: str, remedy: str) -> None:
     splits: defaultdict[str, set[str]] = defaultdict(set)
     for sample in samples:
         if sample.group:
             splits[sample.group].add("test" if sample.split == "test" else sample.split or "train")
-    _refuse(f"{found}: groups in more than one split",
+    _refuse(f"{location}: groups in more than one split",
             [f"{group} ({', '.join(sorted(where))})" for group, where in splits.items() if len(where) > 1],
             f"one group (a patient, a video) belongs in one split; correct {remedy}")
 

@@ -16,7 +16,7 @@ COLUMNS = (
 )
 """id: the source's name for the image, else origin split and index there, as train-000123. group: empty where it has
 none. phash: see perceptual.py. width, height: as stored; file_width, file_height: before. mean, std: of the image, in
-pixel / 255. brightest to sharpness: see looks.py. decoded: the written shard gave back these very pixels."""
+pixel / 255. brightest to sharpness: see image_stats.py. decoded: the written shard gave back these very pixels."""
 
 _CHUNK = 4096
 """Images per step: bounds the memory of the sums."""

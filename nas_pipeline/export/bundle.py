@@ -70,9 +70,9 @@ def _check_file(folder: Path, name: str, expected: str) -> None:
         raise ExportError(f"bundle {folder} lists {name!r}: its files must lie in the folder itself")
     if not file.is_file():
         raise ExportError(f"bundle {folder} lists {name}, which is missing: run the export stage again")
-    found = sha256_file(file)
-    if found != expected:
+    actual = sha256_file(file)
+    if actual != expected:
         raise ExportError(
-            f"{file} is not the file that was bundled: sha256 {found[:12]}..., the bundle says {expected[:12]}...; "
+            f"{file} is not the file that was bundled: sha256 {actual[:12]}..., the bundle says {expected[:12]}...; "
             f"restore it or run the export stage again"
         )

@@ -94,10 +94,10 @@ def _excesses(
     if candidate.precision == "int8" and fp32 is not None:
         figures["drop against fp32"] = fp32.val_accuracy - candidate.val_accuracy
         bounds.append(Constraint("drop against fp32", at_most=int8_drop))
-    found = {bound: bound.violation(figures) for bound in bounds}
+    violations = {bound: bound.violation(figures) for bound in bounds}
     return {
         f"{bound.metric} {figures[bound.metric]:.6g} {_side(bound)}": excess
-        for bound, excess in found.items() if excess > 0
+        for bound, excess in violations.items() if excess > 0
     }
 
 

@@ -20,7 +20,7 @@ FILE = "drift.json"
 _BATCH = 1024
 
 
-def drift_reference(said: ValPredictions, images: npt.NDArray[np.uint8], classes: int) -> dict[str, Any]:
+def drift_reference(predictions: ValPredictions, images: npt.NDArray[np.uint8], classes: int) -> dict[str, Any]:
     """`images` uint8 [N, H, W, C], those that `said` is about, of so many classes."""
     mean, std = np.zeros(len(images)), np.zeros(len(images))
     for start in range(0, len(images), _BATCH):
@@ -28,8 +28,8 @@ def drift_reference(said: ValPredictions, images: npt.NDArray[np.uint8], classes
         flat = images[part].reshape(len(images[part]), -1) / 255
         mean[part], std[part] = flat.mean(axis=1), flat.std(axis=1)
     return {
-        "images": len(images), "classes": np.bincount(said.predictions, minlength=classes).tolist(),
-        "confidence": binned("confidence", said.confidence.tolist()), "mean": binned("mean", mean.tolist()),
+        "images": len(images), "classes": np.bincount(predictions.predictions, minlength=classes).tolist(),
+        "confidence": binned("confidence", predictions.confidence.tolist()), "mean": binned("mean", mean.tolist()),
         "std": binned("std", std.tolist()),
     }
 

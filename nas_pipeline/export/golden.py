@@ -97,7 +97,7 @@ def opset_of(model: bytes) -> int:
         ExportError: It is not an ONNX file.
     """
     try:
-        found = {entry.domain: entry.version for entry in onnx.load_from_string(model).opset_import}
-        return int(found.get("") or found["ai.onnx"])
+        versions = {entry.domain: entry.version for entry in onnx.load_from_string(model).opset_import}
+        return int(versions.get("") or versions["ai.onnx"])
     except Exception as error:  # protobuf's errors are of its own kind
         raise ExportError(f"the model is not an ONNX file: {error}") from error

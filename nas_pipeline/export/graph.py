@@ -108,14 +108,14 @@ def _share_equal_weights(graph: onnx.GraphProto) -> None:
     outputs = {value.name for value in graph.output}
     first: dict[bytes, str] = {}
     renamed: dict[str, str] = {}
-    kept: list[onnx.TensorProto] = []
+    retained: list[onnx.TensorProto] = []
     for tensor in graph.initializer:
         anonymous = onnx.TensorProto()
         anonymous.CopyFrom(tensor)
         anonymous.name = ""
         owner = first.setdefault(anonymous.SerializeToString(deterministic=True), tensor.name)
         if owner == tensor.name or tensor.name in outputs:
-            kept.append(tensor)
+            retained.append(tensor)
         else:
             renamed[tensor.name] = owner
     if not renamed:
@@ -124,34 +124,34 @@ def _share_equal_weights(graph: onnx.GraphProto) -> None:
         for index, name in enumerate(node.input):
             node.input[index] = renamed.get(name, name)
     del graph.initializer[:]
-    graph.initializer.extend(kept)
+    graph.initializer.extend(retained)
 
 
 def _drop_unused_domains(model: onnx.ModelProto) -> None:
     """The quantiser declares a dozen operator sets that it does not use; a careful device would refuse them."""
     used = {node.domain for node in _nodes(model.graph)} | {""}
     used |= {node.domain for function in model.functions for node in function.node}
-    kept = [entry for entry in model.opset_import if entry.domain in used]
+    retained = [entry for entry in model.opset_import if entry.domain in used]
     del model.opset_import[:]
-    model.opset_import.extend(kept)
+    model.opset_import.extend(retained)
 
 
 def _nodes(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
-    found = list(graph.node)
+    nodes = list(graph.node)
     for node in graph.node:
         for attribute in node.attribute:
             for inner in (*((attribute.g,) if attribute.HasField("g") else ()), *attribute.graphs):
-                found += _nodes(inner)
-    return found
+                nodes += _nodes(inner)
+    return nodes
 
 
 def _tensors(graph: onnx.GraphProto) -> list[onnx.TensorProto]:
-    found = list(graph.initializer)
+    tensors = list(graph.initializer)
     for sparse in graph.sparse_initializer:
-        found += [sparse.values, sparse.indices]
+        tensors += [sparse.values, sparse.indices]
     for node in graph.node:
         for attribute in node.attribute:
-            found += ([attribute.t] if attribute.HasField("t") else []) + list(attribute.tensors)
+            tensors += ([attribute.t] if attribute.HasField("t") else []) + list(attribute.tensors)
             for inner in (*((attribute.g,) if attribute.HasField("g") else ()), *attribute.graphs):
-                found += _tensors(inner)
-    return found
+                tensors += _tensors(inner)
+    return tensors

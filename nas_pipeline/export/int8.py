@@ -15,10 +15,10 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from nas_pipeline.errors import ExportError
 from nas_pipeline.export import graph
-from nas_pipeline.export.log_filters import quiet_quantizer
-from nas_pipeline.export.session import INPUT, Images
+from nas_pipeline.export.log_filters import quantizer_log_filter
+from nas_pipeline.export.session import INPUT, ImageBatch
 
-Calibration = Literal["minmax", "percentile"]
+Int8Calibration = Literal["minmax", "percentile"]
 """How the range of an activation is taken from the calibration images: all of it, or without the outermost 0.001 %.
 
 onnxruntime's "entropy" is left out: through `quantize_static` it has as many histogram bins as quantised bins, so it
@@ -32,7 +32,7 @@ _METHODS = {
 _BATCH = 32
 
 
-def quantize_int8(model: Path, out: Path, calib: Images, *, calibration: Calibration = "minmax") -> None:
+def quantize_int8(model: Path, out: Path, calib: ImageBatch, *, calibration: Int8Calibration = "minmax") -> None:
     """Write a static INT8 copy of `model` to `out`; names of input and output stay.
 
     Args:
@@ -46,14 +46,14 @@ def quantize_int8(model: Path, out: Path, calib: Images, *, calibration: Calibra
 
     Source: Krishnamoorthi, arXiv:1806.08342, section 3.
     """
-    if calibration not in get_args(Calibration):
-        raise ExportError(f"unknown calibration {calibration!r}; choose one of {', '.join(get_args(Calibration))}")
+    if calibration not in get_args(Int8Calibration):
+        raise ExportError(f"unknown calibration {calibration!r}; choose one of {', '.join(get_args(Int8Calibration))}")
     if calib.ndim != 4 or len(calib) == 0:
         raise ExportError(f"calibration needs images [N, C, H, W] with N at least 1, got shape {calib.shape}")
     with tempfile.TemporaryDirectory() as folder:
         prepared, quantised = Path(folder) / "prepared.onnx", Path(folder) / "int8.onnx"
         try:
-            with quiet_quantizer():
+            with quantizer_log_filter():
                 quant_pre_process(str(model), str(prepared))
                 quantize_static(
                     str(prepared), str(quantised), _Batches(calib), quant_format=QuantFormat.QDQ, per_channel=True,
@@ -71,11 +71,11 @@ def quantize_int8(model: Path, out: Path, calib: Images, *, calibration: Calibra
 class _Batches(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime is untyped
     """Calibration images in small batches: the calibrator keeps every activation of a batch in memory."""
 
-    def __init__(self, images: Images) -> None:
+    def __init__(self, images: ImageBatch) -> None:
         self._feeds = self._slices(images)
 
     @staticmethod
-    def _slices(images: Images) -> Iterator[dict[str, Any]]:
+    def _slices(images: ImageBatch) -> Iterator[dict[str, Any]]:
         size = min(_BATCH, len(images))
         for start in range(0, len(images) - size + 1, size):  # a short last batch breaks the percentile calibrator
             yield {INPUT: images[start : start + size]}

@@ -62,7 +62,7 @@ def _at_least_warning(*loggers: logging.Logger) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def quiet_exporter() -> Iterator[None]:
+def exporter_log_filter() -> Iterator[None]:
     """Around `torch.onnx.export`: it warns about its own internals and about torchvision being absent.
 
     The libraries that simplify the graph write a dozen INFO lines per network; only their warnings are left.
@@ -77,22 +77,22 @@ def quiet_exporter() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def quiet_quantizer() -> Iterator[None]:
+def quantizer_log_filter() -> Iterator[None]:
     """Around onnxruntime's quantiser: it prints, and logs through the root logger and its own.
 
     Its `logging.warning(...)` calls would also install a handler in a process that has none: a handler that does
     nothing stands in for the time of the block.
     """
-    root, taken, placeholder = logging.getLogger(), _FromQuantizer(), logging.NullHandler()
+    root, root_filter, placeholder = logging.getLogger(), _FromQuantizer(), logging.NullHandler()
     own = logging.getLogger(_QUANTIZER)
     printed = io.StringIO()
-    root.addFilter(taken)
+    root.addFilter(root_filter)
     root.addHandler(placeholder)
     try:
         with _at_least_warning(own), _recorded_warnings("onnxruntime"), contextlib.redirect_stdout(printed):
             yield
     finally:
         root.removeHandler(placeholder)
-        root.removeFilter(taken)
+        root.removeFilter(root_filter)
     for line in printed.getvalue().splitlines():
         logger.debug("onnxruntime: %s", line)

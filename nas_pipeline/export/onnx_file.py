@@ -12,7 +12,7 @@ from torch import nn
 from nas_pipeline.core.records import InputSpec
 from nas_pipeline.errors import ExportError
 from nas_pipeline.export import graph
-from nas_pipeline.export.log_filters import quiet_exporter
+from nas_pipeline.export.log_filters import exporter_log_filter
 from nas_pipeline.export.session import INPUT, OUTPUT
 
 _MAX_BATCH = 4096
@@ -30,14 +30,14 @@ def export_onnx(net: nn.Module, spec: InputSpec, path: Path, *, opset: int) -> N
     duplicate = inference_twin(net)
     example = torch.zeros(2, spec.channels, spec.height, spec.width)
     try:
-        with torch.no_grad(), quiet_exporter():
+        with torch.no_grad(), exporter_log_filter():
             program = torch.onnx.export(
                 duplicate, (example,), dynamo=True, input_names=[INPUT], output_names=[OUTPUT],
                 dynamic_shapes=({0: torch.export.Dim("batch", min=1, max=_MAX_BATCH)},),
                 opset_version=opset, external_data=False, verbose=False,
             )
     except Exception as error:  # the exporter raises many types, most of them private
-        raise ExportError(f"torch cannot export {type(net).__name__} at opset {opset}: {_told(error)}") from error
+        raise ExportError(f"torch cannot export {type(net).__name__} at opset {opset}: {_first_line(error)}") from error
     if program is None:
         raise ExportError(f"torch exported nothing for {type(net).__name__}")
     model = program.model_proto
@@ -56,9 +56,9 @@ def inference_twin(net: nn.Module) -> nn.Module:
 
 
 def _require_opset(model: onnx.ModelProto, opset: int) -> None:
-    found = {entry.domain: entry.version for entry in model.opset_import}
-    if found.get("") != opset:
-        raise ExportError(f"asked for opset {opset}, the exporter wrote {found}: choose an opset torch can convert to")
+    opsets = {entry.domain: entry.version for entry in model.opset_import}
+    if opsets.get("") != opset:
+        raise ExportError(f"asked for opset {opset}, the exporter wrote {opsets}: choose an opset torch can convert to")
 
 
 def _require_dynamic_batch(model: onnx.ModelProto) -> None:
@@ -72,6 +72,6 @@ def _require_dynamic_batch(model: onnx.ModelProto) -> None:
             )
 
 
-def _told(error: Exception) -> str:
+def _first_line(error: Exception) -> str:
     lines = [line for line in str(error).splitlines() if line.strip()]
     return f"{type(error).__name__}: {lines[0] if lines else 'no message'}"

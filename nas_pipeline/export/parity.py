@@ -11,13 +11,13 @@ from torch import nn
 from nas_pipeline.core.records import Parity
 from nas_pipeline.errors import ExportError
 from nas_pipeline.export.onnx_file import inference_twin
-from nas_pipeline.export.session import Images, open_session, predict
+from nas_pipeline.export.session import ImageBatch, open_session, predict
 
 _SINGLES = 8
 _BATCH = 64
 
 
-def parity(net: nn.Module, path: Path, images: Images) -> Parity:
+def parity(net: nn.Module, path: Path, images: ImageBatch) -> Parity:
     """Compare the logits of `net` (in the form that was exported) and of the file on `images` [N, C, H, W].
 
     All images run in batches of 64 with an odd rest; the first ones also one by one, as on a device. An image agrees
@@ -39,11 +39,11 @@ def parity(net: nn.Module, path: Path, images: Images) -> Parity:
     return Parity(images=len(images), top1_agreement=float(agrees.mean()), max_abs_error=float(max(errors)))
 
 
-def _torch_logits(net: nn.Module, images: Images) -> Images:
+def _torch_logits(net: nn.Module, images: ImageBatch) -> ImageBatch:
     with torch.inference_mode():
         parts = [
             net(torch.from_numpy(np.ascontiguousarray(images[start : start + _BATCH])))
             for start in range(0, len(images), _BATCH)
         ]
-    logits: Images = torch.cat(parts).numpy()
+    logits: ImageBatch = torch.cat(parts).numpy()
     return logits

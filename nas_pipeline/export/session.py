@@ -13,7 +13,7 @@ import onnxruntime as ort
 
 from nas_pipeline.errors import ExportError
 
-Images = npt.NDArray[np.float32]
+ImageBatch = npt.NDArray[np.float32]
 """Normalised images [N, C, H, W]."""
 
 INPUT, OUTPUT = "input", "logits"
@@ -51,7 +51,7 @@ def open_session(model: Path | bytes, *, threads: int = 1) -> ort.InferenceSessi
         raise ExportError(f"ONNX Runtime refuses {name}: {error}") from error
 
 
-def predict(session: ort.InferenceSession, images: Images, batch: int = 256) -> Images:
+def predict(session: ort.InferenceSession, images: ImageBatch, batch: int = 256) -> ImageBatch:
     """Logits [N, classes] float32 of images [N, C, H, W].
 
     Raises:
@@ -67,5 +67,16 @@ def predict(session: ort.InferenceSession, images: Images, batch: int = 256) -> 
         ]
     except Exception as error:
         raise ExportError(f"the model does not take images of shape {images.shape}: {error}") from error
-    logits: Images = np.concatenate(parts).astype(np.float32, copy=False)
+    logits: ImageBatch = np.concatenate(parts).astype(np.float32, copy=False)
     return logits
+
+
+def accuracy(model: Path, images: ImageBatch, labels: npt.NDArray[np.integer]) -> float:
+    """Top-1 accuracy in [0, 1] of an ONNX file on images [N, C, H, W] with labels [N].
+
+    Raises:
+        ExportError: Images and labels do not match, or the model does not take them.
+    """
+    if labels.shape != (len(images),):
+        raise ExportError(f"{len(images)} images but labels of shape {labels.shape}: give one label per image")
+    return float(np.mean(predict(open_session(model, threads=ALL_CORES), images).argmax(1) == labels))

@@ -15,7 +15,7 @@ from PIL import Image
 
 from nas_pipeline.core.files import atomic_path
 from nas_pipeline.errors import ExportError
-from nas_pipeline.export.session import Images, open_session, predict
+from nas_pipeline.export.session import ImageBatch, open_session, predict
 
 FILE = "val_predictions.npz"
 _MISTAKES = 24
@@ -37,7 +37,7 @@ class ValPredictions:
 
 
 def predict_val(
-    model: Path, images: Images, labels: npt.NDArray[np.int64], raw: npt.NDArray[np.uint8]
+    model: Path, images: ImageBatch, labels: npt.NDArray[np.int64], raw: npt.NDArray[np.uint8]
 ) -> ValPredictions:
     """Run `model` over normalised `images` [N, C, H, W]; `raw` [N, H, W, C] are the same, as a person sees them.
 
@@ -82,5 +82,5 @@ def _thumbnails(raw: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     if scale == 1.0 or channels not in (1, 3):
         return raw
     size = max(1, round(width * scale)), max(1, round(height * scale))
-    small = [np.asarray(Image.fromarray(each.squeeze(-1) if channels == 1 else each).resize(size)) for each in raw]
+    small = [np.asarray(Image.fromarray(image.squeeze(-1) if channels == 1 else image).resize(size)) for image in raw]
     return np.stack(small).reshape(len(raw), size[1], size[0], channels) if small else raw[:0]

@@ -17,8 +17,8 @@ from nas_pipeline.latency.timing import Request, bench
 def main() -> int:
     """Answer one request on stdin: {"models": [...]} on stdout, or {"error": "..."} and exit status 1."""
     try:
-        asked = json.load(sys.stdin)
-        answer: dict[str, Any] = {"models": [asdict(item) for item in bench(Request(**asked))]}
+        fields = json.load(sys.stdin)
+        answer: dict[str, Any] = {"models": [asdict(item) for item in bench(Request(**fields))]}
     except (LatencyError, ValueError, TypeError) as error:
         answer = {"error": str(error)}
     sys.stdout.write(json.dumps(answer))

@@ -37,15 +37,15 @@ class OnnxDeploy:
             ExportError: The network cannot be exported or quantised.
         """
         with tempfile.TemporaryDirectory() as folder:
-            found: dict[str, tuple[float, int]] = {}
+            figures: dict[str, tuple[float, int]] = {}
             for precision, path in self._files(net, spec, Path(folder)).items():
                 latency = quick_latency_ms(path, self.threads, runs=self.runs, warmup=self.warmup)
-                found[precision] = (latency, path.stat().st_size)
-        fastest = min(found, key=lambda precision: found[precision])
+                figures[precision] = (latency, path.stat().st_size)
+        fastest = min(figures, key=lambda precision: figures[precision])
         return {
-            "latency_ms": found[fastest][0],
-            "size_bytes": float(min(size for _, size in found.values())),  # not of the fastest: timing decides that
-            **{f"{precision}_latency_ms": latency for precision, (latency, _) in found.items()},
+            "latency_ms": figures[fastest][0],
+            "size_bytes": float(min(size for _, size in figures.values())),  # not of the fastest: timing decides that
+            **{f"{precision}_latency_ms": latency for precision, (latency, _) in figures.items()},
         }
 
     def _files(self, net: nn.Module, spec: InputSpec, folder: Path) -> dict[Precision, Path]:

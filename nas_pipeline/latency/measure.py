@@ -20,9 +20,14 @@ from nas_pipeline.core.records import LatencyReport
 from nas_pipeline.errors import LatencyError
 from nas_pipeline.latency import timing
 from nas_pipeline.latency.host import fingerprint, load_average
-from nas_pipeline.latency.reference import reference_model
-from nas_pipeline.latency.statistics import normalised_spread, percentiles_ms, quantiles_ms, relative_spread
-from nas_pipeline.latency.timing import Request, Samples
+from nas_pipeline.latency.timing import (
+    Request,
+    Samples,
+    normalised_spread,
+    percentiles_ms,
+    quantiles_ms,
+    relative_spread,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +35,9 @@ _START_S = 120.0
 """A bench process needs 0.4 s to start; a machine that swaps needs longer."""
 _SLOWEST_RUN_S = 5.0
 _QUICK_BLOCKS = 5
+
+REFERENCE_FILE = "reference-1.onnx"
+"""Name of the reference model in a working folder; the number is its version."""
 
 Bench = Callable[[Request], list[Samples]]
 """Times the models of a request in one fresh process, in alternating blocks."""
@@ -100,6 +108,16 @@ def measure(
                     model.name, number, attempts, tried[-1].spread, load_average())
     best = min(tried, key=lambda attempt: attempt.spread)
     return _report(best, sha256, target_threads, max_spread, {**(host() if host else here), "attempts": len(tried)})
+
+
+def reference_model(work: Path) -> Path:
+    """The reference model's file in `work`, made at the first call."""
+    path = work / REFERENCE_FILE
+    if not path.exists():
+        from nas_pipeline.export.reference import write_reference  # onnx is not needed when the file is there
+
+        write_reference(path)
+    return path
 
 
 def quick_latency_ms(model: Path, threads: int, *, runs: int, warmup: int) -> float:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import gc
 import hashlib
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -61,11 +63,11 @@ def bench(request: Request) -> list[Samples]:
         runner.times_ns(request.warmup)
     times: list[list[int]] = [[] for _ in runners]
     while len(times[-1]) < request.runs:
-        for runner, taken in zip(runners, times, strict=True):
-            taken += runner.times_ns(min(_BLOCK_RUNS, request.runs - len(taken)))
+        for runner, durations in zip(runners, times, strict=True):
+            durations += runner.times_ns(min(_BLOCK_RUNS, request.runs - len(durations)))
     return [
-        Samples(hashlib.sha256(content).hexdigest(), tuple(value / _NS_PER_MS for value in taken))
-        for content, taken in zip(contents, times, strict=True)
+        Samples(hashlib.sha256(content).hexdigest(), tuple(value / _NS_PER_MS for value in durations))
+        for content, durations in zip(contents, times, strict=True)
     ]
 
 
@@ -83,20 +85,20 @@ class _Runner:
     def times_ns(self, runs: int) -> list[int]:
         """Durations of `runs` runs, with the garbage collector held back."""
         run, feed, clock = self._session.run, self._feed, time.perf_counter_ns
-        taken = []
+        durations = []
         collecting = gc.isenabled()
         gc.disable()
         try:
             for _ in range(runs):
                 start = clock()
                 run(None, feed)
-                taken.append(clock() - start)
+                durations.append(clock() - start)
         except Exception as error:  # ONNX Runtime has a dozen unrelated error types
             raise LatencyError(f"{self._path} fails when it runs: {error}") from error
         finally:
             if collecting:
                 gc.enable()
-        return taken
+        return durations
 
 
 def _random_image(session: ort.InferenceSession, path: str) -> dict[str, npt.NDArray[np.float32]]:
@@ -116,3 +118,28 @@ def _read(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise LatencyError(f"{path} cannot be read: {error}") from error
+
+
+def percentiles_ms(samples_ms: Sequence[float]) -> tuple[float, float, float, float]:
+    """p50, p90, p95 and p99, each an observed value or above it: never an interpolated, kinder one."""
+    p50, p90, p95, p99 = np.percentile(np.asarray(samples_ms), (50, 90, 95, 99), method="higher")
+    return float(p50), float(p90), float(p95), float(p99)
+
+
+def quantiles_ms(samples_ms: Sequence[float]) -> tuple[float, ...]:
+    """0, 1, ..., 100 %: observed values, as in `percentiles_ms`."""
+    return tuple(float(q) for q in np.percentile(np.asarray(samples_ms), np.arange(101), method="higher"))
+
+
+def relative_spread(medians: Sequence[float]) -> float:
+    """(max - min) / median: how far separate processes disagree. 0.0 for one process."""
+    return (max(medians) - min(medians)) / median(medians)
+
+
+def normalised_spread(model_medians: Sequence[float], reference_medians: Sequence[float]) -> float:
+    """Spread of the ratios model / reference, process by process.
+
+    A busy or throttled host slows both models of a process alike, which the ratio cancels; what is left is
+    disagreement about the model itself.
+    """
+    return relative_spread([own / reference for own, reference in zip(model_medians, reference_medians, strict=True)])

@@ -8,56 +8,22 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 from nas_pipeline.core.genotype import Gene, Genotype
 from nas_pipeline.core.protocols import Chooser
 from nas_pipeline.core.records import InputSpec
 from nas_pipeline.errors import SpaceError
+from nas_pipeline.space.cell_plan import INPUTS, Cell, CellPlan, Node
 from nas_pipeline.space.choosers import replay
-from nas_pipeline.space.domains import OPERATION, WIDTH, Numbers, Whole
+from nas_pipeline.space.domains import OPERATION, PRIMITIVES, WIDTH, NumberList, Whole
 from nas_pipeline.space.options import Open, opened
-from nas_pipeline.space.primitives import PRIMITIVES
 
 if TYPE_CHECKING:
     from torch import nn  # decisions are answered without torch
 
-INPUTS = 2
-"""States of a cell that are not nodes."""
-
 FEWEST_CELLS = 3
 """With fewer there is no normal cell beside two reductions."""
-
-
-@dataclass(frozen=True, slots=True)
-class Node:
-    """The sum of `ops[0]` on state `inputs[0]` and `ops[1]` on state `inputs[1]`; inputs ascend."""
-
-    inputs: tuple[int, int]
-    ops: tuple[str, str]
-
-
-@dataclass(frozen=True, slots=True)
-class Cell:
-    """A graph: node n is state n + 2; the output is the states of `concat` side by side."""
-
-    nodes: tuple[Node, ...]
-    concat: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class CellPlan:
-    """A decoded network: `width` channels in the nodes before the first reduction, doubled by each of the two."""
-
-    width: int
-    cells: int
-    normal: Cell
-    reduce: Cell
-
-    def kinds(self) -> tuple[tuple[str, Cell], tuple[str, Cell]]:
-        """The two cells with the names that they have in genes."""
-        return ("normal", self.normal), ("reduce", self.reduce)
 
 
 class CellSpace:
@@ -111,7 +77,7 @@ class CellSpace:
             decided.append(Node(cast(tuple[int, int], inputs), ops))
         last = INPUTS + nodes - 1
         every = _joined(range(INPUTS, INPUTS + nodes))
-        concat = choose.one_of(f"{kind}.concat", Open((every,), Numbers(INPUTS, last)))
+        concat = choose.one_of(f"{kind}.concat", Open((every,), NumberList(INPUTS, last)))
         return Cell(tuple(decided), _split(concat))
 
 

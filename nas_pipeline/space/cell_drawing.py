@@ -16,7 +16,7 @@ from matplotlib.path import Path as Curve
 from nas_pipeline.core.genotype import Genotype
 from nas_pipeline.errors import SpaceError
 from nas_pipeline.space.canvas import GREY, INK, LINE, ROW_IN, WIDTH_IN, canvas, saved
-from nas_pipeline.space.cell_graph import OP_BEFORE_NODE, CellGraph, Point, graphs_of, layout
+from nas_pipeline.space.cell_graph import OP_BEFORE_NODE, CellGraph, GraphPoint, graphs_of, layout
 
 _LEFT, _RIGHT = 0.75, 0.5
 """Inches beside the columns."""
@@ -75,23 +75,23 @@ def paint_cells(axes: Axes, graphs: Sequence[CellGraph], top: float) -> None:
 
 
 def _paint(axes: Axes, graph: CellGraph, top: float) -> None:
-    places = layout(graph)
-    column = min(_MOST_COLUMN_IN, (width_of([graph]) - _LEFT - _RIGHT) / places.columns)
+    points = layout(graph)
+    column = min(_MOST_COLUMN_IN, (width_of([graph]) - _LEFT - _RIGHT) / points.columns)
 
-    def at(point: Point) -> Point:
+    def at(point: GraphPoint) -> GraphPoint:
         return _LEFT + point[0] * column, top + point[1]
 
-    for edge, place in zip(graph.edges, places.ops, strict=True):
-        source, target, (x, y) = at(places.states[edge.source]), at(places.states[edge.target]), at(place)
+    for edge, op_point in zip(graph.edges, points.ops, strict=True):
+        source, target, (x, y) = at(points.states[edge.source]), at(points.states[edge.target]), at(op_point)
         start = source[0] + _STATE_WIDE / 2
         gap = (1 - OP_BEFORE_NODE) * column - _OP_WIDE / 2 - _STATE_WIDE / 2
         _line(axes, (start, source[1]), start + gap, (x - _OP_WIDE / 2, y), GREY)
         _line(axes, (x + _OP_WIDE / 2, y), target[0] - _STATE_WIDE / 2, target, GREY)
     for state in graph.outputs:
-        end = at(places.output)
-        _line(axes, end, end[0] - 0.4 * column, at(places.states[state]), LINE)
-    for edge, place in zip(graph.edges, places.ops, strict=True):
-        x, y = at(place)
+        end = at(points.output)
+        _line(axes, end, end[0] - 0.4 * column, at(points.states[state]), LINE)
+    for edge, op_point in zip(graph.edges, points.ops, strict=True):
+        x, y = at(op_point)
         axes.add_patch(FancyBboxPatch(
             (x - _OP_WIDE / 2, y - _OP_HIGH / 2), _OP_WIDE, _OP_HIGH, boxstyle="round,pad=0,rounding_size=0.06",
             mutation_aspect=1 / ROW_IN, facecolor=_COLOURS.get(edge.op[:3], "#eef1f4"), edgecolor=LINE, linewidth=0.8,
@@ -99,11 +99,11 @@ def _paint(axes: Axes, graph: CellGraph, top: float) -> None:
         ))
         axes.text(x, y, edge.op, fontsize=7.5, color=INK, ha="center", va="center", zorder=4)
     for number, name in enumerate(graph.states):
-        _state(axes, at(places.states[number]), name)
-    _state(axes, at(places.output), graph.output)
+        _state(axes, at(points.states[number]), name)
+    _state(axes, at(points.output), graph.output)
 
 
-def _state(axes: Axes, centre: Point, name: str) -> None:
+def _state(axes: Axes, centre: GraphPoint, name: str) -> None:
     wide = _STATE_WIDE if len(name) < 3 else 2 * _STATE_WIDE
     axes.add_patch(Ellipse(
         centre, wide, _STATE_WIDE / ROW_IN, facecolor="white", edgecolor=GREY, linewidth=1, zorder=5
@@ -111,7 +111,7 @@ def _state(axes: Axes, centre: Point, name: str) -> None:
     axes.text(*centre, name, fontsize=8, color=INK, ha="center", va="center", zorder=6)
 
 
-def _line(axes: Axes, start: Point, turned: float, end: Point, colour: str) -> None:
+def _line(axes: Axes, start: GraphPoint, turned: float, end: GraphPoint, colour: str) -> None:
     """Bends into the line of `end` until x = `turned`, then goes straight: lines belong to one operation each."""
     middle = (start[0] + turned) / 2
     bend = [start, (middle, start[1]), (middle, end[1]), (turned, end[1]), end]

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from nas_pipeline.core.genotype import Genotype
-from nas_pipeline.space.cell import INPUTS, Cell, CellPlan, CellSpace
+from nas_pipeline.space.cell import CellSpace
+from nas_pipeline.space.cell_plan import INPUTS, BenchmarkPlan, Cell, CellPlan
 from nas_pipeline.space.choosers import replay
-from nas_pipeline.space.nasbench201 import BenchmarkPlan, NasBench201Space
+from nas_pipeline.space.nasbench201 import NasBench201Space
 
-Point = tuple[float, float]
+GraphPoint = tuple[float, float]
 """(column, line); lines count downwards."""
 
 OP_BEFORE_NODE = 0.46
@@ -49,9 +50,9 @@ class CellGraph:
 class Layout:
     """Places of the states, of the operation of each edge, and of the output, on `columns` by `lines`."""
 
-    states: tuple[Point, ...]
-    ops: tuple[Point, ...]
-    output: Point
+    states: tuple[GraphPoint, ...]
+    ops: tuple[GraphPoint, ...]
+    output: GraphPoint
     columns: float
     lines: int
 
@@ -73,8 +74,8 @@ def layout(graph: CellGraph) -> Layout:
     depth = [0] * len(graph.states)
     for edge in sorted(graph.edges, key=lambda edge: edge.target):
         depth[edge.target] = max(depth[edge.target], depth[edge.source] + 1)
-    ops: dict[int, Point] = {}
-    states: dict[int, Point] = {}
+    ops: dict[int, GraphPoint] = {}
+    states: dict[int, GraphPoint] = {}
     line = 0
     for state in range(graph.inputs, len(graph.states)):
         into = [number for number, edge in enumerate(graph.edges) if edge.target == state]

@@ -9,10 +9,9 @@ import torch
 from torch import nn
 
 from nas_pipeline.core.records import InputSpec
-from nas_pipeline.space.batch_norm import batch_norm_of
-from nas_pipeline.space.cell import INPUTS, Cell, CellPlan
 from nas_pipeline.space.cell_ops import FactorizedReduce, ReluConvBn
-from nas_pipeline.space.network import GlobalPool, initialise
+from nas_pipeline.space.cell_plan import INPUTS, Cell, CellPlan
+from nas_pipeline.space.network import GlobalPool, batch_norm_of, initialise
 from nas_pipeline.space.ops import OPS
 
 STEM_MULTIPLIER = 3
@@ -45,9 +44,9 @@ class DropPath(nn.Module):
         """x: [N, C, H, W] -> the same shape."""
         if not self.training or self.probability == 0:
             return x
-        kept = 1 - self.probability
-        mask = torch.empty(x.shape[0], 1, 1, 1, dtype=x.dtype, device=x.device).bernoulli_(kept)
-        return x * mask.div_(kept)
+        keep_probability = 1 - self.probability
+        mask = torch.empty(x.shape[0], 1, 1, 1, dtype=x.dtype, device=x.device).bernoulli_(keep_probability)
+        return x * mask.div_(keep_probability)
 
 
 class CellModule(nn.Module):
@@ -134,9 +133,9 @@ class CellNetwork(nn.Module):
             halve = index in self.reductions
             width = 2 * width if halve else width
             kind, cell = (ReductionCell, plan.reduce) if halve else (NormalCell, plan.normal)
-            made = kind(cell, channels, width, halve=halve, halve_first=halved)
-            self.cells.append(made)
-            channels, halved = (channels[1], made.channels), halve
+            module = kind(cell, channels, width, halve=halve, halve_first=halved)
+            self.cells.append(module)
+            channels, halved = (channels[1], module.channels), halve
         self.pool = GlobalPool()
         self.classifier = nn.Linear(channels[1], spec.classes)
         self.auxiliary: AuxiliaryHead | None = None
@@ -180,9 +179,9 @@ def add_auxiliary(net: CellNetwork) -> None:
 
 def _edge(op: str, width: int, stride: int) -> nn.Module:
     """An operation, and behind it drop-path unless it is the identity, which is never dropped."""
-    made = OPS[op](width, width, stride)
+    operation = OPS[op](width, width, stride)
     identity = op == "skip_connect" and stride == 1
-    return made if identity else nn.Sequential(made, DropPath())
+    return operation if identity else nn.Sequential(operation, DropPath())
 
 
 def _live(cell: Cell) -> set[int]:

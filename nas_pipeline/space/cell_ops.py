@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from nas_pipeline.space.batch_norm import batch_norm_of
 from nas_pipeline.space.depthwise import DepthwiseConv2d
+from nas_pipeline.space.network import batch_norm_of
 
 
 class Zero(nn.Module):

@@ -1,6 +1,6 @@
 """Ways to answer the decisions of a space: draw, replay, mutate, cross over; and the four verbs made of them.
 
-A genotype is whatever a `Recorder` heard. Streams of random numbers are handed in, never global.
+A genotype is whatever a `DecisionRecorder` heard. Streams of random numbers are handed in, never global.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from nas_pipeline.space.options import accepted, listed
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
+class RecordedDecision:
     """One decision as it was asked and answered. `options` is None for a real number."""
 
     name: str
@@ -26,13 +26,13 @@ class Decision:
     choice: Gene
 
 
-class Recorder:
+class DecisionRecorder:
     """Passes every decision on to another chooser and remembers it."""
 
     def __init__(self, chooser: Chooser) -> None:
         """`chooser` gives the answers."""
         self._chooser = chooser
-        self.decisions: list[Decision] = []
+        self.decisions: list[RecordedDecision] = []
 
     def one_of(self, name: str, options: Sequence[G]) -> G:
         """The answer of the wrapped chooser.
@@ -41,25 +41,25 @@ class Recorder:
             SpaceError: The space asks for `name` a second time.
         """
         choice = self._chooser.one_of(name, options)
-        self._remember(Decision(name, tuple(options), choice))
+        self._remember(RecordedDecision(name, tuple(options), choice))
         return choice
 
     def real(self, name: str, low: float, high: float, log: bool = False) -> float:
         """The answer of the wrapped chooser; raises as `one_of`."""
         choice = self._chooser.real(name, low, high, log)
-        self._remember(Decision(name, None, choice))
+        self._remember(RecordedDecision(name, None, choice))
         return choice
 
     @property
     def genes(self) -> tuple[tuple[str, Gene], ...]:
         """Name and choice of every decision heard, in order."""
-        return tuple((heard.name, heard.choice) for heard in self.decisions)
+        return tuple((decision.name, decision.choice) for decision in self.decisions)
 
     def genotype(self, space: SearchSpace) -> Genotype:
         """The genotype of what was heard."""
         return Genotype(space.name, space.version, self.genes)
 
-    def _remember(self, decision: Decision) -> None:
+    def _remember(self, decision: RecordedDecision) -> None:
         if any(earlier.name == decision.name for earlier in self.decisions):
             raise SpaceError(f"the space asks for {decision.name!r} twice; every decision needs a name of its own")
         self.decisions.append(decision)
@@ -94,7 +94,7 @@ class ReplayChooser:
         """
         self._space = genotype.space
         self._genes = genotype.as_dict()
-        self._asked: set[str] = set()
+        self._decided: set[str] = set()
         if len(self._genes) != len(genotype.genes):
             names = [name for name, _ in genotype.genes]
             twice = sorted({name for name in names if names.count(name) > 1})
@@ -106,16 +106,16 @@ class ReplayChooser:
         Raises:
             SpaceError: There is no such gene, or its value is neither among `options` nor legal.
         """
-        self._asked.add(name)
+        self._decided.add(name)
         if name not in self._genes:
             raise SpaceError(f"gene {name!r} is missing; space {self._space!r} offers {listed(options)}")
-        kept = accepted(self._genes[name], options)
-        if not kept:
+        matches = accepted(self._genes[name], options)
+        if not matches:
             raise SpaceError(
                 f"gene {name!r} holds {self._genes[name]!r}, which space {self._space!r} does not take; "
                 f"it offers {listed(options)}"
             )
-        return kept[0]
+        return matches[0]
 
     def real(self, name: str, low: float, high: float, log: bool = False) -> float:
         """The number in the gene `name`.
@@ -123,7 +123,7 @@ class ReplayChooser:
         Raises:
             SpaceError: There is no such gene, or it is no number in [low, high].
         """
-        self._asked.add(name)
+        self._decided.add(name)
         if name not in self._genes:
             raise SpaceError(f"gene {name!r} is missing; space {self._space!r} takes a number in [{low}, {high}]")
         value = self._genes[name]
@@ -137,10 +137,10 @@ class ReplayChooser:
         Raises:
             SpaceError: Genes are left over that the space never asked for.
         """
-        left = [f"{name} = {value!r}" for name, value in self._genes.items() if name not in self._asked]
+        left = [f"{name} = {value!r}" for name, value in self._genes.items() if name not in self._decided]
         if left:
-            asked = ", ".join(sorted(self._asked))
-            raise SpaceError(f"space {self._space!r} never asks for {', '.join(left)}; it asks for {asked}")
+            decided = ", ".join(sorted(self._decided))
+            raise SpaceError(f"space {self._space!r} has no decision for {', '.join(left)}; it decides {decided}")
 
 
 class MutateChooser:
@@ -157,8 +157,8 @@ class MutateChooser:
         old = accepted(self._genes[name], options) if name in self._genes else []
         if name != self._gene:
             return old[0] if old else self._draw.one_of(name, options)
-        others = [option for option in options if not old or not _same(option, old[0])]
-        return self._draw.one_of(name, others or options)
+        alternatives = [option for option in options if not old or not _same(option, old[0])]
+        return self._draw.one_of(name, alternatives or options)
 
     def real(self, name: str, low: float, high: float, log: bool = False) -> float:
         """As `one_of`."""
@@ -179,7 +179,7 @@ class CrossoverChooser:
 
     def one_of(self, name: str, options: Sequence[G]) -> G:
         """A parent's choice if one is offered, or legal."""
-        inherited = [kept for genes in self._parents if name in genes for kept in accepted(genes[name], options)]
+        inherited = [matches for genes in self._parents if name in genes for matches in accepted(genes[name], options)]
         return self._rng.choice(inherited) if inherited else self._draw.one_of(name, options)
 
     def real(self, name: str, low: float, high: float, log: bool = False) -> float:
@@ -190,7 +190,7 @@ class CrossoverChooser:
 
 def sample(space: SearchSpace, rng: random.Random) -> Genotype:
     """A random member: uniform over the options of each decision (not over the members)."""
-    recorder = Recorder(RandomChooser(rng))
+    recorder = DecisionRecorder(RandomChooser(rng))
     space.decide(recorder)
     return recorder.genotype(space)
 
@@ -210,11 +210,11 @@ def mutate(space: SearchSpace, genotype: Genotype, rng: random.Random) -> Genoty
     Raises:
         SpaceError: `genotype` is not of `space`, or no decision has a second option.
     """
-    _, asked = _replay(space, genotype)
-    free = [decision.name for decision in asked if decision.options is None or len(decision.options) > 1]
+    _, decisions = _replay(space, genotype)
+    free = [decision.name for decision in decisions if decision.options is None or len(decision.options) > 1]
     if not free:
         raise SpaceError(f"no decision of space {space.name!r} has a second option; widen the options of the space")
-    recorder = Recorder(MutateChooser(genotype, rng.choice(free), rng))
+    recorder = DecisionRecorder(MutateChooser(genotype, rng.choice(free), rng))
     space.decide(recorder)
     return recorder.genotype(space)
 
@@ -227,19 +227,19 @@ def crossover(space: SearchSpace, a: Genotype, b: Genotype, rng: random.Random) 
     """
     for parent in (a, b):
         replay(space, parent)
-    recorder = Recorder(CrossoverChooser(a, b, rng))
+    recorder = DecisionRecorder(CrossoverChooser(a, b, rng))
     space.decide(recorder)
     return recorder.genotype(space)
 
 
-def _replay(space: SearchSpace, genotype: Genotype) -> tuple[Any, list[Decision]]:
+def _replay(space: SearchSpace, genotype: Genotype) -> tuple[Any, list[RecordedDecision]]:
     if (genotype.space, genotype.version) != (space.name, space.version):
         raise SpaceError(
             f"genotype {genotype.id} is of space {genotype.space!r} version {genotype.version}, "
             f"not of {space.name!r} version {space.version}; use the space and release that made it"
         )
     chooser = ReplayChooser(genotype)
-    recorder = Recorder(chooser)
+    recorder = DecisionRecorder(chooser)
     plan = space.decide(recorder)
     chooser.finish()
     return plan, recorder.decisions

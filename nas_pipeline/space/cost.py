@@ -53,7 +53,7 @@ def sample_costs(space: SearchSpace, spec: InputSpec, n: int, seed: int) -> dict
     with torch.random.fork_rng(devices=[]):
         for _ in range(n):
             costs.append(cost(space.build(replay(space, sample(space, rng)), spec), spec))
-    return {"params": _spread([each.params for each in costs]), "macs": _spread([each.macs for each in costs])}
+    return {"params": _spread([item.params for item in costs]), "macs": _spread([item.macs for item in costs])}
 
 
 def _spread(values: Sequence[int]) -> dict[str, int]:

@@ -5,7 +5,14 @@ from __future__ import annotations
 import itertools
 from dataclasses import dataclass
 
-from nas_pipeline.space.primitives import BENCHMARK_PRIMITIVES, PRIMITIVES
+PRIMITIVES = (
+    "none", "skip_connect", "sep_conv_3x3", "sep_conv_5x5", "dil_conv_3x3", "dil_conv_5x5", "avg_pool_3x3",
+    "max_pool_3x3",
+)
+"""What DARTS mixes on every edge. Source: Liu et al., arXiv:1806.09055, section 3.1."""
+
+BENCHMARK_PRIMITIVES = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
+"""What NAS-Bench-201 chooses from. Source: Dong and Yang, arXiv:2001.00326, section 2.1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +33,7 @@ class Whole:
 
 
 @dataclass(frozen=True, slots=True)
-class Share:
+class UnitInterval:
     """Floats from 0 to below 1."""
 
     def __contains__(self, value: object) -> bool:
@@ -58,7 +65,7 @@ class Operation:
 
 
 @dataclass(frozen=True, slots=True)
-class Numbers:
+class NumberList:
     """Ascending whole numbers from `low` to `high` joined by dashes, as "2-3-5"; `count` of them, or any number."""
 
     low: int
@@ -90,4 +97,4 @@ KERNEL = Whole(1, 31, odd=True)
 OPERATION = Operation(("inverted_residual", *PRIMITIVES, *BENCHMARK_PRIMITIVES))
 """Any row of OPS; the named ones are the defaults of spaces, and a contract test holds them to the table."""
 
-SHARE = Share()
+UNIT_INTERVAL = UnitInterval()

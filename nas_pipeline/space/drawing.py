@@ -210,9 +210,9 @@ def _kind(block: nn.Module) -> str:
 
 
 def _parameters(module: nn.Module, counted: set[int]) -> int:
-    new = [each for each in module.parameters() if each.requires_grad and id(each) not in counted]
-    counted.update(id(each) for each in new)
-    return sum(each.numel() for each in new)
+    new = [parameter for parameter in module.parameters() if parameter.requires_grad and id(parameter) not in counted]
+    counted.update(id(parameter) for parameter in new)
+    return sum(parameter.numel() for parameter in new)
 
 
 def _total(rows: Sequence[LayerRow]) -> LayerRow:

@@ -1,45 +1,16 @@
-"""All members of a space, one by one, and how many there are (exactly, also where nobody could list them)."""
+"""The exact number of members of a space, counted without listing them."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
-from nas_pipeline.core.genotype import Gene, Genotype
+from nas_pipeline.core.genotype import Gene
 from nas_pipeline.core.protocols import G, SearchSpace
 from nas_pipeline.errors import SpaceError
-from nas_pipeline.space.choosers import RandomChooser, Recorder
+from nas_pipeline.space.choosers import DecisionRecorder, RandomChooser
 
 _CHECKED_DRAWS = 100
-
-
-class _Odometer:
-    """Counts through the options of the decisions as they are asked, the last one fastest."""
-
-    def __init__(self) -> None:
-        self._digits: list[int] = []
-        self._bases: list[int] = []
-        self._position = 0
-
-    def one_of(self, name: str, options: Sequence[G]) -> G:
-        if self._position == len(self._digits):
-            self._digits.append(0)
-            self._bases.append(len(options))
-        self._position += 1
-        return options[self._digits[self._position - 1]]
-
-    def real(self, name: str, low: float, high: float, log: bool = False) -> float:
-        raise SpaceError(f"decision {name!r} is a real number; a space with one cannot be enumerated")
-
-    def advance(self) -> bool:
-        """Go to the next reading; False after the last."""
-        self._position = 0
-        while self._digits and self._digits[-1] + 1 == self._bases[-1]:
-            self._digits.pop()
-            self._bases.pop()
-        if self._digits:
-            self._digits[-1] += 1
-        return bool(self._digits)
 
 
 class _Fixed:
@@ -53,21 +24,6 @@ class _Fixed:
 
     def real(self, name: str, low: float, high: float, log: bool = False) -> float:
         raise SpaceError(f"decision {name!r} is a real number; a space with one has no finite size")
-
-
-def enumerate_all(space: SearchSpace) -> Iterator[Genotype]:
-    """Every member once, in the order of an odometer. Look at `size` first.
-
-    Raises:
-        SpaceError: A decision is a real number.
-    """
-    odometer = _Odometer()
-    while True:
-        recorder = Recorder(odometer)
-        space.decide(recorder)
-        yield recorder.genotype(space)
-        if not odometer.advance():
-            return
 
 
 def size(space: SearchSpace) -> int:
@@ -111,7 +67,7 @@ class _Tree:
         }
         total = 1
         for name in scope:
-            if any(name in hanging[other] for other in scope):
+            if any(name in hanging[parent] for parent in scope):
                 continue  # counted below the decision that it hangs on
             self._options[name] = options[name]
             self._asked_under.setdefault(name, set()).add(under)
@@ -132,13 +88,13 @@ class _Tree:
             SpaceError: One of them asks for what the tree does not foresee, or does not ask for what it does.
         """
         for _ in range(_CHECKED_DRAWS):
-            recorder = Recorder(RandomChooser(rng))
+            recorder = DecisionRecorder(RandomChooser(rng))
             self._space.decide(recorder)
-            opened: set[tuple[str, Gene] | None] = {(heard.name, heard.choice) for heard in recorder.decisions}
+            opened: set[tuple[str, Gene] | None] = {(decision.name, decision.choice) for decision in recorder.decisions}
             opened.add(None)
             foreseen = {name: self._options[name] for name, under in self._asked_under.items() if under & opened}
-            asked = {heard.name: heard.options for heard in recorder.decisions}
-            wrong = sorted(name for name in foreseen | asked if foreseen.get(name) != asked.get(name))
+            recorded = {decision.name: decision.options for decision in recorder.decisions}
+            wrong = sorted(name for name in foreseen | recorded if foreseen.get(name) != recorded.get(name))
             if wrong:
                 raise SpaceError(
                     f"the decisions of space {self._space.name!r} do not form a tree, so its size cannot be counted: "
@@ -146,6 +102,6 @@ class _Tree:
                 )
 
     def _trace(self, fixed: Mapping[str, Gene]) -> dict[str, tuple[Gene, ...]]:
-        recorder = Recorder(_Fixed(fixed))
+        recorder = DecisionRecorder(_Fixed(fixed))
         self._space.decide(recorder)
-        return {heard.name: heard.options or () for heard in recorder.decisions}
+        return {decision.name: decision.options or () for decision in recorder.decisions}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from nas_pipeline.core.protocols import Chooser
 from nas_pipeline.core.records import InputSpec
-from nas_pipeline.space.domains import KERNEL, SHARE, WIDTH
+from nas_pipeline.space.domains import KERNEL, UNIT_INTERVAL, WIDTH
 from nas_pipeline.space.options import at_most, choices, counts, opened
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class FlexibleCnnSpace:
         self._kernels = opened("kernels", kernels, KERNEL)
         self._batch_norm = choices("batch_norm", batch_norm, (True, False))
         self._pools = choices("pools", pools, ("max", "avg"))
-        self._dropouts = opened("dropouts", [float(dropout) for dropout in dropouts], SHARE)  # YAML may say 0
+        self._dropouts = opened("dropouts", [float(dropout) for dropout in dropouts], UNIT_INTERVAL)  # YAML may say 0
 
     def decide(self, choose: Chooser) -> FlexibleCnnPlan:
         """Ask the number of blocks, each block, and the dropout before the last layer."""

@@ -7,33 +7,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from nas_pipeline.core.genotype import Gene, Genotype
 from nas_pipeline.core.protocols import Chooser
 from nas_pipeline.core.records import InputSpec
 from nas_pipeline.errors import SpaceError
+from nas_pipeline.space.cell_plan import NODES, BenchmarkPlan
 from nas_pipeline.space.choosers import replay
-from nas_pipeline.space.domains import OPERATION, WIDTH, Whole
+from nas_pipeline.space.domains import BENCHMARK_PRIMITIVES, OPERATION, WIDTH, Whole
 from nas_pipeline.space.options import opened
-from nas_pipeline.space.primitives import BENCHMARK_PRIMITIVES
 
 if TYPE_CHECKING:
     from torch import nn  # decisions are answered without torch
-
-NODES = 3
-"""States behind the cell's input; each has an edge from every earlier state."""
-
-
-@dataclass(frozen=True, slots=True)
-class BenchmarkPlan:
-    """`cells` of them in each of three stages, `width` channels in the first; `edges[n][s]` leads from s to n + 1."""
-
-    width: int
-    cells: int
-    edges: tuple[tuple[str, ...], ...]
-
 
 class NasBench201Space:
     """Stem, three stages of equal cells with a residual reduction between them, global average pooling, linear."""

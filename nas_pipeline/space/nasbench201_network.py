@@ -11,10 +11,9 @@ import torch
 from torch import nn
 
 from nas_pipeline.core.records import InputSpec
-from nas_pipeline.space.batch_norm import batch_norm_of
 from nas_pipeline.space.cell_ops import ReluConvBn, Zero
-from nas_pipeline.space.nasbench201 import NODES, BenchmarkPlan
-from nas_pipeline.space.network import Network
+from nas_pipeline.space.cell_plan import NODES, BenchmarkPlan
+from nas_pipeline.space.network import Network, batch_norm_of
 from nas_pipeline.space.ops import OPS, settings
 
 _NONE = "none"
@@ -37,16 +36,16 @@ class BenchmarkCell(nn.Module):
             live.update(used[node - 1] if node in live else ())
         for node in range(1, NODES + 1):
             if node in live:
-                made = {str(source): _operation(op, width) for source, op in used[node - 1].items()}
-                self.nodes[str(node)] = nn.ModuleDict(made or {"0": Zero(width, width)})
+                operations = {str(source): _operation(op, width) for source, op in used[node - 1].items()}
+                self.nodes[str(node)] = nn.ModuleDict(operations or {"0": Zero(width, width)})
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """x: [N, width, H, W] -> the same shape."""
         states = {"0": x}
         for node, edges in self.nodes.items():
             assert isinstance(edges, nn.ModuleDict)
-            first, *others = (operation(states[source]) for source, operation in edges.items())
-            states[node] = sum(others, start=first)
+            first, *rest = (operation(states[source]) for source, operation in edges.items())
+            states[node] = sum(rest, start=first)
         return states[str(NODES)]
 
 

@@ -10,6 +10,9 @@ import math
 import torch
 from torch import nn
 
+BATCH_NORM_MOMENTUM = 0.1
+"""Weight of the newest batch in the running statistics."""
+
 MIN_MAP = 2
 """Height and width, in pixels, under which no stage shrinks a feature map."""
 
@@ -66,6 +69,14 @@ class MapSize:
         self.height = -(-self.height // stride)
         self.width = -(-self.width // stride)
         return stride
+
+
+def batch_norm_of(channels: int, *, affine: bool = True) -> nn.BatchNorm2d:
+    """Return the batch norm that all operations use.
+
+    Without `affine` it has no scale and no shift, so that a weight in front of it is the only scale.
+    """
+    return nn.BatchNorm2d(channels, momentum=BATCH_NORM_MOMENTUM, affine=affine)
 
 
 def initialise(net: nn.Module) -> None:

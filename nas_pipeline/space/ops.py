@@ -13,9 +13,9 @@ import torch
 from torch import nn
 
 from nas_pipeline.core.catalog import Catalog
-from nas_pipeline.space.batch_norm import batch_norm_of
 from nas_pipeline.space.cell_ops import CellPool, CellSkip, DilConv, ReluConvBn, SepConv, Zero
 from nas_pipeline.space.depthwise import DepthwiseConv2d
+from nas_pipeline.space.network import batch_norm_of
 
 _SE_RATIO = 4
 _SE_LEAST = 8
@@ -171,10 +171,10 @@ def settings(operation: str) -> frozenset[str]:
     Raises:
         ConfigError: There is no such operation.
     """
-    made = OPS[operation]
-    parameters = inspect.signature(made).parameters.values()
+    factory = OPS[operation]
+    parameters = inspect.signature(factory).parameters.values()
     names = frozenset(parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY)
-    return names - set(made.keywords) if isinstance(made, functools.partial) else names
+    return names - set(factory.keywords) if isinstance(factory, functools.partial) else names
 
 
 def _depthwise(channels: int, kernel: int, stride: int) -> list[nn.Module]:

@@ -16,7 +16,7 @@ from nas_pipeline.errors import ConfigError
 from nas_pipeline.space.domains import Whole
 
 
-class Legal(Protocol):
+class Domain(Protocol):
     """The values that a gene may hold; its text says so in words. One more file for new kinds: legal.py."""
 
     def __contains__(self, value: object) -> bool:
@@ -27,17 +27,17 @@ class Legal(Protocol):
 class Open(tuple[G, ...]):
     """The options of an open decision: what is drawn from is the tuple, what may be replayed is `legal`."""
 
-    legal: Legal
+    domain: Domain
 
-    def __new__(cls, offered: Sequence[G], legal: Legal) -> Open[G]:
+    def __new__(cls, offered: Sequence[G], domain: Domain) -> Open[G]:
         """`offered` are options, all of them legal."""
-        made = super().__new__(cls, offered)
-        made.legal = legal
-        return made
+        options = super().__new__(cls, offered)
+        options.domain = domain
+        return options
 
-    def __getnewargs__(self) -> tuple[tuple[G, ...], Legal]:
+    def __getnewargs__(self) -> tuple[tuple[G, ...], Domain]:
         """For pickling: workers are processes."""
-        return tuple(self), self.legal
+        return tuple(self), self.domain
 
 
 def accepted(value: object, options: Sequence[G]) -> list[G]:
@@ -48,13 +48,13 @@ def accepted(value: object, options: Sequence[G]) -> list[G]:
     offered = [option for option in options if type(option) is type(value) and option == value]
     if offered or not isinstance(options, Open):
         return offered
-    return [cast(G, value)] if value in options.legal else []
+    return [cast(G, value)] if value in options.domain else []
 
 
 def listed(options: Sequence[G]) -> str:
     """The options in words, for messages."""
     offered = ", ".join(map(repr, options))
-    return f"{offered}, and takes {options.legal}" if isinstance(options, Open) else offered
+    return f"{offered}, and takes {options.domain}" if isinstance(options, Open) else offered
 
 
 def choices(name: str, options: Sequence[G], among: Sequence[G] | None = None) -> tuple[G, ...]:
@@ -75,17 +75,17 @@ def choices(name: str, options: Sequence[G], among: Sequence[G] | None = None) -
     return tuple(options)
 
 
-def opened(name: str, options: Sequence[G], legal: Legal) -> Open[G]:
+def opened(name: str, options: Sequence[G], domain: Domain) -> Open[G]:
     """The options of the open decision `name`.
 
     Raises:
         ConfigError: One is not legal, or as `choices`.
     """
-    kept = choices(name, options)
-    wrong = [option for option in kept if option not in legal]
+    retained = choices(name, options)
+    wrong = [option for option in retained if option not in domain]
     if wrong:
-        raise ConfigError(f"option {name!r} holds {wrong}; give {legal}")
-    return Open(kept, legal)
+        raise ConfigError(f"option {name!r} holds {wrong}; give {domain}")
+    return Open(retained, domain)
 
 
 def counts(name: str, options: Sequence[int], limit: int) -> Open[int]:
@@ -103,7 +103,7 @@ def at_most(name: str, options: Open[int], limit: int) -> Open[int]:
     Raises:
         ConfigError: None is left; the message names the smallest.
     """
-    kept = tuple(option for option in options if option <= limit)
-    if not kept:
+    retained = tuple(option for option in options if option <= limit)
+    if not retained:
         raise ConfigError(f"{name} = {limit} leaves no width of {list(options)}; it must be at least {min(options)}")
-    return Open(kept, options.legal)
+    return Open(retained, options.domain)

@@ -13,7 +13,8 @@ from typing import Any
 
 from nas_pipeline.core.genotype import Genotype
 from nas_pipeline.errors import SpaceError
-from nas_pipeline.space.cell import Cell, CellPlan, Node, genotype_of
+from nas_pipeline.space.cell import genotype_of
+from nas_pipeline.space.cell_plan import Cell, CellPlan, Node
 
 _FIELDS = ("normal", "normal_concat", "reduce", "reduce_concat")
 _WIDTH, _CELLS = 36, 20
@@ -45,8 +46,9 @@ def _parsed(text: str) -> dict[str, Any]:
         call = ast.parse(text.strip(), mode="eval").body
         if not isinstance(call, ast.Call):
             raise ValueError("no call")
-        given = dict(zip(_FIELDS, call.args, strict=False)) | {each.arg or "": each.value for each in call.keywords}
-        return {name: _value(node) for name, node in given.items()}
+        nodes = dict(zip(_FIELDS, call.args, strict=False))
+        nodes |= {keyword.arg or "": keyword.value for keyword in call.keywords}
+        return {name: _value(node) for name, node in nodes.items()}
     except (SyntaxError, ValueError, TypeError, MemoryError, RecursionError) as error:
         raise SpaceError(f"no cells in the papers' notation: {text!r:.100}; write Genotype(normal=[...], "
                          "normal_concat=[...], reduce=[...], reduce_concat=[...])") from error

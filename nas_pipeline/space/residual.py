@@ -68,9 +68,9 @@ class ResidualSpace:
         self._stem_widths = at_most("max_width", opened("stem_widths", stem_widths, WIDTH), max_width)
         self._stem_strides = choices("stem_strides", stem_strides, (1, 2))
         self._stages = counts("stages", stages, len(_STAGE_WIDTHS))
-        widths = [opened("stage widths", each, WIDTH) for each in _STAGE_WIDTHS]
+        widths = [opened("stage widths", values, WIDTH) for values in _STAGE_WIDTHS]
         self._stage_widths = (
-            *(at_most("max_width", each, max_width) for each in widths[: max(self._stages)]),
+            *(at_most("max_width", values, max_width) for values in widths[: max(self._stages)]),
             *widths[max(self._stages):],
         )
         self._transitions = choices("transitions", transitions, ("stride", "pool"))

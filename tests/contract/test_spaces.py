@@ -20,11 +20,12 @@ from nas_pipeline.core.protocols import Chooser, G, SearchSpace
 from nas_pipeline.core.records import InputSpec
 from nas_pipeline.errors import SpaceError
 from nas_pipeline.space import SPACES
-from nas_pipeline.space.choosers import Recorder, ReplayChooser, crossover, mutate, replay, sample
+from nas_pipeline.space.choosers import DecisionRecorder, ReplayChooser, crossover, mutate, replay, sample
 from nas_pipeline.space.cost import cost
-from nas_pipeline.space.enumeration import enumerate_all, size
+from nas_pipeline.space.enumeration import size
 from nas_pipeline.space.ops import OPS
 from nas_pipeline.space.options import accepted
+from tests.odometer import enumerate_all
 
 SPECS = [InputSpec(1, 28, 28, 10), InputSpec(3, 32, 32, 5)]
 DRAWS = 20
@@ -104,7 +105,7 @@ def test_the_space_satisfies_the_protocol(space: SearchSpace) -> None:
 
 def test_replay_gives_an_equal_plan_and_id(space: SearchSpace) -> None:
     for genotype in members(space):
-        recorder = Recorder(ReplayChooser(genotype))
+        recorder = DecisionRecorder(ReplayChooser(genotype))
         assert space.decide(recorder) == replay(space, genotype)
         assert recorder.genotype(space).id == genotype.id
 
@@ -125,7 +126,7 @@ def test_genotypes_survive_json(space: SearchSpace) -> None:
 def test_a_decision_has_the_same_options_wherever_it_is_asked(space: SearchSpace) -> None:
     options: dict[str, object] = {}
     for genotype in members(space):
-        recorder = Recorder(ReplayChooser(genotype))
+        recorder = DecisionRecorder(ReplayChooser(genotype))
         space.decide(recorder)
         for heard in recorder.decisions:
             assert options.setdefault(heard.name, heard.options) == heard.options
@@ -236,7 +237,7 @@ def test_children_have_their_parents_genes(space: SearchSpace) -> None:
 def test_legal_values_beyond_the_options_are_members_and_can_be_built(space: SearchSpace) -> None:
     beyond = _Beyond(random.Random(f"{space.name}/beyond"))
     for spec in SPECS:
-        recorder = Recorder(beyond)
+        recorder = DecisionRecorder(beyond)
         plan = space.decide(recorder)
         again = pickle.loads(pickle.dumps(space))
         assert replay(again, recorder.genotype(space)) == plan
@@ -245,7 +246,7 @@ def test_legal_values_beyond_the_options_are_members_and_can_be_built(space: Sea
 
 
 def test_mutation_and_crossover_keep_legal_values_beyond_the_options(space: SearchSpace) -> None:
-    recorder = Recorder(_Beyond(random.Random(f"{space.name}/beyond")))
+    recorder = DecisionRecorder(_Beyond(random.Random(f"{space.name}/beyond")))
     space.decide(recorder)
     genotype = recorder.genotype(space)
     before, child = genotype.as_dict(), mutate(space, genotype, random.Random(0)).as_dict()

@@ -42,7 +42,7 @@ class CsvFile:
         """
         return assemble(
             dataset_name(self._name, self._path.stem), self._samples(), self._shape, classes=self._classes,
-            found=str(self._path), remedy=str(self._path),
+            location=str(self._path), remedy=str(self._path),
         )
 
     def _samples(self) -> list[Sample]:

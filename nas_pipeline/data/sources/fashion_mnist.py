@@ -96,7 +96,7 @@ class FashionMnist:
         Raises:
             DataError: They cannot be found, or the pixels found are not those of Fashion-MNIST.
         """
-        found, arrays = first_that_works("Fashion-MNIST", self.ways(), offline=self._offline, advice=_ADVICE)
+        location, arrays = first_that_works("Fashion-MNIST", self.ways(), offline=self._offline, advice=_ADVICE)
         return RawData(
             name="fashion_mnist",
             class_names=CLASS_NAMES,
@@ -104,7 +104,7 @@ class FashionMnist:
             train_labels=arrays["train-labels-idx1-ubyte"].astype(np.int64),
             test_images=arrays["t10k-images-idx3-ubyte"][..., np.newaxis],
             test_labels=arrays["t10k-labels-idx1-ubyte"].astype(np.int64),
-            provenance={"found": found, "licence": "MIT, Zalando SE 2017", "sha256_decoded": dict(SHA256)},
+            provenance={"found": location, "licence": "MIT, Zalando SE 2017", "sha256_decoded": dict(SHA256)},
         )
 
 

@@ -45,7 +45,7 @@ class ImageFolder:
         """
         return assemble(
             dataset_name(self._name, self._path.resolve().name), self.samples(), self._shape, classes=None,
-            found=str(self._path), remedy="the folders (its folder is an image's label)",
+            location=str(self._path), remedy="the folders (its folder is an image's label)",
         )
 
     def samples(self) -> list[Sample]:
@@ -66,15 +66,15 @@ class ImageFolder:
         if loose:
             raise DataError(f"{folder / loose[0]} lies beside the class folders, so it has no class ({len(loose)} such "
                             "image(s)); move each into the folder of its class")
-        found = []
-        for each in _folders(folder):
-            files = list(_walk(each, (folder.resolve(),)))
+        samples = []
+        for member in _folders(folder):
+            files = list(_walk(member, (folder.resolve(),)))
             if not files:
-                raise DataError(f"the class folder {each} has no image; add images or remove the folder")
-            found += [self._sample(path, each, split) for path in files]
-        if not found:
+                raise DataError(f"the class folder {member} has no image; add images or remove the folder")
+            samples += [self._sample(path, member, split) for path in files]
+        if not samples:
             raise DataError(f"{folder} has no class folders; make one sub-folder per class and put its images there")
-        return found
+        return samples
 
     def _sample(self, path: Path, folder: Path, split: str) -> Sample:
         group = ""
@@ -102,12 +102,12 @@ def _folders(folder: Path) -> list[Path]:
 
 def _walk(folder: Path, above: Sequence[Path]) -> Iterator[Path]:
     """Image files at any depth. Links are followed, but not in circles."""
-    place = folder.resolve()
-    if place in above:
-        raise DataError(f"{folder} is a symbolic link that leads back to {place}, a folder above it; remove the link")
+    resolved = folder.resolve()
+    if resolved in above:
+        raise DataError(f"{folder} is a symbolic link to {resolved}, a folder above it; remove the link")
     for path in _entries(folder):
         if path.is_dir():
-            yield from _walk(path, (*above, place))
+            yield from _walk(path, (*above, resolved))
         elif path.suffix.lower() in SUFFIXES:
             yield path
         else:

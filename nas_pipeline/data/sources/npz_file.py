@@ -53,7 +53,7 @@ class NpzFile:
             raise DataError(f"{self._path} has no train_images, it has {', '.join(arrays) or 'nothing'}; "
                             "save the arrays under the names train_images, train_labels, test_images, test_labels")
         names = self._names(labels)
-        shapes = {each.shape[1:] for each in images.values()}
+        shapes = {part.shape[1:] for part in images.values()}
         if len(shapes) > 1:
             raise DataError(f"{self._path}: the splits differ in size ({', '.join(map(str, sorted(shapes)))}); "
                             "set data.source.options.side and channels")
@@ -131,15 +131,15 @@ class NpzFile:
         return labels.astype(np.int64)
 
     def _names(self, labels: dict[str, np.ndarray]) -> tuple[str, ...]:
-        classes = 1 + max(int(each.max()) for each in labels.values())
+        classes = 1 + max(int(values.max()) for values in labels.values())
         names = tuple(self._classes) if self._classes is not None else tuple(map(str, range(classes)))
         if len(names) < classes:
             raise ConfigError(f"{self._path} has the label {classes - 1}, data.source.options.classes names only "
                               f"{len(names)}; name all {classes}")
         if len(names) < 2:
             raise DataError(f"{self._path} has one class only: there is nothing to tell apart; add another")
-        for split, each in labels.items():
-            missing = [names[label] for label in range(len(names)) if label not in set(each.tolist())]
+        for split, values in labels.items():
+            missing = [names[label] for label in range(len(names)) if label not in set(values.tolist())]
             if missing:
                 raise DataError(f"{self._path}: no image of {', '.join(missing[:10])} in the split {split}; add some, "
                                 "or leave the class out")

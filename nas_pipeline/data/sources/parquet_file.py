@@ -46,7 +46,7 @@ class ParquetFile:
         files = sorted(self._path.glob("*.parquet")) if self._path.is_dir() else [self._path]
         return assemble(
             dataset_name(self._name, self._path.stem), [sample for file in files for sample in self._samples(file)],
-            self._shape, classes=self._classes, found=str(self._path), remedy=f"the column {self._label}",
+            self._shape, classes=self._classes, location=str(self._path), remedy=f"the column {self._label}",
         )
 
     def _samples(self, file: Path) -> list[Sample]:
@@ -61,7 +61,7 @@ class ParquetFile:
         split = self._split_of(file)
         return [
             Sample(
-                name=_text(rows["id"][row]) or f"{file.name}#{row:06d}", read=partial(_given, image),
+                name=_text(rows["id"][row]) or f"{file.name}#{row:06d}", read=partial(_checked_content, image),
                 label=_text(rows[self._label][row]), split=_text(rows["split"][row]) or split,
                 group=_text(rows["group"][row]),
             )
@@ -91,7 +91,7 @@ def _content(value: Any) -> bytes | None:
     return plain if isinstance(plain, bytes) else None
 
 
-def _given(content: bytes | None) -> bytes:
+def _checked_content(content: bytes | None) -> bytes:
     if content is None:
         raise DataError("has no bytes in its image column; put the image file's bytes there")
     return content

@@ -62,17 +62,17 @@ class AgentProbe:
 
     def _bench(self, request: Request) -> list[Samples]:
         contents = [Path(path).read_bytes() for path in request.models]
-        asked = urllib.parse.urlencode({
+        query = urllib.parse.urlencode({
             "threads": request.threads, "runs": request.runs, "warmup": request.warmup,
             "sizes": ",".join(str(len(content)) for content in contents),
         })
-        answer = self._post(f"{self._url}/bench?{asked}", b"".join(contents), request.models[0])
+        answer = self._post(f"{self._url}/bench?{query}", b"".join(contents), request.models[0])
         try:
             samples = [Samples(str(row["sha256"]), tuple(map(float, row["samples_ms"]))) for row in answer["models"]]
             host = identified({name: answer["host"][name] for name in _FACTS})
         except (KeyError, TypeError, ValueError) as error:
             raise LatencyError(f"{self._url} is no agent of ours: its answer has no {error}") from error
-        if len(samples) != len(contents) or {len(each.samples_ms) for each in samples} != {request.runs}:
+        if len(samples) != len(contents) or {len(sample.samples_ms) for sample in samples} != {request.runs}:
             raise LatencyError(f"{self._url} answered with another number of runs than was asked for")
         if self._host and host["id"] != self._host["id"]:
             raise LatencyError(f"two devices answered at {self._url}: measure one at a time")
@@ -86,8 +86,8 @@ class AgentProbe:
                 return json.loads(answer.read(_MOST_BYTES))
         except urllib.error.HTTPError as error:
             with error:
-                said = error.read(1000).decode(errors="replace")
-            raise LatencyError(f"the device at {self._url} does not measure {model}: {said}") from error
+                reason = error.read(1000).decode(errors="replace")
+            raise LatencyError(f"the device at {self._url} does not measure {model}: {reason}") from error
         except (OSError, http.client.HTTPException, ValueError) as error:
             raise LatencyError(
                 f"the device at {self._url} does not answer ({error}): is `nas-agent serve` running, and the tunnel up?"

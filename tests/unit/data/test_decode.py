@@ -156,8 +156,8 @@ def test_random_damage_is_an_error_or_an_image_never_a_crash(format):
     with own_limit():
         for _ in range(60):
             damaged = bytearray(content)
-            for place in stream.integers(0, len(content), size=4):
-                damaged[place] = stream.integers(256)
+            for position in stream.integers(0, len(content), size=4):
+                damaged[position] = stream.integers(256)
             with contextlib.suppress(DataError):
                 assert decode(bytes(damaged), RGB)[0].shape == (16, 16, 3)
 

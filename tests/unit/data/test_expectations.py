@@ -11,7 +11,7 @@ from nas_pipeline.data.expectations import validate
 from nas_pipeline.data.ingest import ingest
 from nas_pipeline.data.sources.synthetic import Synthetic
 from nas_pipeline.errors import DataError, DataRefusal
-from tests.unit.data.toy_data import Given, noise, raw
+from tests.unit.data.toy_data import FixedSource, noise, raw
 
 BOUNDS = {"min_per_class": 5, "min_side": 8, "max_side": 64, "max_class_drift": 0.05}
 
@@ -154,7 +154,7 @@ def test_columns_that_are_missing(spoil):
 def test_a_constant_image_from_the_source_is_refused_by_its_id(tmp_path):
     train = noise(60, side=8)
     train[17] = 128
-    ingest(Given(raw(train, [0, 1] * 30, noise(20, side=8, seed=1), [0, 1] * 10)), tmp_path,
+    ingest(FixedSource(raw(train, [0, 1] * 30, noise(20, side=8, seed=1), [0, 1] * 10)), tmp_path,
            val=10, calib=10, limit=None, seed=0)
     _, broken = refused(tmp_path)
     assert {rule: ids(check) for rule, check in broken.items()} == {

@@ -31,7 +31,7 @@ def jpeg(image, quality=80):
     return Image.open(stream).convert("RGB")
 
 
-def found(images):
+def shares(images):
     """Share of the images in which each finding is found."""
     seen = looks(images)
     rows = {name: row for name, row in FINDINGS.items() if row.column in seen}
@@ -40,7 +40,7 @@ def found(images):
 
 
 def test_good_images_give_no_finding(good):
-    assert found(good) == {"dark": 0.0, "bright": 0.0, "low_information": 0.0, "blurred": 0.0}
+    assert shares(good) == {"dark": 0.0, "bright": 0.0, "low_information": 0.0, "blurred": 0.0}
 
 
 @pytest.mark.parametrize(("name", "change"), [
@@ -50,7 +50,7 @@ def test_good_images_give_no_finding(good):
     ("blurred", lambda image: image.filter(ImageFilter.GaussianBlur(4))),
 ])
 def test_each_finding_is_found(good, name, change):
-    assert found(changed(good, change))[name] > 0.9
+    assert shares(changed(good, change))[name] > 0.9
 
 
 def test_looks_do_not_depend_on_the_other_images(good):

@@ -89,9 +89,9 @@ def test_a_shard_that_was_changed(folder):
 
 
 def test_a_shard_of_another_ingest(folder, tmp_path_factory):
-    other = tmp_path_factory.mktemp("other")
-    ingest(SOURCE, other, val=40, calib=20, limit=None, seed=1)
-    (folder / "train.npz").write_bytes((other / "train.npz").read_bytes())
+    second_folder = tmp_path_factory.mktemp("other")
+    ingest(SOURCE, second_folder, val=40, calib=20, limit=None, seed=1)
+    (folder / "train.npz").write_bytes((second_folder / "train.npz").read_bytes())
     with pytest.raises(DataError, match=r"train\.npz is not the file that ingest noted"):
         load_search_data(folder)
 

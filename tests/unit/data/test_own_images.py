@@ -154,8 +154,8 @@ def test_too_few_groups(folder, tmp_path):
 
 
 def test_a_csv_with_splits_and_groups(sheet):
-    rows = [f"pets/{place}/{n}.png,{label},{'test' if n == 5 else 'val' if n == 4 else ''},{label}{n}"
-            for label, place in (("cat", "cat"), ("dog", "dog/deep")) for n in range(6)]
+    rows = [f"pets/{folder_name}/{n}.png,{label},{'test' if n == 5 else 'val' if n == 4 else ''},{label}{n}"
+            for label, folder_name in (("cat", "cat"), ("dog", "dog/deep")) for n in range(6)]
     raw = load("csv", sheet("path,label,split,group", rows))
     assert (len(raw.train_labels), len(raw.test_labels)) == (10, 2)
     assert raw.train_details.splits.count("val") == 2
@@ -211,8 +211,8 @@ def test_parquet_files_that_are_none(tmp_path, folder):
 
 def arrays(**changes):
     pixels = np.random.default_rng(0).integers(0, 256, (12, 9, 9), dtype=np.uint8)
-    found = {"train_images": pixels, "train_labels": np.arange(12) % 2, **changes}
-    return {name: value for name, value in found.items() if value is not None}
+    arrays = {"train_images": pixels, "train_labels": np.arange(12) % 2, **changes}
+    return {name: value for name, value in arrays.items() if value is not None}
 
 
 def test_an_npz_may_be_brought_to_another_shape(tmp_path):

@@ -10,7 +10,7 @@ from nas_pipeline.data.source import RawData
 
 
 @dataclass
-class Given:
+class FixedSource:
     raw: RawData
 
     def load(self) -> RawData:

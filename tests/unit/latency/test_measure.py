@@ -13,8 +13,7 @@ import pytest
 
 from nas_pipeline.core.files import sha256_file
 from nas_pipeline.errors import LatencyError
-from nas_pipeline.latency.measure import measure, quick_latency_ms, run_fresh
-from nas_pipeline.latency.reference import reference_model
+from nas_pipeline.latency.measure import measure, quick_latency_ms, reference_model, run_fresh
 from nas_pipeline.latency.timing import Request
 
 
@@ -76,9 +75,9 @@ def test_the_quick_figure_is_near_the_median(model):
 
 
 def test_the_bench_answers_in_json_and_imports_no_torch(model):
-    asked = json.dumps({"models": [str(model)], "threads": 1, "warmup": 0, "runs": 2})
+    request = json.dumps({"models": [str(model)], "threads": 1, "warmup": 0, "runs": 2})
     command = [sys.executable, "-W", "error", "-m", "nas_pipeline.latency.bench"]
-    done = subprocess.run(command, input=asked, capture_output=True, text=True, check=True)
+    done = subprocess.run(command, input=request, capture_output=True, text=True, check=True)
     assert len(json.loads(done.stdout)["models"][0]["samples_ms"]) == 2
     assert done.stderr == ""
     listing = "import sys, nas_pipeline.latency.bench; sys.stdout.write(' '.join(sys.modules))"

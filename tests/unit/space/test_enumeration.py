@@ -9,10 +9,11 @@ from torch import nn
 from nas_pipeline.core.protocols import Chooser, SearchSpace
 from nas_pipeline.core.records import InputSpec
 from nas_pipeline.errors import SpaceError
-from nas_pipeline.space.enumeration import enumerate_all, size
+from nas_pipeline.space.enumeration import size
 from nas_pipeline.space.flexible_cnn import FlexibleCnnSpace
 from nas_pipeline.space.mbconv import MBConvSpace
 from nas_pipeline.space.residual import ResidualSpace
+from tests.odometer import enumerate_all
 
 
 class Toy:

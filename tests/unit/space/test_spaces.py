@@ -99,15 +99,15 @@ def test_an_operation_of_the_table_is_searched_by_naming_it() -> None:
 class GroupedConv(nn.Conv2d):
     """An operation with a setting that no space has an option for."""
 
-    def __init__(self, channels_in: int, channels_out: int, stride: int = 1, *, kernel: int = 3, groups: int = 1) -> None:
+    def __init__(
+        self, channels_in: int, channels_out: int, stride: int = 1, *, kernel: int = 3, groups: int = 1
+    ) -> None:
         super().__init__(channels_in, channels_out, kernel, stride, padding=kernel // 2, groups=groups)
 
 
 @pytest.fixture
 def table_with_grouped(monkeypatch: pytest.MonkeyPatch) -> None:
-    rows = {
-        **ops.OPS, "grouped": GroupedConv, "fixed_grouped": functools.partial(GroupedConv, groups=2),
-    }
+    rows = {**ops.OPS, "grouped": GroupedConv, "fixed_grouped": functools.partial(GroupedConv, groups=2)}
     monkeypatch.setattr(ops, "OPS", Catalog("operation", rows))
 
 
@@ -142,11 +142,11 @@ def test_a_new_setting_is_searched_once_the_space_has_an_option_for_it(monkeypat
     space = GroupedSpace()
     genotype = sample(space, random.Random(0))
     genes = genotype.as_dict()
-    asked = [genes[name] for name in genes if name.endswith(".groups")]
-    assert len(asked) == genes["stages"]
+    decided = [genes[name] for name in genes if name.endswith(".groups")]
+    assert len(decided) == genes["stages"]
     net = space.build(replay(space, genotype), SPEC)
     depths = [value for name, value in genes.items() if name.endswith(".depth")]
-    expected = [groups for groups, depth in zip(asked, depths, strict=True) for _ in range(int(depth))]
+    expected = [groups for groups, depth in zip(decided, depths, strict=True) for _ in range(int(depth))]
     assert [conv.groups for conv in kinds(net, GroupedConv)] == expected
 
 
