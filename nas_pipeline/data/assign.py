@@ -1,4 +1,4 @@
-"""Which image goes into which split. A group stays whole; splits that the source brings are kept."""
+"""Assignment of images to splits. Groups are never divided, and splits of the source are preserved."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from nas_pipeline.data.source import RawData
 from nas_pipeline.errors import DataError
 
 CountOrShare = int | float
-"""A number of images, or as a float under 1 a share of all images that may be trained on."""
+"""A number of images, or as a float below 1 a share of all training images of the source."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cuts:
-    """How much is cut from the training images. Where the source brings a split of that name, it is taken instead."""
+    """Sizes of the splits that are cut from the training images. A split of that name in the source is used instead."""
 
     val: CountOrShare
     calib: CountOrShare
     test: CountOrShare
     limit: int | None
-    """Keep so many training images (train, val and calib together) and half as many test images; None: all."""
+    """Maximum of training images (train, val and calib together), and twice that of test images; None: all images."""
     seed: int
 
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """Split -> where its images lie: ascending indices into the images of `origin[split]`, `train` or `test`."""
+    """Split -> ascending indices of its images in the part `origin[split]` (`train` or `test`) of the source."""
 
     rows: dict[str, np.ndarray]
     origin: dict[str, str]
@@ -41,10 +41,10 @@ def assign(raw: RawData, usable: np.ndarray, cuts: Cuts) -> Assignment:
     Args:
         raw: The images.
         usable: Indices of the training images that may be used, ascending.
-        cuts: What to cut from them.
+        cuts: Sizes of the splits.
 
     Raises:
-        DataError: There are too few images, classes or groups for these cuts.
+        DataError: There are too few images, classes or groups for these sizes.
     """
     counts = {name: _count(getattr(cuts, name), len(usable)) for name in ("val", "calib", "test")}
     own_test = len(raw.test_labels) > 0
@@ -81,7 +81,7 @@ def assign(raw: RawData, usable: np.ndarray, cuts: Cuts) -> Assignment:
 
 
 def ids(raw: RawData, origin: str, index: np.ndarray) -> list[str]:
-    """Names of images: those that the source gives, else origin and index there, as train-000123."""
+    """Return the ids of images: the names in the source, else origin and index, as train-000123."""
     details = raw.train_details if origin == "train" else raw.test_details
     if details is not None:
         return [details.files[row] for row in index.tolist()]
@@ -100,7 +100,7 @@ def _draw(raw: RawData, origin: str, index: np.ndarray, count: int, stream: str)
 
 
 def _groups(raw: RawData, origin: str, index: np.ndarray, names: list[str]) -> list[str] | None:
-    """The group of each image, one of its own where it has none; None where no image has one."""
+    """The group of each image, or a unique group if it has none; None if no image has a group."""
     details = raw.train_details if origin == "train" else raw.test_details
     if details is None or not any(details.groups):
         return None
@@ -108,7 +108,7 @@ def _groups(raw: RawData, origin: str, index: np.ndarray, names: list[str]) -> l
 
 
 def _pinned(raw: RawData, usable: np.ndarray) -> dict[str, np.ndarray]:
-    """The splits that the source cut out of its training images."""
+    """The splits that the source defines within its training images."""
     if raw.train_details is None:
         return {}
     splits = np.array(raw.train_details.splits, dtype=object)[usable]
@@ -137,5 +137,5 @@ def _check_groups(raw: RawData, usable: np.ndarray, splits: int) -> None:
     names = ids(raw, "train", usable)
     groups = _groups(raw, "train", usable, names)
     if groups is not None and len(set(groups)) < splits:
-        raise DataError(f"{raw.name}: {len(set(groups))} group(s) cannot fill {splits} splits, as each stays in one; "
+        raise DataError(f"{raw.name}: {len(set(groups))} group(s) cannot fill {splits} splits, as none is divided; "
                         "add images of other groups, or group more finely")

@@ -1,10 +1,9 @@
-"""A small fixed set of corruptions for judging how much accuracy a file keeps on worse pictures. Never trained on.
+"""A small fixed set of image corruptions to measure the robustness of a model file. They are never used in training.
 
 In the manner of Hendrycks & Dietterich, "Benchmarking Neural Network Robustness to Common Corruptions and
 Perturbations", arXiv:1903.12261. Differences: six cheap corruptions at one mild strength each instead of fifteen at
-five; blur, shift and rotation scale with the side of the image; shift and rotation are not in the paper (a camera on
-a device hangs askew). Every figure here is fixed: another strength would be another test, so it would need another
-name.
+five; blur, shift and rotation scale with the side of the image; shift and rotation are not in the paper (they stand
+for a camera that is mounted askew). All constants are fixed: a corruption of another strength needs another name.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ ImagePixels = npt.NDArray[np.uint8]
 """Images [N, H, W, C]."""
 
 MAX_IMAGES = 2000
-"""Of a larger split so many are drawn: the mean over six corruptions is then known to about half a point."""
+"""Number of images drawn from a larger split: the mean over six corruptions is then known to half a point."""
 
 _SEED = 1903
 _NOISE_SD = 0.08
@@ -61,7 +60,7 @@ def _brightness(images: ImagePixels, rng: np.random.Generator) -> ImagePixels:
 
 
 def _shift(images: ImagePixels, rng: np.random.Generator) -> ImagePixels:
-    """Down and to the right; the border is repeated."""
+    """Shift down and to the right; the border is repeated."""
     height, width = images.shape[1:3]
     down, right = max(1, round(_SHIFT_SHARE * height)), max(1, round(_SHIFT_SHARE * width))
     rows, columns = np.maximum(np.arange(height) - down, 0), np.maximum(np.arange(width) - right, 0)
@@ -69,7 +68,7 @@ def _shift(images: ImagePixels, rng: np.random.Generator) -> ImagePixels:
 
 
 def _rotation(images: ImagePixels, rng: np.random.Generator) -> ImagePixels:
-    """About the centre, nearest pixel; the border is repeated."""
+    """Rotate about the centre with nearest-pixel sampling; the border is repeated."""
     height, width = images.shape[1:3]
     angle = np.deg2rad(_ROTATION_DEGREES)
     y, x = np.mgrid[:height, :width] - np.array([(height - 1) / 2, (width - 1) / 2]).reshape(2, 1, 1)
@@ -85,12 +84,12 @@ CORRUPTIONS: dict[str, Callable[[ImagePixels, np.random.Generator], ImagePixels]
 
 
 def corrupt(name: str, images: ImagePixels) -> ImagePixels:
-    """Corrupted copies of images [N, H, W, C]; equal images and names give equal copies, on every machine."""
+    """Return corrupted copies of images [N, H, W, C]; equal arguments give equal copies on every machine."""
     return CORRUPTIONS[name](images, np.random.default_rng([_SEED, list(CORRUPTIONS).index(name)]))
 
 
 def corrupted_subset(count: int) -> npt.NDArray[np.int64]:
-    """Positions, in order, of the images that are corrupted: all, or `MAX_IMAGES` drawn from `count`."""
+    """Return the ascending indices of the images to corrupt: all, or `MAX_IMAGES` drawn from `count`."""
     if count <= MAX_IMAGES:
         return np.arange(count, dtype=np.int64)
     return np.sort(np.random.default_rng(_SEED).permutation(count)[:MAX_IMAGES]).astype(np.int64)

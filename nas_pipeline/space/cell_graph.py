@@ -1,7 +1,7 @@
-"""The graph of a cell and where its parts lie on paper, for whoever draws it. No torch, no matplotlib.
+"""Graphs of cells and their layout for drawing. Imports neither torch nor matplotlib.
 
-The layout: states stand in columns by their depth, every operation on a line of its own, to the left of the node that
-adds it up. So no two operations ever lie on each other, whatever the graph.
+States are placed in columns by their depth. Every operation has its own line, to the left of the node that adds it up,
+so that operations never overlap.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Edge:
 
 @dataclass(frozen=True, slots=True)
 class CellGraph:
-    """States by number, the first `inputs` of them given; the output is the states of `outputs` side by side."""
+    """States by number, of which the first `inputs` are inputs; the output concatenates the states in `outputs`."""
 
     title: str
     states: tuple[str, ...]
@@ -48,7 +48,7 @@ class CellGraph:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Places of the states, of the operation of each edge, and of the output, on `columns` by `lines`."""
+    """Positions of the states, of the operation of each edge and of the output, on an area of `columns` by `lines`."""
 
     states: tuple[GraphPoint, ...]
     ops: tuple[GraphPoint, ...]
@@ -58,10 +58,10 @@ class Layout:
 
 
 def graphs_of(genotype: Genotype) -> tuple[CellGraph, ...]:
-    """The cells of a genotype: normal and reduction, or the one of NAS-Bench-201; none of a space without cells.
+    """Return the graphs of the cells of a genotype; an empty tuple if its space has no cells.
 
     Raises:
-        SpaceError: `genotype` is no member of its space.
+        SpaceError: `genotype` is not a member of its space.
     """
     if (genotype.space, genotype.version) not in _GRAPHS:
         return ()
@@ -70,7 +70,7 @@ def graphs_of(genotype: Genotype) -> tuple[CellGraph, ...]:
 
 
 def layout(graph: CellGraph) -> Layout:
-    """Where to put what."""
+    """Compute the positions of all parts of `graph`."""
     depth = [0] * len(graph.states)
     for edge in sorted(graph.edges, key=lambda edge: edge.target):
         depth[edge.target] = max(depth[edge.target], depth[edge.source] + 1)

@@ -8,12 +8,12 @@ INPUTS = 2
 """States of a cell that are not nodes."""
 
 NODES = 3
-"""States behind the cell's input; each has an edge from every earlier state."""
+"""States of a cell of NAS-Bench-201 after its input; each has an edge from every earlier state."""
 
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """The sum of `ops[0]` on state `inputs[0]` and `ops[1]` on state `inputs[1]`; inputs ascend."""
+    """The sum of `ops[0]` on state `inputs[0]` and `ops[1]` on state `inputs[1]`; `inputs` ascend."""
 
     inputs: tuple[int, int]
     ops: tuple[str, str]
@@ -21,7 +21,7 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """A graph: node n is state n + 2; the output is the states of `concat` side by side."""
+    """A graph: node n is state n + 2; the output is the concatenation of the states in `concat`."""
 
     nodes: tuple[Node, ...]
     concat: tuple[int, ...]
@@ -29,7 +29,7 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class CellPlan:
-    """A decoded network: `width` channels in the nodes before the first reduction, doubled by each of the two."""
+    """A decoded network. Nodes have `width` channels before the first reduction; each reduction doubles them."""
 
     width: int
     cells: int
@@ -37,13 +37,16 @@ class CellPlan:
     reduce: Cell
 
     def kinds(self) -> tuple[tuple[str, Cell], tuple[str, Cell]]:
-        """The two cells with the names that they have in genes."""
+        """Return the two cells with their names in genes."""
         return ("normal", self.normal), ("reduce", self.reduce)
 
 
 @dataclass(frozen=True, slots=True)
 class BenchmarkPlan:
-    """`cells` of them in each of three stages, `width` channels in the first; `edges[n][s]` leads from s to n + 1."""
+    """A decoded network of NAS-Bench-201: three stages of `cells` equal cells, `width` channels in the first stage.
+
+    `edges[n][s]` is the operation from state s to state n + 1.
+    """
 
     width: int
     cells: int

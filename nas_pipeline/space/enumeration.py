@@ -14,7 +14,7 @@ _CHECKED_DRAWS = 100
 
 
 class _Fixed:
-    """Given values for some decisions, the first option for all others."""
+    """Chooses fixed values for some decisions and the first option for all others."""
 
     def __init__(self, values: Mapping[str, Gene]) -> None:
         self._values = values
@@ -27,13 +27,12 @@ class _Fixed:
 
 
 def size(space: SearchSpace) -> int:
-    """The exact number of members.
+    """Return the exact number of members of `space`.
 
-    Assumes that the decisions form a tree: a decision is always asked, or it is asked under certain options of
-    one other decision (which may itself hang on a third), and its options are the same wherever it is asked.
-    Then choices multiply over decisions that do not depend on each other and add up over the options of one
-    that others depend on. Which ones do is traced: one decision is varied while the rest stand still. A hundred
-    random members are checked against the tree that was found.
+    The decisions must form a tree: a decision exists always, or only under certain options of one parent decision
+    (which may have a parent itself), and its options are always the same. The number of choices then multiplies over
+    independent decisions and adds up over the options of a parent. Dependencies are detected by varying one decision
+    at a time. The tree is checked with a hundred random members.
 
     Raises:
         SpaceError: A decision is a real number, or the random members contradict the assumption.
@@ -45,60 +44,60 @@ def size(space: SearchSpace) -> int:
 
 
 class _Tree:
-    """The decisions of a space, and which of them are asked under which option of which other."""
+    """The decisions of a space, and the options of other decisions under which they exist."""
 
     def __init__(self, space: SearchSpace) -> None:
         self._space = space
         self._options: dict[str, tuple[Gene, ...]] = {}
-        self._asked_under: dict[str, set[tuple[str, Gene] | None]] = {}
+        self._parents: dict[str, set[tuple[str, Gene] | None]] = {}
 
     def count(self, fixed: Mapping[str, Gene], scope: Collection[str], under: tuple[str, Gene] | None = None) -> int:
-        """The number of ways to answer the decisions of `scope`, and those that hang on them.
+        """Return the number of combinations of the decisions in `scope` and those that depend on them.
 
-        `fixed` holds the answers above them, the last of which, `under`, is the one that opened `scope`.
+        `fixed` holds the choices of all ancestors; `under` is the last of them, the parent of `scope`.
         """
         options = self._trace(fixed)
         seen = {
             name: {option: self._trace({**fixed, name: option}) for option in options[name]} for name in scope
         }
-        hanging = {
+        dependent = {
             name: set().union(*traces.values()) - set(traces[options[name][0]]).intersection(*traces.values())
             for name, traces in seen.items()
         }
         total = 1
         for name in scope:
-            if any(name in hanging[parent] for parent in scope):
-                continue  # counted below the decision that it hangs on
+            if any(name in dependent[parent] for parent in scope):
+                continue  # counted with its parent decision
             self._options[name] = options[name]
-            self._asked_under.setdefault(name, set()).add(under)
+            self._parents.setdefault(name, set()).add(under)
             total *= sum(
-                self.count({**fixed, name: option}, hanging[name] & trace.keys(), (name, option))
+                self.count({**fixed, name: option}, dependent[name] & trace.keys(), (name, option))
                 for option, trace in seen[name].items()
             )
         return total
 
     def roots(self) -> Collection[str]:
-        """The decisions asked when every answer is the first option."""
+        """Return the decisions that exist when every choice is the first option."""
         return self._trace({})
 
     def check(self, rng: random.Random) -> None:
-        """Hold random members against the tree.
+        """Check random members against the tree.
 
         Raises:
-            SpaceError: One of them asks for what the tree does not foresee, or does not ask for what it does.
+            SpaceError: The decisions of a member differ from those that the tree predicts.
         """
         for _ in range(_CHECKED_DRAWS):
             recorder = DecisionRecorder(RandomChooser(rng))
             self._space.decide(recorder)
-            opened: set[tuple[str, Gene] | None] = {(decision.name, decision.choice) for decision in recorder.decisions}
-            opened.add(None)
-            foreseen = {name: self._options[name] for name, under in self._asked_under.items() if under & opened}
+            active: set[tuple[str, Gene] | None] = {(decision.name, decision.choice) for decision in recorder.decisions}
+            active.add(None)
+            predicted = {name: self._options[name] for name, under in self._parents.items() if under & active}
             recorded = {decision.name: decision.options for decision in recorder.decisions}
-            wrong = sorted(name for name in foreseen | recorded if foreseen.get(name) != recorded.get(name))
+            wrong = sorted(name for name in predicted | recorded if predicted.get(name) != recorded.get(name))
             if wrong:
                 raise SpaceError(
                     f"the decisions of space {self._space.name!r} do not form a tree, so its size cannot be counted: "
-                    f"{', '.join(wrong)} must hang on at most one decision and always have the same options"
+                    f"{', '.join(wrong)} must depend on at most one decision and always have the same options"
                 )
 
     def _trace(self, fixed: Mapping[str, Gene]) -> dict[str, tuple[Gene, ...]]:

@@ -109,7 +109,7 @@ class MBConvSpace:
         self._head_widths = opened("head_widths", head_widths, WIDTH)
 
     def decide(self, choose: Chooser) -> MBConvPlan:
-        """Ask stem, number of stages, each stage, head. The skip is asked only where a second block has one."""
+        """Decide stem, number of stages, each stage, head."""
         stem_width = choose.one_of("stem.width", self._stem_widths)
         stem_stride = choose.one_of("stem.stride", self._stem_strides)
         count = choose.one_of("stages", self._stages)
@@ -117,7 +117,7 @@ class MBConvSpace:
         return MBConvPlan(stem_width, stem_stride, stages, choose.one_of("head.width", self._head_widths))
 
     def build(self, plan: MBConvPlan, spec: InputSpec) -> nn.Module:
-        """The network of `plan`. A stage keeps the map where half of it would be under 2x2."""
+        """Build the network of `plan`. A stage does not shrink a feature map below 2x2."""
         from torch import nn
 
         from nas_pipeline.space.network import MapSize, Network

@@ -1,4 +1,4 @@
-"""Arrays in one npz file: train_images, train_labels, and if there are such val_* and test_*.
+"""An npz file with the arrays train_images and train_labels, and optionally val_* and test_*.
 
 Source: the layout of MedMNIST (Yang et al., arXiv:2110.14795).
 """
@@ -19,7 +19,7 @@ from nas_pipeline.data.source import Details, RawData
 from nas_pipeline.errors import ConfigError, DataError
 
 _MAX_BYTES = 1 << 34
-"""Of one array, as its file declares it: a small archive must not fill the memory."""
+"""Largest declared size of one array, so that a small archive cannot fill the memory."""
 
 _SPLITS = ("train", "val", "test")
 
@@ -27,8 +27,9 @@ _SPLITS = ("train", "val", "test")
 class NpzFile:
     """`path`: the file. Images are uint8 [N, H, W] or [N, H, W, C], labels whole numbers [N] or [N, 1].
 
-    `side`, `channels`, `fit`: bring images to this shape, else they stay as they are. `classes`: names of the labels
-    0, 1, 2, ... in this order. `name`: of the data set, else that of the file.
+    `side`, `channels`, `fit`: shape of the images; default: unchanged. `classes`: names of the labels
+    0, 1, 2, ... in this order. `name`: name of the data set; default:
+    name of the file.
     """
 
     def __init__(
@@ -41,10 +42,10 @@ class NpzFile:
         self._name = name
 
     def load(self) -> RawData:
-        """All splits of the file; val stays val.
+        """Load all splits of the file; val remains val.
 
         Raises:
-            DataError: The file or an array in it is not as it should be.
+            DataError: The file or one of its arrays is malformed.
         """
         arrays = self._arrays()
         images = {split: self._images(arrays, split) for split in _SPLITS if f"{split}_images" in arrays}
@@ -92,7 +93,7 @@ class NpzFile:
         except OSError as error:
             raise DataError(f"{self._path} {why_unreadable(error)}") from error
         except (ValueError, EOFError, zipfile.BadZipFile) as error:
-            raise DataError(f"{self._path} is no npz file of plain arrays ({error}); write it with numpy.savez"
+            raise DataError(f"{self._path} is not an npz file of plain arrays ({error}); write it with numpy.savez"
                             ) from error
 
     def _images(self, arrays: dict[str, np.ndarray], split: str) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Parquet with the bytes of the image files: one file, or a folder of files named after their split."""
+"""Parquet files with the bytes of image files: one file, or a folder of files named after their splits."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _OPTIONAL = ("split", "group", "id")
 
 
 class ParquetFile:
-    """`path`: a file, or a folder whose files are called train*.parquet, test*.parquet, val*.parquet.
+    """`path`: a file, or a folder with files named train*.parquet, test*.parquet, val*.parquet.
 
     `image` and `label` name the columns: bytes (or a structure with a field `bytes`) and a text or a whole number.
-    Columns split, group and id are used if they are there. `classes`: the labels that there may be. `side`, `channels`,
-    `fit`, `background`: what images are brought to, see `decode.Shape`. `name`: of the data set.
+    The columns split, group and id are optional. `classes`: the allowed labels. `side`, `channels`, `fit`,
+    `background`: see `decode.Shape`. `name`: name of the data set; default: name of the file.
     """
 
     def __init__(
@@ -38,10 +38,10 @@ class ParquetFile:
         self._name = name
 
     def load(self) -> RawData:
-        """The images of all rows.
+        """Load the images of all rows.
 
         Raises:
-            DataError: A file is not as it should be, or an image cannot be used.
+            DataError: A file is malformed, or an image cannot be used.
         """
         files = sorted(self._path.glob("*.parquet")) if self._path.is_dir() else [self._path]
         return assemble(
@@ -75,16 +75,16 @@ class ParquetFile:
 
 def _read(file: Path) -> pa.Table:
     try:
-        with file.open("rb") as stream:  # our own opening: pyarrow's errors do not say what is wrong
+        with file.open("rb") as stream:  # opened here because the errors of pyarrow do not name the cause
             return pq.read_table(stream)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-        raise DataError(f"{file} is no parquet file ({error}); write it again") from error
+        raise DataError(f"{file} is not a parquet file ({error}); write it again") from error
     except OSError as error:
         raise DataError(f"{file} {why_unreadable(error)}") from error
 
 
 def _content(value: Any) -> bytes | None:
-    """Bytes of a cell: plain, or the field of a structure."""
+    """Bytes of a cell: the cell itself, or its field `bytes`."""
     plain = value.as_py()
     if isinstance(plain, dict):
         plain = plain.get("bytes")
@@ -98,6 +98,6 @@ def _checked_content(content: bytes | None) -> bytes:
 
 
 def _text(value: Any) -> str:
-    if isinstance(value, float) and value.is_integer():  # whole numbers beside an empty cell
+    if isinstance(value, float) and value.is_integer():  # integers in a column with empty cells are floats
         value = int(value)
     return "" if value is None else str(value)

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image, ImageFilter
 
 from nas_pipeline.data.findings import FINDINGS, findings
-from nas_pipeline.data.image_stats import looks
+from nas_pipeline.data.image_stats import image_statistics
 from nas_pipeline.data.perceptual import BITS, near_pairs, perceptual_hashes
 from nas_pipeline.errors import ConfigError
 from tests.generated_images import CLASSES, picture
@@ -33,7 +33,7 @@ def jpeg(image, quality=80):
 
 def shares(images):
     """Share of the images in which each finding is found."""
-    seen = looks(images)
+    seen = image_statistics(images)
     rows = {name: row for name, row in FINDINGS.items() if row.column in seen}
     return {name: float(((seen[row.column] < row.bound) if row.is_least else (seen[row.column] > row.bound)).mean())
             for name, row in rows.items()}
@@ -54,13 +54,13 @@ def test_each_finding_is_found(good, name, change):
 
 
 def test_looks_do_not_depend_on_the_other_images(good):
-    whole, alone = looks(good), looks(good[7:8])
+    whole, alone = image_statistics(good), image_statistics(good[7:8])
     assert all(alone[name][0] == pytest.approx(whole[name][7], rel=1e-6) for name in whole)
-    assert all(len(values) == 0 for values in looks(good[:0]).values())
+    assert all(len(values) == 0 for values in image_statistics(good[:0]).values())
 
 
 def test_grey_images_have_looks_and_hashes_too(good):
-    assert looks(good[..., :1])["entropy"].min() > 3
+    assert image_statistics(good[..., :1])["entropy"].min() > 3
     assert len(perceptual_hashes(good[..., :1])[0]) == BITS // 4
 
 

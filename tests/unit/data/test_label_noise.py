@@ -26,7 +26,7 @@ def test_wrong_labels_come_first():
     assert len(set(suspects) - wrong) <= 0.05 * len(labels)
     first = doubts[0]
     assert (first.label, first.likely) == (labels[first.row], truth[first.row])
-    assert first.likely_probability > first.given_probability
+    assert first.likely_probability > first.label_probability
     assert suspects == [doubt.row for doubt in doubtful(labels, probabilities)]
 
 

@@ -99,7 +99,7 @@ def test_links_are_followed_but_not_in_circles(folder):
     (folder / "emu").symlink_to(folder / "cat")
     assert len(load("image_folder", folder).train_labels) == 18
     (folder / "dog" / "round").symlink_to(folder)
-    refused("image_folder", folder, "dog/round is a symbolic link that leads back to", "remove the link")
+    refused("image_folder", folder, "dog/round is a symbolic link to", "remove the link")
 
 
 def test_all_broken_files_are_named_at_once_up_to_ten(folder):
@@ -112,10 +112,10 @@ def test_all_broken_files_are_named_at_once_up_to_ten(folder):
 
 def test_a_file_that_leads_nowhere(folder):
     (folder / "cat" / "gone.png").symlink_to("moved-away.png")
-    refused("image_folder", folder, "cat/gone.png is not there")
+    refused("image_folder", folder, "cat/gone.png does not exist")
     (folder / "cat" / "gone.png").unlink()
     (folder / "cat" / "loop.png").symlink_to("loop.png")
-    refused("image_folder", folder, "cat/loop.png is a symbolic link that leads back to itself; remove the link")
+    refused("image_folder", folder, "cat/loop.png is a symbolic link to itself; remove the link")
 
 
 def test_groups_by_an_expression_on_the_file_name(folder):
@@ -168,7 +168,7 @@ def test_a_csv_with_splits_and_groups(sheet):
     ("path,label", "pets/new.png,", ["images without a label", "pets/new.png", "give each its label in"]),
     ("path,label", "pets/new.png,NaN", ["images without a label", "pets/new.png"]),
     ("path,label", "pets/cta.png,cta", ["unknown labels", "pets/cta.png is 'cta' (did you mean 'cat'?)", "classes"]),
-    ("path,label", "pets/none.png,cat", ["pets/none.png is not there; correct the path"]),
+    ("path,label", "pets/none.png,cat", ["pets/none.png does not exist; correct the path"]),
     ("path,label,split", "pets/x.png,cat,tset", ["pets/x.png is in the split 'tset'", "write train, val, calib, test"]),
 ])
 def test_rows_that_are_wrong(sheet, columns, row, words):
@@ -185,7 +185,7 @@ def test_a_group_in_two_splits(sheet):
 
 
 def test_csv_files_that_are_none(sheet, tmp_path):
-    refused("csv", tmp_path / "none.csv", "none.csv is not there")
+    refused("csv", tmp_path / "none.csv", "none.csv does not exist")
     refused("csv", sheet("file,class"), "has no column path, label, it has file, class", "its first line must name")
     path = sheet()
     path.write_bytes("path,label\nÄ,cat\n".encode("latin-1"))
@@ -198,7 +198,7 @@ def test_csv_files_that_are_none(sheet, tmp_path):
 
 def test_parquet_files_that_are_none(tmp_path, folder):
     path = tmp_path / "pets.parquet"
-    refused("parquet", path, "pets.parquet is not there")
+    refused("parquet", path, "pets.parquet does not exist")
     path.write_bytes(b"PAR1")
     refused("parquet", path, "pets.parquet is no parquet file", "write it again")
     content = (folder / "cat" / "0.png").read_bytes()
@@ -245,7 +245,7 @@ def test_arrays_that_are_wrong(tmp_path, changes, words):
 
 
 def test_npz_files_that_are_none(tmp_path):
-    refused("npz", tmp_path / "none.npz", "none.npz is not there")
+    refused("npz", tmp_path / "none.npz", "none.npz does not exist")
     (tmp_path / "bad.npz").write_bytes(b"PK\x03\x04 and no more")
     refused("npz", tmp_path / "bad.npz", "no npz file of plain arrays", "numpy.savez")
     np.savez(tmp_path / "some.npz", **arrays(train_labels=np.arange(12) % 3))
