@@ -71,7 +71,7 @@ def row(channels: int, size: int, kernel: int, stride: int, dilation: int, layou
     x = torch.randn(BATCH, channels, size, size).to(memory_format=layout).requires_grad_()
     y_grad = torch.randn_like(native(x))
     a, b = interleaved(lambda: step(native, x, y_grad), lambda: step(ours, x, y_grad), rounds)
-    ratios = [baseline / ours for baseline, ours in zip(a, b, strict=True)]
+    ratios = [native_s / ours_s for native_s, ours_s in zip(a, b, strict=True)]
     low, *_, high = statistics.quantiles(ratios, n=10)
     ratio = statistics.median(ratios)
     note = " (left to PyTorch)" if native_is_fast(kernel, stride, dilation) else ""

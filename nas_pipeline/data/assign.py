@@ -23,7 +23,7 @@ class Cuts:
     calib: CountOrShare
     test: CountOrShare
     limit: int | None
-    """Maximum of training images (train, val and calib together), and twice that of test images; None: all images."""
+    """Largest number of training images (train, val and calib together); half as many test images; None: all."""
     seed: int
 
 

@@ -51,11 +51,13 @@ def _parse(path: Path, content: bytes, dims: int) -> np.ndarray:
     if zero != 0 or kind != _UNSIGNED_BYTE:
         raise DataError(f"{path} starts with {content[:4].hex()}; an IDX file of bytes starts with 000008")
     if found_dims != dims:
-        raise DataError(f"{path} has {found_dims} dimensions, expected {dims}; check that images and labels are not exchanged")
+        raise DataError(f"{path} has {found_dims} dimensions, expected {dims}; are images and labels exchanged?")
     shape = struct.unpack(f">{dims}I", content[4:header])
     size = math.prod(shape)
     if size > _MAX_BYTES:
         raise DataError(f"{path} declares {size} bytes of values {shape}; its header is damaged")
     if len(content) - header != size:
-        raise DataError(f"{path} holds {len(content) - header} values, its header declares {size} {shape}; fetch it again")
+        raise DataError(
+            f"{path} has {len(content) - header} values, but its header declares {size} {shape}; fetch it again"
+        )
     return np.frombuffer(content, dtype=np.uint8, offset=header).reshape(shape).copy()

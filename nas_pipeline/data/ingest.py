@@ -1,6 +1,6 @@
-"""From a source to a folder: shards, manifest table, dataset.json. Same arguments, same bytes.
+"""Ingestion: writes the data set of a source as shards, manifest table and dataset.json. Equal arguments, equal bytes.
 
-dataset.json is written last and has the checksums of the shards, so a folder half written is noticed when it is read.
+dataset.json is written last and contains the checksums of the shards, so reading detects an incomplete folder.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from nas_pipeline.errors import DataError
 log = logging.getLogger(__name__)
 
 _LOCATION_KEY = "found"
-"""The one key of a provenance that may differ between machines: it stays out of dataset.json."""
+"""Key of the provenance that may differ between machines; it is not written to dataset.json."""
 
 
 def ingest(
@@ -35,19 +35,20 @@ def ingest(
 ) -> DatasetManifest:
     """Write train.npz, val.npz, calib.npz, test.npz, manifest.parquet and dataset.json into `out`.
 
-    Training copies of test images and repeated training images are dropped and counted in the manifest's notes.
+    Training images that are copies of test images or of other training images are dropped; the notes of the manifest
+    contain their numbers.
 
     Args:
-        source: Where the images come from.
-        out: The folder; other files in it are left alone.
-        val: Images cut from the training images for choices: a number, or as a float under 1 a share.
-        calib: Images cut from the training images for INT8 calibration, likewise.
-        limit: Keep so many training images (train, val and calib together) and half as many test images; None: all.
-        seed: Of the draws, which are stratified by class and keep groups whole.
-        test: Images cut for the test split where the source has none, likewise.
+        source: Source of the images.
+        out: Output folder; other files in it are not changed.
+        val: Size of the validation split: a number of training images, or as a float below 1 a share of them.
+        calib: Size of the split for INT8 calibration, likewise.
+        limit: Largest number of training images (train, val and calib together); half as many test images; None: all.
+        seed: Seed of the draws, which are stratified by class and do not divide groups.
+        test: Size of the test split if the source has none, likewise.
 
     Raises:
-        DataError: The source does not load, or the counts cannot be met.
+        DataError: The source cannot be loaded, or the sizes are impossible.
     """
     raw = source.load()
     raw.check()
@@ -133,7 +134,7 @@ def _channel_moments(raw: RawData, train: np.ndarray) -> tuple[tuple[float, ...]
     mean, std = moments(sums.sum(axis=0), squares.sum(axis=0), len(images) * images.shape[1] * images.shape[2])
     if (std == 0).any():
         raise DataError(
-            f"{raw.name}: channel {int(np.argmin(std))} has one value in all training images and carries nothing; "
-            "leave it out in the source (channels: 1 makes grey of colours)"
+            f"{raw.name}: channel {int(np.argmin(std))} has the same value in all training images; "
+            "remove it in the source (channels: 1 converts colours to grey)"
         )
     return tuple(mean.tolist()), tuple(std.tolist())

@@ -1,6 +1,6 @@
-"""From a list of samples (bytes, label, split, group) to RawData: what all sources of own images have in common.
+"""Assembly of a data set from a list of samples (bytes, label, split, group), for all sources of image files.
 
-A source only lists; names, labels, groups and splits are judged here, and every image is decoded by `decode.py`.
+A source lists its samples. This module checks names, labels, groups and splits, and decodes the images.
 """
 
 from __future__ import annotations
@@ -21,45 +21,46 @@ from nas_pipeline.errors import DataError
 
 SPLIT_NAMES = {"": "", "train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val",
                "calib": "calib", "test": "test"}
-"""How a split may be called -> what it is; empty: the pipeline chooses."""
+"""Accepted name of a split -> split; empty: the pipeline assigns the split."""
 
 _NO_LABEL = {"", "nan", "null", "none"}
 _NAMED = 10
-"""Offenders that a message names."""
+"""Largest number of offenders in a message."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One image that has not been opened yet."""
+    """One image that is not decoded yet."""
 
     name: str
-    """How messages and the manifest call it; unique, and the same on every machine."""
+    """Id in messages and in the manifest; unique and equal on every machine."""
     read: Callable[[], bytes]
     label: str
     split: str = ""
     group: str = ""
-    """Images of one group (a patient, a video) stay in one split; empty: a group of its own."""
+    """Images of one group (a patient, a video) stay in one split; empty: the image is its own group."""
 
 
 def assemble(
     name: str, samples: Sequence[Sample], shape: Shape, *, classes: Sequence[str] | None, location: str, remedy: str
 ) -> RawData:
-    """Judge the list, decode every image, and make a data set of it; its classes are in the order of their names.
+    """Check the samples, decode every image, and return the data set. Classes are sorted by name.
 
     Args:
-        name: Of the data set.
+        name: Name of the data set.
         samples: All images.
-        shape: What they are brought to.
-        classes: The labels that there may be, in their order; None: those that there are.
-        location: Where the samples are on this machine, for messages.
-        remedy: Where labels are corrected, for messages.
+        shape: Shape of the decoded images.
+        classes: The allowed labels in their order; None: the labels of the samples.
+        location: Location of the samples on this machine, for messages.
+        remedy: Place where labels are corrected, for messages.
 
     Raises:
-        DataError: No sample, a name twice, a label missing or unknown, under two classes, a class missing in a split
-            that the data set brings, a group in two splits, or images that cannot be decoded. Ten are named.
+        DataError: There is no sample, a duplicate name, a missing or unknown label, fewer than two classes, a class
+            without images in a split of the source, a group in two splits, or an image that cannot be decoded. The
+            message names at most ten offenders.
     """
     if not samples:
-        raise DataError(f"{location} has no image; name a place with images in data.source.options.path")
+        raise DataError(f"{location} has no image; set data.source.options.path to a location with images")
     times = Counter(sample.name for sample in samples)
     _refuse(f"{location}: names occur twice", [name for name, count in times.items() if count > 1],
             f"keep one of each in {remedy}")
@@ -90,12 +91,12 @@ def assemble(
 
 
 def dataset_name(title: str | None, fallback: str) -> str:
-    """The name under which experiments and models of a data set are kept: lower case letters, digits, underscores."""
+    """Return the name of a data set for experiments and models: lower case letters, digits, underscores."""
     return re.sub(r"[^a-z0-9]+", "_", (title or fallback).lower()).strip("_") or "images"
 
 
 def _decode_all(samples: Sequence[Sample], shape: Shape, location: str) -> tuple[np.ndarray, np.ndarray]:
-    """uint8 [N, side, side, C] and int64 [N, 2], the width and height of each file."""
+    """Decode all samples to uint8 [N, side, side, C]; also returns width and height of each file, int64 [N, 2]."""
     pixels = np.empty((len(samples), shape.side, shape.side, shape.channels), dtype=np.uint8)
     sizes = np.empty((len(samples), 2), dtype=np.int64)
 
@@ -122,7 +123,7 @@ def _with_split(sample: Sample, location: str, remedy: str) -> Sample:
 
 def _check_classes(samples: Sequence[Sample], known: Sequence[str], location: str, remedy: str) -> None:
     if len(known) < 2:
-        raise DataError(f"{location} has one class only, {known[0]!r}: there is nothing to tell apart; "
+        raise DataError(f"{location} has only one class, {known[0]!r}; "
                         f"add images of another class in {remedy}")
     counts = Counter(sample.label for sample in samples)
     _refuse(f"{location}: classes without an image", [name for name in known if not counts[name]],
@@ -132,7 +133,7 @@ def _check_classes(samples: Sequence[Sample], known: Sequence[str], location: st
         parts[sample.split if sample.split in ("val", "calib", "test") else "train"].add(sample.label)
     for split, present in parts.items():
         _refuse(f"{location}: classes without an image in the split {split}", [n for n in known if n not in present],
-                f"move images of each into it in {remedy}, or give no splits and let the pipeline cut them")
+                f"move images of each into it in {remedy}, or remove the splits so that the pipeline assigns them")
 
 
 def _check_groups(samples: Sequence[Sample], location: str, remedy: str) -> None:
@@ -158,5 +159,5 @@ def _near(label: str, known: Sequence[str]) -> str:
 
 
 def _natural(label: str) -> tuple[int, int, str]:
-    """Whole numbers in their order, before words."""
+    """Sort key: whole numbers in numerical order, before words."""
     return (0, int(label), label) if label.isdecimal() else (1, 0, label)

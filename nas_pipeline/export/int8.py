@@ -19,10 +19,10 @@ from nas_pipeline.export.log_filters import quantizer_log_filter
 from nas_pipeline.export.session import INPUT, ImageBatch
 
 Int8Calibration = Literal["minmax", "percentile"]
-"""How the range of an activation is taken from the calibration images: all of it, or without the outermost 0.001 %.
+"""Range of an activation over the calibration images: the full range, or without the outermost 0.001 %.
 
-onnxruntime's "entropy" is left out: through `quantize_static` it has as many histogram bins as quantised bins, so it
-returns the same file as minmax (1.32), four times slower.
+The method "entropy" of onnxruntime is not offered: `quantize_static` uses as many histogram bins as quantised bins, so
+it returns the same file as minmax (1.32) in four times the time.
 """
 
 _METHODS = {
@@ -33,16 +33,16 @@ _BATCH = 32
 
 
 def quantize_int8(model: Path, out: Path, calib: ImageBatch, *, calibration: Int8Calibration = "minmax") -> None:
-    """Write a static INT8 copy of `model` to `out`; names of input and output stay.
+    """Write a static INT8 copy of `model` to `out`, with the same names of input and output.
 
     Args:
-        model: A float32 file of `export_onnx`.
-        out: The new file.
-        calib: Normalised training images [N, C, H, W]; a few hundred are enough. Never test images.
-        calibration: See `Calibration`.
+        model: A float32 file written by `export_onnx`.
+        out: The file to write.
+        calib: Normalised training images [N, C, H, W], a few hundred; never test images.
+        calibration: See `Int8Calibration`.
 
     Raises:
-        ExportError: The model cannot be quantised; `out` is untouched.
+        ExportError: The model cannot be quantised; `out` is not changed.
 
     Source: Krishnamoorthi, arXiv:1806.08342, section 3.
     """
@@ -60,7 +60,7 @@ def quantize_int8(model: Path, out: Path, calib: ImageBatch, *, calibration: Int
                     activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8,
                     calibrate_method=_METHODS[calibration],
                 )
-        except Exception as error:  # onnxruntime raises many types, protobuf's among them
+        except Exception as error:  # onnxruntime raises many types, among them those of protobuf
             raise ExportError(f"{model} cannot be quantised to INT8: {type(error).__name__}: {error}") from error
         result = graph.load(quantised)
     if not any(node.op_type == "QuantizeLinear" for node in result.graph.node):
@@ -69,7 +69,7 @@ def quantize_int8(model: Path, out: Path, calib: ImageBatch, *, calibration: Int
 
 
 class _Batches(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime is untyped
-    """Calibration images in small batches: the calibrator keeps every activation of a batch in memory."""
+    """Calibration images in small batches, as the calibrator stores all activations of a batch in memory."""
 
     def __init__(self, images: ImageBatch) -> None:
         self._feeds = self._slices(images)
@@ -77,9 +77,9 @@ class _Batches(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime is u
     @staticmethod
     def _slices(images: ImageBatch) -> Iterator[dict[str, Any]]:
         size = min(_BATCH, len(images))
-        for start in range(0, len(images) - size + 1, size):  # a short last batch breaks the percentile calibrator
+        for start in range(0, len(images) - size + 1, size):  # the percentile calibrator fails on a smaller last batch
             yield {INPUT: images[start : start + size]}
 
     def get_next(self) -> dict[str, Any] | None:
-        """The next feed, or None at the end."""
+        """Return the next feed, or None at the end."""
         return next(self._feeds, None)

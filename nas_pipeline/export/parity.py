@@ -1,4 +1,4 @@
-"""Is the file the network? Compared on real images, in batches and one by one."""
+"""Parity of an ONNX file and its network, measured on images in batches and one by one."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import nn
 
 from nas_pipeline.core.records import Parity
 from nas_pipeline.errors import ExportError
-from nas_pipeline.export.onnx_file import inference_twin
+from nas_pipeline.export.onnx_file import inference_copy
 from nas_pipeline.export.session import ImageBatch, open_session, predict
 
 _SINGLES = 8
@@ -18,10 +18,10 @@ _BATCH = 64
 
 
 def parity(net: nn.Module, path: Path, images: ImageBatch) -> Parity:
-    """Compare the logits of `net` (in the form that was exported) and of the file on `images` [N, C, H, W].
+    """Compare the logits of `net` (in its exported form) and of the file on `images` [N, C, H, W].
 
-    All images run in batches of 64 with an odd rest; the first ones also one by one, as on a device. An image agrees
-    when every way agrees, so a batch dimension frozen by mistake cannot pass.
+    All images run in batches of 64 with a smaller last batch; the first ones also run one by one, as on a device. An
+    image agrees if it agrees in both cases, so a frozen batch dimension is detected.
 
     Raises:
         ExportError: There are no images, or the shapes of the logits differ.
@@ -29,7 +29,7 @@ def parity(net: nn.Module, path: Path, images: ImageBatch) -> Parity:
     session = open_session(path)
     batched = predict(session, images, batch=_BATCH)
     singles = predict(session, images[:_SINGLES], batch=1)
-    expected = _torch_logits(inference_twin(net), images)
+    expected = _torch_logits(inference_copy(net), images)
     if expected.shape != batched.shape:
         raise ExportError(f"{path} gives logits {batched.shape}, the network {expected.shape}: it is another network")
     top = expected.argmax(1)

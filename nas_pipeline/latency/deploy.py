@@ -1,4 +1,4 @@
-"""What shipping a network would mean: it is exported, weighed and timed, as the search's idea of its cost."""
+"""Deployment cost of a network for the search: the network is exported, and its files are timed and measured."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _RANGE_IMAGES = 64
 
 @dataclass(frozen=True, slots=True)
 class OnnxDeploy:
-    """Callable (network, spec) -> latency_ms of its fastest file on this host, size_bytes of its smallest one.
+    """Callable (network, spec) -> latency_ms of its fastest file on this host, size_bytes of its smallest file.
 
-    Picklable: search workers are processes of their own.
+    It can be pickled, as search workers are separate processes.
     """
 
     precisions: tuple[Precision, ...] = ("fp32", "int8")
@@ -44,7 +44,7 @@ class OnnxDeploy:
         fastest = min(figures, key=lambda precision: figures[precision])
         return {
             "latency_ms": figures[fastest][0],
-            "size_bytes": float(min(size for _, size in figures.values())),  # not of the fastest: timing decides that
+            "size_bytes": float(min(size for _, size in figures.values())),  # timing noise decides which is fastest
             **{f"{precision}_latency_ms": latency for precision, (latency, _) in figures.items()},
         }
 
@@ -52,7 +52,7 @@ class OnnxDeploy:
         paths: dict[Precision, Path] = {"fp32": folder / "fp32.onnx"}
         export_onnx(net, spec, paths["fp32"], opset=self.opset)
         if "int8" in self.precisions:
-            # Ranges set by noise: they change the numbers that come out, not the time that it takes.
+            # Calibration on noise changes the logits of the file, but not its latency.
             shape = (_RANGE_IMAGES, spec.channels, spec.height, spec.width)
             noise = np.random.default_rng(0).normal(size=shape).astype(np.float32)
             paths["int8"] = folder / "int8.onnx"

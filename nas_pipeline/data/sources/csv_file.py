@@ -17,10 +17,10 @@ _NEEDED, _OPTIONAL = ("path", "label"), ("split", "group")
 
 
 class CsvFile:
-    """`path`: the file, with the columns path and label and the optional columns split (train, val, calib, test) and group.
+    """`path`: the file, with the columns path and label, and optionally split (train, val, calib, test) and group.
 
     `images`: folder to which the paths are relative; default: the folder of the file. `classes`: the allowed labels.
-    `side`, `channels`, `fit`, `background`: see `decode.Shape`. `name`: name of the data set; default: name of the file.
+    `side`, `channels`, `fit`, `background`: see `decode.Shape`. `name`: name of the data set; default: the file's.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class CsvFile:
         except OSError as error:
             raise DataError(f"{self._path} {why_unreadable(error)}") from error
         except (ValueError, pd.errors.ParserError) as error:  # not UTF-8, rows of different lengths, or empty
-            raise DataError(f"{self._path} is not a CSV file in UTF-8 ({str(error).strip()}); save it as one") from error
+            raise DataError(f"{self._path} is not a CSV file in UTF-8 ({str(error).strip()}); save it so") from error
         missing = [name for name in _NEEDED if name not in table]
         if missing:
             raise DataError(f"{self._path} has no column {', '.join(missing)}, it has {', '.join(map(str, table))}; "

@@ -64,7 +64,7 @@ class ImageFolder:
     def _of_classes(self, folder: Path, split: str) -> list[Sample]:
         loose = [path.name for path in _entries(folder) if path.suffix.lower() in SUFFIXES and not path.is_dir()]
         if loose:
-            raise DataError(f"{folder / loose[0]} is outside of the class folders, so it has no class ({len(loose)} such "
+            raise DataError(f"{folder / loose[0]} lies beside the class folders, so it has no class ({len(loose)} such "
                             "image(s)); move each into the folder of its class")
         samples = []
         for member in _folders(folder):

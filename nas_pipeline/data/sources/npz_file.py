@@ -138,7 +138,7 @@ class NpzFile:
             raise ConfigError(f"{self._path} has the label {classes - 1}, data.source.options.classes names only "
                               f"{len(names)}; name all {classes}")
         if len(names) < 2:
-            raise DataError(f"{self._path} has one class only: there is nothing to tell apart; add another")
+            raise DataError(f"{self._path} has only one class; add images of another class")
         for split, values in labels.items():
             missing = [names[label] for label in range(len(names)) if label not in set(values.tolist())]
             if missing:

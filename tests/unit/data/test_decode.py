@@ -174,7 +174,7 @@ def test_files_that_cannot_be_read(tmp_path):
     large = tmp_path / "large.png"
     with large.open("wb") as stream:
         stream.truncate(MAX_FILE_BYTES + 1)  # a hole: no block of the disk is used
-    for path, words in ((loop, "symbolic link to itself; remove the link"), (tmp_path / "none.png", "is not there"),
+    for path, words in ((loop, "symbolic link to itself; remove the link"), (tmp_path / "none.png", "does not exist"),
                         (tmp_path / "pipe.png", "no regular file"), (large, "the limit is")):
         with pytest.raises(DataError, match=words):
             read_file(path)

@@ -25,7 +25,7 @@ def foreign_files(tmp_path):
 def test_a_given_path_with_other_pixels_is_an_error_without_fallback(foreign_files):
     source = FashionMnist(path=str(foreign_files))
     assert [way.name for way in source.ways()] == ["the given path"]
-    with pytest.raises(DataError, match="is not that of Fashion-MNIST: the sha256 of its values is"):
+    with pytest.raises(DataError, match="does not belong to Fashion-MNIST: the sha256 of its values is"):
         source.load()
 
 
@@ -54,6 +54,6 @@ def test_a_download_that_is_wrong_is_not_kept(foreign_files, tmp_path):
         for path in foreign_files.glob("*.gz"):
             (folder / path.name).write_bytes(path.read_bytes())
 
-    with pytest.raises(DataError, match="is not that of Fashion-MNIST"):
+    with pytest.raises(DataError, match="does not belong to Fashion-MNIST"):
         download_checked(cache / "fashion-mnist", fetch)
     assert list(cache.iterdir()) == []

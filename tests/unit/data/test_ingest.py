@@ -156,5 +156,5 @@ def test_a_channel_that_carries_nothing(tmp_path):
     train = noise(10, channels=2)
     train[..., 1] = 9
     source = FixedSource(raw(train, [0, 1] * 5, noise(4, channels=2, seed=1), [0, 1, 0, 1]))
-    with pytest.raises(DataError, match="channel 1 has one value in all training images"):
+    with pytest.raises(DataError, match="channel 1 has the same value in all training images"):
         ingest(source, tmp_path, val=2, calib=2, limit=None, seed=0)

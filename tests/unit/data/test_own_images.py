@@ -75,7 +75,8 @@ def test_a_class_missing_in_a_split_of_the_folder(folder):
     root = folder.parent / "split"
     shutil.copytree(folder, root / "train")
     shutil.copytree(folder / "cat", root / "test" / "cat")
-    refused("image_folder", root, "classes without an image in the split test", "dog", "let the pipeline cut them")
+    refused("image_folder", root, "classes without an image in the split test", "dog",
+            "so that the pipeline assigns them")
 
 
 def test_folders_that_are_not_as_they_should_be(folder, tmp_path):
@@ -89,10 +90,10 @@ def test_folders_that_are_not_as_they_should_be(folder, tmp_path):
     refused("image_folder", folder, "stray.png lies beside the class folders", "move each into the folder of its class")
     (folder / "stray.png").unlink()
     (folder / "cat" / "film.gif").write_bytes(b"GIF89a")
-    refused("image_folder", folder, "cat/film.gif is no image of a kind that is read", "convert it or move it out")
+    refused("image_folder", folder, "cat/film.gif is not an image of a supported type", "convert it or move it out")
     (folder / "cat" / "film.gif").unlink()
     shutil.rmtree(folder / "dog")
-    refused("image_folder", folder, "one class only, 'cat'", "add images of another class")
+    refused("image_folder", folder, "only one class, 'cat'", "add images of another class")
 
 
 def test_links_are_followed_but_not_in_circles(folder):
@@ -121,8 +122,8 @@ def test_a_file_that_leads_nowhere(folder):
 def test_groups_by_an_expression_on_the_file_name(folder):
     raw = load("image_folder", folder, group=r"(\d)\.png")
     assert raw.train_details.groups == tuple("012345") * 2
-    refused("image_folder", folder, "finds no group in '0.png'", "correct the expression", group="(patient)")
-    with pytest.raises(ConfigError, match="no regular expression"):
+    refused("image_folder", folder, "does not match '0.png'", "correct the expression", group="(patient)")
+    with pytest.raises(ConfigError, match="not a regular expression"):
         load("image_folder", folder, group="(")
     with pytest.raises(ConfigError, match="has no bracket"):
         load("image_folder", folder, group="patient")
@@ -145,7 +146,7 @@ def test_a_group_stays_in_one_split(tmp_path):
 
 def test_too_few_groups(folder, tmp_path):
     source = SOURCES.make("image_folder", {"path": str(folder), "side": 8, "group": "()?([01])?"})
-    with pytest.raises(DataError, match="finds no group"):
+    with pytest.raises(DataError, match="does not match"):
         source.load()
     source = SOURCES.make("image_folder", {"path": str(folder), "side": 8, "group": r"(png)"})
     with pytest.raises(DataError, match=r"1 group\(s\) cannot fill 4 splits.*add images of other groups"):
@@ -189,7 +190,7 @@ def test_csv_files_that_are_none(sheet, tmp_path):
     refused("csv", sheet("file,class"), "has no column path, label, it has file, class", "its first line must name")
     path = sheet()
     path.write_bytes("path,label\nÄ,cat\n".encode("latin-1"))
-    refused("csv", path, "is no CSV file in UTF-8", "save it as one")
+    refused("csv", path, "is not a CSV file in UTF-8", "save it as one")
     path.write_text("")
     refused("csv", path, "is no CSV file")
     path.write_text("path,label\n")
@@ -200,7 +201,7 @@ def test_parquet_files_that_are_none(tmp_path, folder):
     path = tmp_path / "pets.parquet"
     refused("parquet", path, "pets.parquet does not exist")
     path.write_bytes(b"PAR1")
-    refused("parquet", path, "pets.parquet is no parquet file", "write it again")
+    refused("parquet", path, "pets.parquet is not a parquet file", "write it again")
     content = (folder / "cat" / "0.png").read_bytes()
     pd.DataFrame({"image": [content, None, b""], "label": ["cat", "dog", "cat"]}).to_parquet(path)
     refused("parquet", path, "pets.parquet#000001 has no bytes", "pets.parquet#000002 is empty")
@@ -232,12 +233,12 @@ def test_an_npz_may_be_brought_to_another_shape(tmp_path):
     ({"train_labels": np.array([0, 1, np.nan] * 4)}, ["train_labels: row 2 is nan (4 such row(s))", "correct these"]),
     ({"train_labels": np.array([0, 1, -1] * 4)}, ["row 2 is -1"]),
     ({"train_labels": np.array(["cat", "dog"] * 6)}, ["must be whole numbers 0, 1, 2"]),
-    ({"train_labels": np.zeros(12, dtype=int)}, ["one class only"]),
+    ({"train_labels": np.zeros(12, dtype=int)}, ["only one class"]),
     ({"train_labels": np.arange(12) % 2 * 2}, ["no image of 1 in the split train"]),
     ({"test_images": np.zeros((2, 9, 9), dtype=np.uint8), "test_labels": np.zeros(2, dtype=int)},
      ["no image of 1 in the split test"]),
     ({"test_images": np.zeros((2, 8, 9), dtype=np.uint8), "test_labels": np.arange(2)}, ["the splits differ in size"]),
-    ({"train_labels": np.array([{}] * 12, dtype=object)}, ["no npz file of plain arrays"]),
+    ({"train_labels": np.array([{}] * 12, dtype=object)}, ["not an npz file of plain arrays"]),
 ])
 def test_arrays_that_are_wrong(tmp_path, changes, words):
     np.savez(tmp_path / "some.npz", **arrays(**changes))
@@ -247,7 +248,7 @@ def test_arrays_that_are_wrong(tmp_path, changes, words):
 def test_npz_files_that_are_none(tmp_path):
     refused("npz", tmp_path / "none.npz", "none.npz does not exist")
     (tmp_path / "bad.npz").write_bytes(b"PK\x03\x04 and no more")
-    refused("npz", tmp_path / "bad.npz", "no npz file of plain arrays", "numpy.savez")
+    refused("npz", tmp_path / "bad.npz", "not an npz file of plain arrays", "numpy.savez")
     np.savez(tmp_path / "some.npz", **arrays(train_labels=np.arange(12) % 3))
     with pytest.raises(ConfigError, match="names only 2; name all 3"):
         load("npz", tmp_path / "some.npz", classes=["cat", "dog"])

@@ -47,7 +47,7 @@ def test_accuracy_is_that_of_the_file(plain, digits):
 def test_wrong_arrays_are_refused(plain, digits):
     with pytest.raises(ExportError, match="one label per image"):
         accuracy(plain.fp32, digits.val, digits.val_labels[:-1])
-    with pytest.raises(ExportError, match="does not take images"):
+    with pytest.raises(ExportError, match="does not accept images"):
         predict(open_session(plain.fp32), np.zeros((1, 3, 8, 8), np.float32))
     with pytest.raises(ExportError, match="at least 1"):
         predict(open_session(plain.fp32), digits.val[:0])

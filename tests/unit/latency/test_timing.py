@@ -36,8 +36,8 @@ def test_what_cannot_run_is_refused(broken, tmp_path):
             bench(Request((str(path),), 1, 0, 1))
 
 
-@pytest.mark.parametrize(("shape", "message"), [(["batch", 10], "does not take one float image"),
-                                             (["batch", 1, "h", "w"], "leaves the size of an image open")])
+@pytest.mark.parametrize(("shape", "message"), [(["batch", 10], "does not accept one float image"),
+                                             (["batch", 1, "h", "w"], "has images of dynamic size")])
 def test_only_images_of_a_fixed_size_are_timed(tmp_path: Path, shape, message):
     ends = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape) for name in ("input", "logits")]
     body = onnx.helper.make_graph([onnx.helper.make_node("Relu", ["input"], ["logits"])], "g", ends[:1], ends[1:])
