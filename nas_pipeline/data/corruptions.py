@@ -77,7 +77,10 @@ def _rotation(images: ImagePixels, rng: np.random.Generator) -> ImagePixels:
     return images[:, rows, columns]
 
 
-CORRUPTIONS: dict[str, Callable[[ImagePixels, np.random.Generator], ImagePixels]] = {
+Corruption = Callable[[ImagePixels, np.random.Generator], ImagePixels]
+"""Function of images and a random generator that returns corrupted copies."""
+
+CORRUPTIONS: dict[str, Corruption] = {
     "gaussian_noise": _gaussian_noise, "blur": _blur, "contrast": _contrast, "brightness": _brightness,
     "shift": _shift, "rotation": _rotation,
 }

@@ -42,6 +42,9 @@ REFERENCE_FILE = "reference-1.onnx"
 Bench = Callable[[Request], list[Samples]]
 """Times the models of a request in one fresh process, in alternating blocks."""
 
+Fingerprint = Callable[[], dict[str, Any]]
+"""Returns the fingerprint of the machine that measures, see `latency.host.fingerprint`."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Attempt:
@@ -64,7 +67,7 @@ class _Attempt:
 def measure(
     model: Path, target_threads: int, *, work: Path, processes: int = 5, runs: int = 500, warmup: int = 50,
     max_spread: float = 0.25, attempts: int = 3, bench: Bench | None = None,
-    host: Callable[[], dict[str, Any]] | None = None,
+    host: Fingerprint | None = None,
 ) -> LatencyReport:
     """Measure `model` with batch 1; percentiles are pooled over all runs of all processes.
 

@@ -19,6 +19,9 @@ from nas_pipeline.core.files import atomic_path
 from nas_pipeline.core.genotype import Genotype
 from nas_pipeline.errors import ConfigError
 
+FigureWriter = Callable[[Figure], None]
+"""Function that writes a finished figure to its file."""
+
 INK, GREY, LINE = "#1f2933", "#66727f", "#b8c2cc"
 ROW_IN, WIDTH_IN = 0.42, 9.6
 _PNG_DPI = 150
@@ -36,7 +39,7 @@ def canvas(width: float, above: float, below: float) -> tuple[Figure, Axes]:
 
 
 @contextmanager
-def saved(genotype: Genotype, path: Path) -> Iterator[Callable[[Figure], None]]:
+def saved(genotype: Genotype, path: Path) -> Iterator[FigureWriter]:
     """Set the drawing defaults and yield a function that writes a figure to `path` as SVG or PNG, by its suffix.
 
     Raises:

@@ -118,7 +118,10 @@ def _of_benchmark(plan: BenchmarkPlan) -> tuple[CellGraph, ...]:
     return (CellGraph("cell", names, 1, edges, (len(plan.edges),), "out"),)
 
 
-_GRAPHS: dict[tuple[str, int], tuple[Any, Callable[[Any], tuple[CellGraph, ...]]]] = {
+_Draw = Callable[[Any], tuple[CellGraph, ...]]
+"""Function of a plan that returns the graphs of its cells."""
+
+_GRAPHS: dict[tuple[str, int], tuple[Any, _Draw]] = {
     (CellSpace.name, CellSpace.version): (CellSpace(), _of_cells),
     (NasBench201Space.name, NasBench201Space.version): (NasBench201Space(), _of_benchmark),
 }

@@ -1,4 +1,4 @@
-"""The corruptions are fixed: the same copies everywhere, mild, and in the shape of what they were given."""
+"""The corruptions are fixed: equal copies on every machine, mild, and in the shape of the input."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every kind of file that is read, and every kind that must not be."""
+"""Files of every supported type, and files that must be rejected."""
 
 import contextlib
 import errno
@@ -19,7 +19,7 @@ RGB, GREY = Shape(16, 3), Shape(16, 1)
 ORIENTATION = 274
 
 NOBODY = 65534
-"""A user of no rights, on Linux and macOS alike."""
+"""Id of the unprivileged user on Linux and macOS."""
 
 
 def encoded(image, format="PNG", **options):
@@ -35,7 +35,7 @@ def halves(mode="RGB", left="red", right="blue", size=(32, 32)):
 
 
 def png_that_declares(width, height):
-    """A valid head and a few bytes of pixels: 60 bytes that would become gigabytes."""
+    """A valid header and a few bytes of pixels: 60 bytes that would be decoded to gigabytes."""
     def chunk(kind, data):
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
@@ -175,7 +175,7 @@ def test_files_that_cannot_be_read(tmp_path):
     with large.open("wb") as stream:
         stream.truncate(MAX_FILE_BYTES + 1)  # a hole: no block of the disk is used
     for path, words in ((loop, "symbolic link to itself; remove the link"), (tmp_path / "none.png", "does not exist"),
-                        (tmp_path / "pipe.png", "no regular file"), (large, "the limit is")):
+                        (tmp_path / "pipe.png", "not a regular file"), (large, "the limit is")):
         with pytest.raises(DataError, match=words):
             read_file(path)
 

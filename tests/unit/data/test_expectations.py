@@ -38,7 +38,7 @@ def spoil(ingested, tmp_path):
 
 
 def refused(folder, **bounds):
-    """The refusal's text, and rule -> row of the report for what is broken."""
+    """The text of the refusal, and rule -> row of the report for violated rules."""
     with pytest.raises(DataRefusal) as caught:
         validate(folder, folder / "validation", **{**BOUNDS, **bounds})
     report = json.loads((folder / "validation/report.json").read_text())

@@ -15,7 +15,7 @@ def write(folder, stem, values):
 
 @pytest.fixture
 def foreign_files(tmp_path):
-    """Four well-formed IDX files with the pixels of something else."""
+    """Four well-formed IDX files with other pixels than Fashion-MNIST."""
     for prefix, count in (("train", 60), ("t10k", 10)):
         write(tmp_path, f"{prefix}-images-idx3-ubyte", np.zeros((count, 28, 28), dtype=np.uint8))
         write(tmp_path, f"{prefix}-labels-idx1-ubyte", np.zeros(count, dtype=np.uint8))

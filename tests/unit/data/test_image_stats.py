@@ -1,4 +1,4 @@
-"""Looks, perceptual hashes, and what validation says of them."""
+"""Image statistics, perceptual hashes, and the findings of validation based on them."""
 
 import io
 
@@ -32,7 +32,7 @@ def jpeg(image, quality=80):
 
 
 def shares(images):
-    """Share of the images in which each finding is found."""
+    """Finding -> share of the images that violate it."""
     seen = image_statistics(images)
     rows = {name: row for name, row in FINDINGS.items() if row.column in seen}
     return {name: float(((seen[row.column] < row.bound) if row.is_least else (seen[row.column] > row.bound)).mean())
@@ -53,13 +53,13 @@ def test_each_finding_is_found(good, name, change):
     assert shares(changed(good, change))[name] > 0.9
 
 
-def test_looks_do_not_depend_on_the_other_images(good):
+def test_statistics_do_not_depend_on_the_other_images(good):
     whole, alone = image_statistics(good), image_statistics(good[7:8])
     assert all(alone[name][0] == pytest.approx(whole[name][7], rel=1e-6) for name in whole)
     assert all(len(values) == 0 for values in image_statistics(good[:0]).values())
 
 
-def test_grey_images_have_looks_and_hashes_too(good):
+def test_grey_images_have_statistics_and_hashes_too(good):
     assert image_statistics(good[..., :1])["entropy"].min() > 3
     assert len(perceptual_hashes(good[..., :1])[0]) == BITS // 4
 

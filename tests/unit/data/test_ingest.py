@@ -1,4 +1,5 @@
 import dataclasses
+import doctest
 import json
 
 import numpy as np
@@ -6,6 +7,7 @@ import pandas as pd
 import pytest
 
 from nas_pipeline.core.files import sha256_file
+from nas_pipeline.data import source as source_module
 from nas_pipeline.data.ingest import ingest
 from nas_pipeline.data.loaders import load_manifest
 from nas_pipeline.data.sources.synthetic import Synthetic
@@ -158,3 +160,9 @@ def test_a_channel_that_carries_nothing(tmp_path):
     source = FixedSource(raw(train, [0, 1] * 5, noise(4, channels=2, seed=1), [0, 1, 0, 1]))
     with pytest.raises(DataError, match="channel 1 has the same value in all training images"):
         ingest(source, tmp_path, val=2, calib=2, limit=None, seed=0)
+
+
+def test_the_example_of_a_source_runs():
+    result = doctest.testmod(source_module)
+    assert result.attempted > 0
+    assert result.failed == 0

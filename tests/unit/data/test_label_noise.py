@@ -7,7 +7,7 @@ from nas_pipeline.data.label_noise import doubtful
 
 
 def noisy(images=600, classes=4, flipped=30, seed=0):
-    """Labels of which some are wrong, and what a good network says: the true class, with some doubt."""
+    """Labels of which some are wrong, and predictions of a good network: the true class, with some uncertainty."""
     stream = np.random.default_rng(seed)
     truth = np.arange(images) % classes
     logits = 6 * np.eye(classes)[truth] + stream.normal(0, 1, (images, classes))

@@ -24,14 +24,14 @@ def ingested(tmp_path_factory):
 
 @pytest.fixture
 def folder(ingested, tmp_path):
-    """A copy to spoil."""
+    """A copy that a test may damage."""
     for path in ingested.iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes())
     return tmp_path
 
 
 def reachable(root):
-    """Every object that attributes, items, closures and array bases of `root` lead to."""
+    """Every object that is reachable from `root` by attributes, items, closures and array bases."""
     seen, todo = {}, [root]
     while todo:
         item = todo.pop()
@@ -100,7 +100,7 @@ def test_missing_files(folder, tmp_path_factory):
     (folder / "calib.npz").unlink()
     with pytest.raises(DataError, match=r"calib\.npz does not exist; run the ingest stage"):
         load_calib(folder)
-    with pytest.raises(DataError, match=r"there is no .*dataset\.json; run the ingest stage"):
+    with pytest.raises(DataError, match=r"dataset\.json does not exist; run the ingest stage"):
         load_search_data(tmp_path_factory.mktemp("empty"))
 
 

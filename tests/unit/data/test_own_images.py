@@ -1,4 +1,4 @@
-"""What sources of own images refuse: each message names the file or row, and the remedy."""
+"""Errors of the sources of image files: each message names the file or row, and the remedy."""
 
 import shutil
 
@@ -190,7 +190,7 @@ def test_csv_files_that_are_none(sheet, tmp_path):
     refused("csv", sheet("file,class"), "has no column path, label, it has file, class", "its first line must name")
     path = sheet()
     path.write_bytes("path,label\nÄ,cat\n".encode("latin-1"))
-    refused("csv", path, "is not a CSV file in UTF-8", "save it as one")
+    refused("csv", path, "is not a CSV file in UTF-8", "save it so")
     path.write_text("")
     refused("csv", path, "is no CSV file")
     path.write_text("path,label\n")

@@ -1,4 +1,4 @@
-"""Sources for tests: a data set written down in place."""
+"""Sources for tests, with explicit data sets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A bundle that is read is the bundle that was written."""
+"""Bundles are read as they were written; changed bundles are rejected."""
 
 from __future__ import annotations
 

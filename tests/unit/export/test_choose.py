@@ -1,4 +1,4 @@
-"""Which precision ships, as a table."""
+"""The choice of the precision that ships, as a table of cases."""
 
 from __future__ import annotations
 

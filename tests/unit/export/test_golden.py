@@ -1,4 +1,4 @@
-"""Golden vectors: the file's own answers to pixels, as a device asks it; read without pickle."""
+"""Golden vectors: logits of the file for pixels, computed as on a device; read without pickle."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a file must be before it ships."""
+"""Requirements on ONNX files that ship."""
 
 from __future__ import annotations
 

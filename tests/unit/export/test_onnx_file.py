@@ -1,4 +1,4 @@
-"""One file, any batch, the same bytes, and nothing of the machine in it."""
+"""Export: one file, any batch size, equal bytes, and no metadata of the machine."""
 
 from __future__ import annotations
 

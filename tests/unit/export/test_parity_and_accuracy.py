@@ -1,4 +1,4 @@
-"""The file against the network it was made of, on real digits."""
+"""Parity of a file with its network, and accuracy of the file, on real digits."""
 
 from __future__ import annotations
 

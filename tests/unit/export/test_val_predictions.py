@@ -1,4 +1,4 @@
-"""Answers of a file on validation images, and the mistakes it is surest of."""
+"""Predictions of a file on validation images, and its most confident mistakes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Measuring in fresh processes, and the verdict on stability."""
+"""Measurement in fresh processes, and the check of stability."""
 
 from __future__ import annotations
 

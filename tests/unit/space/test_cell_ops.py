@@ -1,4 +1,4 @@
-"""What the edges of cells compute, beside what the contract suite asks of every operation."""
+"""The operations on the edges of cells, beyond the contract of every operation."""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import doctest
 import random
 from typing import Any
 
@@ -10,6 +11,7 @@ from nas_pipeline.core.genotype import Gene, Genotype
 from nas_pipeline.core.protocols import Chooser
 from nas_pipeline.core.records import InputSpec
 from nas_pipeline.errors import SpaceError
+from nas_pipeline.space import choosers
 from nas_pipeline.space.choosers import DecisionRecorder, RandomChooser, crossover, mutate, replay, sample
 
 
@@ -119,5 +121,11 @@ def test_crossover_mixes_both_parents_and_draws_the_rest() -> None:
 def test_a_name_asked_twice_is_a_defect_of_the_space() -> None:
     recorder = DecisionRecorder(RandomChooser(random.Random(0)))
     recorder.one_of("a", (1, 2))
-    with pytest.raises(SpaceError, match="asks for 'a' twice"):
+    with pytest.raises(SpaceError, match="two decisions called 'a'"):
         recorder.real("a", 0.0, 1.0)
+
+
+def test_the_examples_of_the_module_run() -> None:
+    result = doctest.testmod(choosers)
+    assert result.attempted > 0
+    assert result.failed == 0

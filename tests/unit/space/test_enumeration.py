@@ -17,7 +17,7 @@ from tests.odometer import enumerate_all
 
 
 class Toy:
-    """A space from a function of its chooser."""
+    """A space defined by a function of its chooser."""
 
     name = "toy"
     version = 1
@@ -92,7 +92,7 @@ def test_a_decision_that_hangs_on_two_others_is_found_out() -> None:
         if a and b:
             choose.one_of("c", (1, 2, 3))
 
-    with pytest.raises(SpaceError, match=r"do not form a tree.*: c must hang on at most one"):
+    with pytest.raises(SpaceError, match=r"do not form a tree.*: c must depend on at most one"):
         size(Toy(decide))
 
 

@@ -26,7 +26,7 @@ def test_the_size_of_the_space() -> None:
 
 
 def test_parameters_are_those_of_the_benchmark() -> None:
-    """Its largest and its smallest network: 1.531546 M and 0.073306 M."""
+    """The largest and the smallest network of the benchmark: 1.531546 M and 0.073306 M."""
     assert weights(ALL) == 1_531_546
     assert weights(ALL.replace(CONV, "none")) == weights(ALL.replace(CONV, "skip_connect")) == 73_306
 
