@@ -58,7 +58,8 @@ class CsvFile:
         except OSError as error:
             raise DataError(f"{self._path} {why_unreadable(error)}") from error
         except (ValueError, pd.errors.ParserError) as error:  # not UTF-8, rows of different lengths, or empty
-            raise DataError(f"{self._path} is not a CSV file in UTF-8 ({str(error).strip()}); save it so") from error
+            reason = str(error).strip()
+            raise DataError(f"{self._path} is not a CSV file in UTF-8 ({reason}); save it as one") from error
         missing = [name for name in _NEEDED if name not in table]
         if missing:
             raise DataError(f"{self._path} has no column {', '.join(missing)}, it has {', '.join(map(str, table))}; "

@@ -190,9 +190,9 @@ def test_csv_files_that_are_none(sheet, tmp_path):
     refused("csv", sheet("file,class"), "has no column path, label, it has file, class", "its first line must name")
     path = sheet()
     path.write_bytes("path,label\nÄ,cat\n".encode("latin-1"))
-    refused("csv", path, "is not a CSV file in UTF-8", "save it so")
+    refused("csv", path, "is not a CSV file in UTF-8", "save it as one")
     path.write_text("")
-    refused("csv", path, "is no CSV file")
+    refused("csv", path, "is not a CSV file")
     path.write_text("path,label\n")
     refused("csv", path, "has no image")
 
