@@ -1,12 +1,13 @@
-"""Forward plus backward of a depthwise convolution: PyTorch's gradients against those of DepthwiseConv2d.
+"""Time of forward and backward of a depthwise convolution: gradients of PyTorch and of DepthwiseConv2d.
 
     export GLIBC_TUNABLES=glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=4294967296
     export GLIBC_TUNABLES=$GLIBC_TUNABLES:glibc.malloc.trim_threshold=8589934592
     python benchmarks/depthwise.py [--rounds 15]
 
-One process, one thread, CPU milliseconds, batch 64, the two sides interleaved. "spread" is (p90 - p10) / median of the
-ratios of neighbouring runs. Read the ratio, not the milliseconds. "left to PyTorch": both sides run the same code.
-Without the first two lines page faults of fresh memory blur the small shapes; the heading says which it was.
+One process, one thread, CPU milliseconds, batch 64, both implementations interleaved. "spread" is (p90 - p10) / median
+of the ratios of neighbouring runs. The ratio is more reliable than the milliseconds. "left to PyTorch": both run the
+same code. Without the two environment variables, page faults of new memory add noise to small shapes; the heading
+states whether they are set.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ def main() -> None:
 
 def row(channels: int, size: int, kernel: int, stride: int, dilation: int, layout: torch.memory_format,
         rounds: int) -> str:
-    """One line of the table."""
+    """Measure one shape and return its line of the table."""
     torch.manual_seed(0)
     ours = DepthwiseConv2d(channels, kernel, stride, dilation)
     padding = dilation * (kernel // 2)
@@ -71,7 +72,7 @@ def row(channels: int, size: int, kernel: int, stride: int, dilation: int, layou
     x = torch.randn(BATCH, channels, size, size).to(memory_format=layout).requires_grad_()
     y_grad = torch.randn_like(native(x))
     a, b = interleaved(lambda: step(native, x, y_grad), lambda: step(ours, x, y_grad), rounds)
-    ratios = [one / other for one, other in zip(a, b, strict=True)]
+    ratios = [native_s / ours_s for native_s, ours_s in zip(a, b, strict=True)]
     low, *_, high = statistics.quantiles(ratios, n=10)
     ratio = statistics.median(ratios)
     note = " (left to PyTorch)" if native_is_fast(kernel, stride, dilation) else ""
@@ -80,24 +81,24 @@ def row(channels: int, size: int, kernel: int, stride: int, dilation: int, layou
 
 
 def step(layer: nn.Module, x: Tensor, y_grad: Tensor) -> None:
-    """Forward and backward."""
+    """Run forward and backward once."""
     torch.autograd.grad(layer(x), (x, *layer.parameters()), y_grad)
 
 
 def interleaved(a: Callable[[], None], b: Callable[[], None], rounds: int) -> tuple[list[float], list[float]]:
-    """CPU seconds of `a` and `b`, taken in turn after two warm-up rounds."""
+    """CPU seconds of `a` and `b`, run alternately after two warm-up rounds."""
     times: tuple[list[float], list[float]] = ([], [])
     for number in range(rounds + 2):
-        for run, kept in zip((a, b), times, strict=True):
+        for run, durations in zip((a, b), times, strict=True):
             start = time.thread_time()
             run()
             if number >= 2:
-                kept.append(time.thread_time() - start)
+                durations.append(time.thread_time() - start)
     return times
 
 
 def cpu_model() -> str:
-    """The CPU's name, as far as the system tells it."""
+    """Return the name of the CPU, if the system provides it."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]

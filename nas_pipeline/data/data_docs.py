@@ -1,6 +1,6 @@
-"""Data Docs as one page that needs nothing else: no script, no font, no request. The page of a validation report.
+"""Data Docs: the HTML page of a validation report, self-contained, without scripts, fonts or requests.
 
-Great Expectations' own pages pull styles and scripts from the web and are bare where there is none.
+The pages of Great Expectations load styles and scripts from the web, and are unstyled without access to it.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ ul { margin: .4rem 0 0; padding-left: 1.1rem; }
 
 
 def render(report: dict[str, Any]) -> str:
-    """The page of a report of `validate`; all values are escaped."""
+    """Return the HTML page of a report of `validate`; all values are escaped."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     failed = sum(not check["success"] for check in report["expectations"] if check["level"] == "refuse")
     sections = (

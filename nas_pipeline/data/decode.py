@@ -1,7 +1,7 @@
-"""From the bytes of an image file to pixels of one size: the only place that opens files of unknown origin.
+"""Decoding of image files of unknown origin to pixels of one size.
 
-Nothing is decoded before its declared size is known to be small enough, and whatever is wrong with a file becomes a
-DataError that says so and what to do.
+A file is decoded only if its declared size is below the limit. Every defect of a file is raised as a DataError that
+states the defect and the remedy.
 """
 
 from __future__ import annotations
@@ -30,17 +30,18 @@ _WORDS = "PNG, JPEG, BMP, TIFF or WebP"
 _SIXTEEN_BITS = 65535
 _ON_ITS_SIDE = (5, 6, 7, 8)
 _DRAFT = 2
-"""A JPEG is decoded at a fraction of its size where that is still so many times the size that is wanted."""
+"""A JPEG is decoded at reduced size if that is still at least this many times the wanted size."""
 
 Fit = Literal["crop", "pad", "stretch"]
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """What every image is brought to. `side`: height and width in pixels. `channels`: 1 (grey) or 3 (RGB).
+    """Shape of all images after decoding. `side`: height and width in pixels. `channels`: 1 (grey) or 3 (RGB).
 
-    `fit` says what becomes of an image that is not square: `crop` keeps its middle, `pad` keeps it whole between bars
-    of the background, `stretch` distorts it. `background` is a colour's name or #rrggbb, behind transparent pixels too.
+    `fit` is the treatment of images that are not square: `crop` cuts out the centre, `pad` adds bars of the
+    background, `stretch` distorts the image. `background` is a colour name or #rrggbb; it also replaces transparent
+    pixels.
     """
 
     side: int
@@ -63,15 +64,15 @@ class Shape:
 
 
 def read_file(path: Path) -> bytes:
-    """The content of a regular file of a sensible size.
+    """Read a regular file of at most `MAX_FILE_BYTES`.
 
     Raises:
-        DataError: There is none, it may not be read, it is no regular file, or it is too large.
+        DataError: The file is missing, not readable, not a regular file, or too large.
     """
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
-            raise DataError("is no regular file; move it away")
+            raise DataError("is not a regular file; move it away")
         if status.st_size > MAX_FILE_BYTES:
             raise DataError(f"has {status.st_size:,} bytes, the limit is {MAX_FILE_BYTES:,}; save it smaller")
         return path.read_bytes()
@@ -80,42 +81,43 @@ def read_file(path: Path) -> bytes:
 
 
 def why_unreadable(error: OSError) -> str:
-    """Reason and remedy for a file or folder that cannot be opened, to stand behind its name."""
+    """Return reason and remedy for a file or folder that cannot be opened, to follow its name in a message."""
     reasons = {
-        errno.ENOENT: "is not there; correct the path, or bring the file back",
-        errno.EACCES: "may not be read; give this user the permission (chmod u+r, and u+x on its folders)",
-        errno.ELOOP: "is a symbolic link that leads back to itself; remove the link",
-        errno.ENOTDIR: "is no folder; correct the path",
+        errno.ENOENT: "does not exist; correct the path, or restore the file",
+        errno.EACCES: "is not readable; grant the permission (chmod u+r, and u+x on its folders)",
+        errno.ELOOP: "is a symbolic link to itself; remove the link",
+        errno.ENOTDIR: "is not a folder; correct the path",
     }
     return reasons.get(error.errno or 0, f"cannot be read ({error.strerror or error}); check the disk")
 
 
 def decode(content: bytes, shape: Shape) -> tuple[np.ndarray, tuple[int, int]]:
-    """Pixels uint8 [side, side, channels], upright, and (width, height) of the file.
+    """Decode an image file. Returns pixels uint8 [side, side, channels] and (width, height) of the file.
 
-    Palettes become colours, 16 bits become 8 (the full range is kept), transparent pixels get the background, and the
-    camera's note about rotation (EXIF) is carried out. Of a file with several pages the first is taken.
+    Palettes are converted to colours, 16 bits to 8 (over the full range), transparent pixels to the background, and the
+    EXIF orientation is applied. The first page of a file with several pages is used.
 
     Raises:
-        DataError: The bytes are not a whole image of a known format, or it is too large; the text has no name in it.
+        DataError: The bytes are not a complete image of a known format, or it is too large. The message does not
+            contain the name of the file.
     """
     if not content:
         raise DataError("is empty (0 bytes); copy it again or remove it")
     try:
         image: Image.Image = Image.open(io.BytesIO(content), formats=_FORMATS)
     except UnidentifiedImageError:
-        raise DataError(f"is not {_WORDS}, whatever its name says; convert or remove it") from None
+        raise DataError(f"is not {_WORDS}, regardless of its name; convert or remove it") from None
     except Image.DecompressionBombError:
         raise DataError(f"declares a huge size, {_too_large()}") from None
-    except Exception as error:  # Pillow's parsers raise whatever a damaged header leads them to
+    except Exception as error:  # Pillow's parsers raise many types on damaged headers
         raise DataError(f"is damaged ({error}); copy it again or remove it") from error
     width, height = image.size
     if width * height >= MAX_PIXELS:
         raise DataError(f"is {width} x {height} pixels, {_too_large()}")
-    image.draft(None, (_DRAFT * shape.side, _DRAFT * shape.side))  # of a JPEG; others ignore it
+    image.draft(None, (_DRAFT * shape.side, _DRAFT * shape.side))  # JPEG only; other formats ignore it
     try:
         image.load()
-        on_its_side = image.getexif().get(ExifTags.Base.Orientation, 1) in _ON_ITS_SIDE  # never of a TIFF
+        on_its_side = image.getexif().get(ExifTags.Base.Orientation, 1) in _ON_ITS_SIDE  # TIFF files are never rotated
         turned = ImageOps.exif_transpose(image)
     except Exception as error:  # as above
         raise DataError(f"is damaged or cut short ({error}); copy it again or remove it") from error
@@ -123,10 +125,10 @@ def decode(content: bytes, shape: Shape) -> tuple[np.ndarray, tuple[int, int]]:
 
 
 def fit(image: Image.Image, shape: Shape) -> np.ndarray:
-    """Pixels uint8 [side, side, channels] of an image of any mode.
+    """Return the pixels uint8 [side, side, channels] of an image of any mode.
 
     Raises:
-        DataError: Its numbers are not those of an image.
+        DataError: The values are not pixel values.
     """
     plain = _plain(image, shape)
     if shape.fit == "stretch":
@@ -142,18 +144,18 @@ def fit(image: Image.Image, shape: Shape) -> np.ndarray:
 
 @contextlib.contextmanager
 def own_limit() -> Iterator[None]:
-    """Silence Pillow's own warning about large images: `decode` holds them to a limit itself.
+    """Silence Pillow's warning about large images, as `decode` has its own limit.
 
-    The warning filters are the process's: enter this once, around threads, not in them.
+    Warning filters are global to the process, so enter this context around threads, not in them.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        warnings.filterwarnings("ignore", category=UserWarning, module="PIL")  # odd metadata beside sound pixels
+        warnings.filterwarnings("ignore", category=UserWarning, module="PIL")  # damaged metadata with valid pixels
         yield
 
 
 def _plain(image: Image.Image, shape: Shape) -> Image.Image:
-    """As mode L or RGB."""
+    """Return the image in mode L or RGB."""
     mode = "L" if shape.channels == 1 else "RGB"
     if image.mode.startswith("I") or image.mode == "F":
         image = Image.fromarray(_eight_bits(np.asarray(image)))
@@ -164,9 +166,9 @@ def _plain(image: Image.Image, shape: Shape) -> Image.Image:
 
 
 def _eight_bits(values: np.ndarray) -> np.ndarray:
-    """uint8 of one channel in 16 bits, 32 bits or floating point; 65535 (or 1.0) is white."""
+    """Convert one channel of 16 bits, 32 bits or floating point to uint8; 65535 (or 1.0) is white."""
     if not np.isfinite(values).all():
-        raise DataError("has pixels that are no numbers (NaN or infinite); mend or remove it")
+        raise DataError("has pixels that are NaN or infinite; repair or remove it")
     low, high = float(values.min()), float(values.max())
     white = 1.0 if values.dtype.kind == "f" and high <= 1.0 else 255.0 if values.dtype.kind == "f" else _SIXTEEN_BITS
     if low < 0 or high > white:

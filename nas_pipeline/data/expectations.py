@@ -1,6 +1,6 @@
 """Validation: a Great Expectations checkpoint over the manifest table. The only importer of great_expectations.
 
-Report and docs are written first, then bad rows raise: whoever is refused can read why.
+The report and the docs are written before an error is raised, so that they explain a refusal.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from great_expectations.expectations.core.expect_table_row_count_to_equal import
 from nas_pipeline.core.files import write_json, write_text
 from nas_pipeline.core.records import DatasetManifest
 from nas_pipeline.data.data_docs import render
-from nas_pipeline.data.findings import FINDINGS, Finding
-from nas_pipeline.data.findings import findings as the_findings
+from nas_pipeline.data.findings import FINDINGS, FindingRule
+from nas_pipeline.data.findings import findings as active_findings
 from nas_pipeline.data.loaders import load_manifest
 from nas_pipeline.data.shards import SPLITS
 from nas_pipeline.data.table import COLUMNS, read_table
@@ -43,36 +43,36 @@ from nas_pipeline.errors import DataRefusal
 log = logging.getLogger(__name__)
 
 Suites = dict[str, list[Any]]
-"""Table -> expectations; `meta` holds the rule in words."""
+"""Table -> expectations; their `meta` contains the text of the rule."""
 
 
 def validate(
     folder: Path, out: Path, *, min_per_class: int, min_side: int, max_side: int, max_class_drift: float,
     findings: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> dict[str, Any]:
-    """Check an ingested folder; write `out`/report.json and `out`/data_docs/index.html; return the report.
+    """Check an ingested folder, write `out`/report.json and `out`/data_docs/index.html, and return the report.
 
     Args:
-        folder: What `ingest` wrote.
-        out: Where report and docs go.
-        min_per_class: Images that each class must have in each split.
-        min_side: Bound on the width and height of an image, in pixels.
-        max_side: Bound on the width and height of an image, in pixels.
-        max_class_drift: Bound on the difference between a class's shares in any two splits.
-        findings: Finding -> its level (refuse, warn, off) and bound, where they are not those of `FINDINGS`.
+        folder: The output folder of `ingest`.
+        out: Folder for report and docs.
+        min_per_class: Smallest number of images of a class in a split.
+        min_side: Lower bound on the width and height of an image, in pixels.
+        max_side: Upper bound on the width and height of an image, in pixels.
+        max_class_drift: Upper bound on the difference between a class's shares in any two splits.
+        findings: Name of a finding -> level (refuse, warn, off) and bound, if they differ from `FINDINGS`.
 
     Raises:
-        ConfigError: There is no such finding.
-        DataError: The folder is not an ingested one.
-        DataRefusal: An expectation of level `refuse` is not met; the message names the first ten rows of each.
+        ConfigError: A finding is unknown.
+        DataError: `folder` was not written by `ingest`.
+        DataRefusal: An expectation of level `refuse` is not met; the message names its first ten rows.
     """
     manifest = load_manifest(folder)
     table = read_table(folder / "manifest.parquet")
     splits = [split for split in SPLITS if manifest.counts.get(split)]
-    looked_for = the_findings(findings)
-    near = looked_for.get("near_duplicates", FINDINGS["near_duplicates"])
+    active = active_findings(findings)
+    near = active.get("near_duplicates", FINDINGS["near_duplicates"])
     images = image_table(table, manifest.class_names, int(near.bound))
-    suites: Suites = {"images": _image_suite(manifest, splits, min_side, max_side, looked_for)}
+    suites: Suites = {"images": _image_suite(manifest, splits, min_side, max_side, active)}
     tables = {"images": images}
     if {"split", "label"} <= set(table):
         suites["classes"] = _class_suite(min_per_class, max_class_drift)
@@ -93,7 +93,7 @@ def validate(
         "bounds": {
             "min_per_class": min_per_class, "min_side": min_side, "max_side": max_side,
             "max_class_drift": max_class_drift,
-            **{name: f"{row.bound:g} ({row.level})" for name, row in looked_for.items()},
+            **{name: f"{row.bound:g} ({row.level})" for name, row in active.items()},
         },
         "engine": f"great_expectations {gx.__version__}",
         "notes": {key: value for key, value in manifest.notes.items() if isinstance(value, int)},
@@ -112,9 +112,9 @@ def validate(
 
 
 def _image_suite(
-    manifest: DatasetManifest, splits: list[str], min_side: int, max_side: int, looked_for: Mapping[str, Finding]
+    manifest: DatasetManifest, splits: list[str], min_side: int, max_side: int, active: Mapping[str, FindingRule]
 ) -> list[Any]:
-    """One row of the table is one image."""
+    """Expectations on the table with one row per image."""
     spec = manifest.spec
     return [
         ExpectTableColumnsToMatchSet(
@@ -160,12 +160,12 @@ def _image_suite(
         ExpectColumnValuesToBeBetween(
             column=SPLITS_OF_GROUP, max_value=1, meta=_rule("no group has images in two splits"),
         ),
-        *(_finding(row) for row in looked_for.values()),
+        *(_finding(row) for row in active.values()),
     ]
 
 
 def _class_suite(min_per_class: int, max_class_drift: float) -> list[Any]:
-    """One row of the table is one class in one split."""
+    """Expectations on the table with one row per class and split."""
     return [
         ExpectColumnValuesToBeBetween(
             column="images", min_value=min_per_class,
@@ -178,8 +178,8 @@ def _class_suite(min_per_class: int, max_class_drift: float) -> list[Any]:
     ]
 
 
-def _finding(row: Finding) -> Any:
-    if row.column == LOOK_ALIKES:  # its bound is in bits, and has been applied
+def _finding(row: FindingRule) -> Any:
+    if row.column == LOOK_ALIKES:  # its bound is in bits and was applied when the column was computed
         bounds: dict[str, Any] = {"max_value": 0.0}
     else:
         bounds = {"min_value" if row.is_least else "max_value": row.bound}
@@ -214,5 +214,5 @@ def _run_checkpoint(suites: Suites, paths: Mapping[str, Path]) -> list[dict[str,
         table = str(result.suite_name)
         position = {item.meta["rule"]: index for index, item in enumerate(suites[table])}
         flat = [plain_check(table, item.to_json_dict()) for item in result.results]
-        checks += sorted(flat, key=lambda check: position[check["rule"]])  # those that raised come first otherwise
+        checks += sorted(flat, key=lambda check: position[check["rule"]])  # Great Expectations lists failures first
     return checks

@@ -1,6 +1,6 @@
-"""Ways to get the files of a published data set without an account or root, tried one after the other.
+"""Retrieval of the files of a published data set by several ways, none of which needs an account or root.
 
-Trust comes from checksums of the decoded content, taken by the caller, never from the place the files lay.
+Callers verify the content by checksums of the decoded values, regardless of where the files come from.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _MAX_DOWNLOAD_BYTES = 1 << 30
 
 @dataclass(frozen=True, slots=True)
 class Way(Generic[T]):
-    """A row of a table of ways: its name in messages, how to load by it, and whether it needs a network."""
+    """One way to load something: its name in messages, the function that loads, and whether it needs a network."""
 
     name: str
     load: Callable[[], T]
@@ -38,10 +38,10 @@ class Way(Generic[T]):
 
 
 def first_that_works(what: str, ways: Sequence[Way[T]], *, offline: bool, advice: str) -> tuple[str, T]:
-    """Name and result of the first way that loads; `offline` skips those that need a network.
+    """Try ways in order; return name and result of the first that succeeds. `offline` skips those that need a network.
 
     Raises:
-        DataError: None loads. The one message has every way with its reason, and `advice`.
+        DataError: No way succeeds. The message lists the reason for every way, and `advice`.
     """
     failures: list[str] = []
     for way in ways:
@@ -52,40 +52,40 @@ def first_that_works(what: str, ways: Sequence[Way[T]], *, offline: bool, advice
             loaded = way.load()
         except DataError as error:
             failures.append(f"  - {way.name}: {error}")
-            log.debug("%s: %s did not work: %s", what, way.name, error)
+            log.debug("%s: %s failed: %s", what, way.name, error)
         else:
-            log.info("%s: found in %s", what, way.name)
+            log.info("%s: loaded from %s", what, way.name)
             return way.name, loaded
-    raise DataError("\n".join([f"{what} was not found. Ways tried:", *failures, advice]))
+    raise DataError("\n".join([f"{what} cannot be loaded. Ways tried:", *failures, advice]))
 
 
 def debian_package(package: str, folder: str, names: Sequence[str], into: Path) -> None:
-    """Put the files `names`, which lie in `folder` of a Debian package, into the folder `into`.
+    """Extract the files `names` in `folder` of a Debian package into the folder `into`.
 
-    Nothing is installed and root is not needed. Where the machine has no package lists, private ones are fetched.
+    Nothing is installed and root is not needed. Private package lists are fetched if the machine has none.
 
     Raises:
-        DataError: apt-get or dpkg-deb is missing or fails, or the package lacks a file.
+        DataError: apt-get or dpkg-deb is missing or fails, or a file is not in the package.
     """
     for tool in ("apt-get", "dpkg-deb"):
         if shutil.which(tool) is None:
-            raise DataError(f"{tool} is not on this machine")
+            raise DataError(f"{tool} is not installed")
     with tempfile.TemporaryDirectory(dir=into, prefix=".apt-") as name:
         work = Path(name).resolve()
         archive = _download_package(package, work)
         _run(["dpkg-deb", "-x", str(archive), str(work / "unpacked")], work)
         for file in names:
-            found = work / "unpacked" / folder.lstrip("/") / file
-            if not found.is_file():
+            unpacked = work / "unpacked" / folder.lstrip("/") / file
+            if not unpacked.is_file():
                 raise DataError(f"package {package} has no {folder}/{file}")
-            found.replace(into / file)
+            unpacked.replace(into / file)
 
 
 def addresses(base: str, names: Sequence[str], into: Path) -> None:
     """Download `base`/name for each of `names` into the folder `into`.
 
     Raises:
-        DataError: An address does not answer within 30 s, answers with an error, or sends more than 1 GiB.
+        DataError: A server does not respond within 30 s, responds with an error, or sends more than 1 GiB.
     """
     for name in names:
         url = f"{base.rstrip('/')}/{name}"
@@ -103,7 +103,7 @@ def _download_package(package: str, work: Path) -> Path:
     try:
         _run(["apt-get", "-q", "download", package], work)
     except DataError as error:
-        log.debug("the machine's package lists do not do (%s): fetching private ones", error)
+        log.debug("the package lists of the machine cannot be used (%s): fetching private ones", error)
         private = _private_state(work)
         _run(["apt-get", "-q", *private, "update"], work)
         _run(["apt-get", "-q", *private, "download", package], work)
@@ -114,7 +114,7 @@ def _download_package(package: str, work: Path) -> Path:
 
 
 def _private_state(work: Path) -> list[str]:
-    """Options that keep all of apt's state in `work`: no root, no lock of the machine's."""
+    """Options that place the whole state of apt in `work`, so that neither root nor a system lock is needed."""
     for folder in ("state/lists/partial", "cache/archives/partial"):
         (work / folder).mkdir(parents=True, exist_ok=True)
     options = {
@@ -122,7 +122,7 @@ def _private_state(work: Path) -> list[str]:
         "Dir::State::lists": str(work / "state/lists"),
         "Dir::Cache": str(work / "cache"),
         "Acquire::Languages": "none",
-        "APT::Sandbox::User": "",  # apt's own user could not enter our folder
+        "APT::Sandbox::User": "",  # the user of apt has no access to the folder
     }
     return [word for key, value in options.items() for word in ("-o", f"{key}={value}")]
 

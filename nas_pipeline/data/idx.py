@@ -1,4 +1,4 @@
-"""The IDX format of MNIST and its kin: magic, dimensions, bytes. Anything that is not exactly that is refused.
+"""Reader of the IDX format of MNIST: magic number, dimensions, bytes. Malformed files are rejected.
 
 Source: LeCun, Cortes, Burges, "The MNIST database", section "File formats".
 """
@@ -18,14 +18,14 @@ from nas_pipeline.errors import DataError
 _GZIP_MAGIC = b"\x1f\x8b"
 _UNSIGNED_BYTE = 0x08
 _MAX_BYTES = 1 << 31
-"""No IDX data set of 8-bit images comes near; a damaged header does."""
+"""Upper bound on the declared size, which detects damaged headers."""
 
 
 def read_idx(path: Path, dims: int) -> np.ndarray:
-    """Values of an IDX file of unsigned bytes with `dims` dimensions, plain or gzipped: uint8, a fresh array.
+    """Read an IDX file of unsigned bytes with `dims` dimensions, plain or gzipped, into a new uint8 array.
 
     Raises:
-        DataError: The file is missing, damaged, of another type, or longer or shorter than its header says.
+        DataError: The file is missing, damaged or of another type, or its length does not match its header.
     """
     try:
         content = path.read_bytes()
@@ -51,11 +51,13 @@ def _parse(path: Path, content: bytes, dims: int) -> np.ndarray:
     if zero != 0 or kind != _UNSIGNED_BYTE:
         raise DataError(f"{path} starts with {content[:4].hex()}; an IDX file of bytes starts with 000008")
     if found_dims != dims:
-        raise DataError(f"{path} has {found_dims} dimensions, expected {dims}; are images and labels mixed up?")
+        raise DataError(f"{path} has {found_dims} dimensions, expected {dims}; are images and labels exchanged?")
     shape = struct.unpack(f">{dims}I", content[4:header])
     size = math.prod(shape)
     if size > _MAX_BYTES:
-        raise DataError(f"{path} claims {size} bytes of values {shape}; its header is damaged")
+        raise DataError(f"{path} declares {size} bytes of values {shape}; its header is damaged")
     if len(content) - header != size:
-        raise DataError(f"{path} holds {len(content) - header} values, its header says {size} {shape}; fetch it again")
+        raise DataError(
+            f"{path} has {len(content) - header} values, but its header declares {size} {shape}; fetch it again"
+        )
     return np.frombuffer(content, dtype=np.uint8, offset=header).reshape(shape).copy()

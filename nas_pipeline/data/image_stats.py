@@ -1,7 +1,7 @@
-"""How an image looks, in four numbers, from the pixels that a network will see. Whole arrays at a time.
+"""Image statistics for quality checks: brightness, darkness, entropy and sharpness, vectorised over images.
 
-Measured after the resize: a photograph that is a little soft at full size is not soft at 64 pixels.
-Source: the kinds of trouble are those of CleanVision (Cleanlab, 2022); the measures are written anew for small images.
+They are computed on the resized pixels that a network receives: a slightly blurred photograph is sharp at 64 pixels.
+Source: the kinds of defects are those of CleanVision (Cleanlab, 2022); the measures are specific to small images.
 """
 
 from __future__ import annotations
@@ -9,31 +9,31 @@ from __future__ import annotations
 import numpy as np
 
 _CHUNK = 2048
-"""Images per step: bounds the memory."""
+"""Images per step, which bounds the memory."""
 
 _LUMA = (0.299, 0.587, 0.114)
-"""ITU-R BT.601."""
+"""Weights of red, green and blue in the luminance (ITU-R BT.601)."""
 
 _ROUNDING = 20 / 12
-"""What rounding to whole grey levels (variance 1/12) adds to the variance of the Laplacian (weights 4, 1, 1, 1, 1)."""
+"""Variance that rounding to integers (variance 1/12) adds to the Laplacian (weights 4, 1, 1, 1, 1)."""
 
 
 def grey(images: np.ndarray) -> np.ndarray:
-    """float32 [N, H, W] in 0..255 of uint8 [N, H, W, C]: luminance of RGB, else the mean of the channels."""
+    """Convert uint8 [N, H, W, C] to float32 [N, H, W] in 0..255: luminance of RGB, else the mean of the channels."""
     if images.shape[3] == 1:
         return images[..., 0].astype(np.float32)
     weights = np.array(_LUMA if images.shape[3] == 3 else [1 / images.shape[3]] * images.shape[3], dtype=np.float32)
     return np.asarray(images.astype(np.float32) @ weights)
 
 
-def looks(images: np.ndarray) -> dict[str, np.ndarray]:
-    """float64 [N] each: brightest, darkest, entropy, sharpness.
+def image_statistics(images: np.ndarray) -> dict[str, np.ndarray]:
+    """Compute the statistics of images uint8 [N, H, W, C]; each is float64 [N].
 
     brightest: 99th percentile of the luminance, in 0..1; small in a dark image.
     darkest: 5th percentile of the luminance, in 0..1; large in an over-exposed image.
-    entropy: of the histogram of the luminance in 256 steps, in bits; small in an image with little information.
-    sharpness: standard deviation of the Laplacian over that of the luminance; small in a blurred image, whatever its
-    contrast (Pech-Pacheco et al., ICPR 2000, take the variance without the ratio). 0 in an image of one colour.
+    entropy: entropy of the histogram of the luminance in 256 bins, in bits; small in an image with little information.
+    sharpness: standard deviation of the Laplacian over that of the luminance; small in a blurred image at any
+    contrast (Pech-Pacheco et al., ICPR 2000, use the variance without the ratio). 0 in an image of one colour.
     """
     parts = [_of_chunk(grey(images[start : start + _CHUNK])) for start in range(0, len(images), _CHUNK)]
     names = ("brightest", "darkest", "entropy", "sharpness")

@@ -1,6 +1,6 @@
-"""From a source to a folder: shards, manifest table, dataset.json. Same arguments, same bytes.
+"""Ingestion: writes the data set of a source as shards, manifest table and dataset.json. Equal arguments, equal bytes.
 
-dataset.json is written last and has the checksums of the shards, so a folder half written is noticed when it is read.
+dataset.json is written last and contains the checksums of the shards, so reading detects an incomplete folder.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ import pandas as pd
 
 from nas_pipeline.core.files import write_json
 from nas_pipeline.core.records import DatasetManifest, InputSpec
-from nas_pipeline.data.assign import Amount, Cuts, assign, ids
+from nas_pipeline.data.assign import CountOrShare, Cuts, assign, ids
 from nas_pipeline.data.duplicates import deduplicate, hash_images
-from nas_pipeline.data.image_stats import looks
+from nas_pipeline.data.image_stats import image_statistics
 from nas_pipeline.data.perceptual import perceptual_hashes
 from nas_pipeline.data.shards import SPLITS, Split, read_shard, write_shard
 from nas_pipeline.data.source import DataSource, RawData
@@ -25,35 +25,37 @@ from nas_pipeline.errors import DataError
 
 log = logging.getLogger(__name__)
 
-_FOUND = "found"
-"""The one key of a provenance that may differ between machines: it stays out of dataset.json."""
+_LOCATION_KEY = "found"
+"""Key of the provenance that may differ between machines; it is not written to dataset.json."""
 
 
 def ingest(
-    source: DataSource, out: Path, *, val: Amount, calib: Amount, limit: int | None, seed: int, test: Amount = 0.2
+    source: DataSource, out: Path, *, val: CountOrShare, calib: CountOrShare, limit: int | None, seed: int,
+    test: CountOrShare = 0.2,
 ) -> DatasetManifest:
     """Write train.npz, val.npz, calib.npz, test.npz, manifest.parquet and dataset.json into `out`.
 
-    Training copies of test images and repeated training images are dropped and counted in the manifest's notes.
+    Training images that are copies of test images or of other training images are dropped; the notes of the manifest
+    contain their numbers.
 
     Args:
-        source: Where the images come from.
-        out: The folder; other files in it are left alone.
-        val: Images cut from the training images for choices: a number, or as a float under 1 a share.
-        calib: Images cut from the training images for INT8 calibration, likewise.
-        limit: Keep so many training images (train, val and calib together) and half as many test images; None: all.
-        seed: Of the draws, which are stratified by class and keep groups whole.
-        test: Images cut for the test split where the source has none, likewise.
+        source: Source of the images.
+        out: Output folder; other files in it are not changed.
+        val: Size of the validation split: a number of training images, or as a float below 1 a share of them.
+        calib: Size of the split for INT8 calibration, likewise.
+        limit: Largest number of training images (train, val and calib together); half as many test images; None: all.
+        seed: Seed of the draws, which are stratified by class and do not divide groups.
+        test: Size of the test split if the source has none, likewise.
 
     Raises:
-        DataError: The source does not load, or the counts cannot be met.
+        DataError: The source cannot be loaded, or the sizes are impossible.
     """
     raw = source.load()
     raw.check()
     hashes = {"train": hash_images(raw.train_images), "test": hash_images(raw.test_images)}
     clean = deduplicate(hashes["train"], raw.train_labels, hashes["test"], raw.test_labels)
     cuts = Cuts(val=val, calib=calib, test=test, limit=limit, seed=seed)
-    assigned = assign(raw, clean.kept, cuts)
+    assigned = assign(raw, clean.retained, cuts)
     rows = assigned.rows
     pixels = {"train": raw.train_images, "test": raw.test_images}
     labels = {"train": raw.train_labels, "test": raw.test_labels}
@@ -78,7 +80,7 @@ def ingest(
         notes={
             **clean.counts,
             "shards": shards,
-            "source": {key: value for key, value in raw.provenance.items() if key != _FOUND},
+            "source": {key: value for key, value in raw.provenance.items() if key != _LOCATION_KEY},
             "asked": asdict(cuts),
         },
     )
@@ -90,7 +92,7 @@ def ingest(
     write_json(out / "dataset.json", manifest.to_json())
     log.debug(
         "ingested %s from %s: %s, %d training images dropped as copies, digest %s",
-        raw.name, raw.provenance.get(_FOUND, "its source"), manifest.counts, clean.counts["dropped"],
+        raw.name, raw.provenance.get(_LOCATION_KEY, "its source"), manifest.counts, clean.counts["dropped"],
         manifest.digest[:12],
     )
     return manifest
@@ -119,7 +121,7 @@ def _table(
         "file_height": sizes[:, 1],
         "mean": mean,
         "std": std,
-        **looks(content.images),
+        **image_statistics(content.images),
         "decoded": np.zeros(count, dtype=np.bool_),
         "source": [raw.name] * count,
     }
@@ -132,7 +134,7 @@ def _channel_moments(raw: RawData, train: np.ndarray) -> tuple[tuple[float, ...]
     mean, std = moments(sums.sum(axis=0), squares.sum(axis=0), len(images) * images.shape[1] * images.shape[2])
     if (std == 0).any():
         raise DataError(
-            f"{raw.name}: channel {int(np.argmin(std))} has one value in all training images and carries nothing; "
-            "leave it out in the source (channels: 1 makes grey of colours)"
+            f"{raw.name}: channel {int(np.argmin(std))} has the same value in all training images; "
+            "remove it in the source (channels: 1 converts colours to grey)"
         )
     return tuple(mean.tolist()), tuple(std.tolist())

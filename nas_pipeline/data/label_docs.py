@@ -1,4 +1,4 @@
-"""The page of doubtful labels: what a person looks at to correct them. One file, no request leaves it."""
+"""The HTML page of doubtful labels, for correction by a person. Self-contained, without requests."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ img { image-rendering: pixelated; display: block; margin-bottom: .5rem; } code {
 </head>
 <body>
 <h1>Doubtful labels: {{ name }}</h1>
-<p>{{ rows | length }} of {{ judged }} images in {{ splits }}, judged by a network that was not trained on them.
-It may be the network that is wrong: look at each before you change it.
+<p>{{ rows | length }} of {{ judged }} images in {{ splits }}, predicted by a network that was not trained on them.
+The network may be wrong: check each image before you change its label.
 {% if rows | length > shown | length %}The first {{ shown | length }} are shown, all are in label_candidates.json.
 {% endif %}</p>
 <ol>
 {% for row in shown %}
 <li><img width="{{ px }}" height="{{ px }}" alt="" src="data:image/png;base64,{{ row.png }}">
 labelled <b>{{ row.given }}</b> ({{ "%.0f" | format(100 * row.given_probability) }} %)<br>
-looks like <b>{{ row.likely }}</b> ({{ "%.0f" | format(100 * row.likely_probability) }} %)<br>
+predicted <b>{{ row.likely }}</b> ({{ "%.0f" | format(100 * row.likely_probability) }} %)<br>
 <code>{{ row.id }}</code></li>
 {% endfor %}
 </ol>
@@ -51,14 +51,14 @@ looks like <b>{{ row.likely }}</b> ({{ "%.0f" | format(100 * row.likely_probabil
 def render_labels(
     name: str, rows: Sequence[dict[str, Any]], images: Sequence[np.ndarray], *, judged: int, splits: Sequence[str]
 ) -> str:
-    """The page; all values are escaped.
+    """Return the HTML page of doubtful labels; all values are escaped.
 
     Args:
-        name: Of the data set.
+        name: Name of the data set.
         rows: id, given, likely, given_probability, likely_probability; the most doubtful first.
         images: uint8 [H, W, C] of each row.
-        judged: How many images were looked at.
-        splits: Where they were.
+        judged: Number of images that the network predicted.
+        splits: Splits of these images.
     """
     shown = [{**row, "png": _png(image)} for row, image in zip(rows[:_SHOWN], images[:_SHOWN], strict=True)]
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)

@@ -1,4 +1,4 @@
-"""What the stages read of an ingested folder. Nothing here opens the test split or leads to it."""
+"""Loading of an ingested data set. This module cannot read the test split."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["SearchData", "Split", "load_calib", "load_manifest", "load_search_da
 
 @dataclass(frozen=True, slots=True)
 class SearchData:
-    """All that a search may see: weights are fitted on train, choices are made on val."""
+    """The data of a search: weights are fitted on train, choices are made on val."""
 
     manifest: DatasetManifest
     train: Split
@@ -25,7 +25,7 @@ class SearchData:
 
 
 def load_manifest(folder: Path) -> DatasetManifest:
-    """The identity of an ingested data set, from dataset.json.
+    """Read the manifest of an ingested data set, dataset.json.
 
     Raises:
         DataError: The file is missing or is not a manifest.
@@ -34,44 +34,46 @@ def load_manifest(folder: Path) -> DatasetManifest:
     try:
         return DatasetManifest.from_json(read_json(path))
     except FileNotFoundError as error:
-        raise DataError(f"there is no {path}; run the ingest stage") from error
+        raise DataError(f"{path} does not exist; run the ingest stage") from error
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path} is not a data set manifest ({error}); run the ingest stage again") from error
 
 
 def load_search_data(folder: Path) -> SearchData:
-    """Open dataset.json, train.npz and val.npz, and no other file.
+    """Read dataset.json, train.npz and val.npz.
 
     Raises:
-        DataError: One of them is missing or is not what ingest wrote.
+        DataError: A file is missing or was changed after ingest.
     """
     manifest = load_manifest(folder)
     return SearchData(manifest, read_shard(folder, "train", manifest), read_shard(folder, "val", manifest))
 
 
 def load_val(folder: Path) -> Split:
-    """Images that choose, and nothing else.
+    """Read the validation split.
 
     Raises:
-        DataError: The shard is missing or is not what ingest wrote.
+        DataError: The shard is missing or was changed after ingest.
     """
     return read_shard(folder, "val", load_manifest(folder))
 
 
 def load_calib(folder: Path) -> Split:
-    """Images for the ranges of INT8 quantisation: neither trained on nor used for a choice.
+    """Read the images for INT8 calibration, which are used neither for training nor for choices.
 
     Raises:
-        DataError: The shard is missing or is not what ingest wrote.
+        DataError: The shard is missing or was changed after ingest.
     """
     return read_shard(folder, "calib", load_manifest(folder))
 
 
 def normalise(images: np.ndarray, manifest: DatasetManifest) -> np.ndarray:
-    """uint8 [N, H, W, C] -> float32 [N, C, H, W], contiguous: (x / 255 - mean) / std, per channel of the train split.
+    """Convert uint8 [N, H, W, C] to contiguous float32 [N, C, H, W]: (x / 255 - mean) / std per channel.
+
+    Mean and standard deviation are those of the train split.
 
     Raises:
-        DataError: The images are not of the data set's type and number of channels.
+        DataError: The images differ from the data set in type or number of channels.
     """
     channels = manifest.spec.channels
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != channels:

@@ -1,6 +1,6 @@
-"""From a list of samples (bytes, label, split, group) to RawData: what all sources of own images have in common.
+"""Assembly of a data set from a list of samples (bytes, label, split, group), for all sources of image files.
 
-A source only lists; names, labels, groups and splits are judged here, and every image is decoded by `decode.py`.
+A source lists its samples. This module checks names, labels, groups and splits, and decodes the images.
 """
 
 from __future__ import annotations
@@ -21,59 +21,60 @@ from nas_pipeline.errors import DataError
 
 SPLIT_NAMES = {"": "", "train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val",
                "calib": "calib", "test": "test"}
-"""How a split may be called -> what it is; empty: the pipeline chooses."""
+"""Accepted name of a split -> split; empty: the pipeline assigns the split."""
 
 _NO_LABEL = {"", "nan", "null", "none"}
 _NAMED = 10
-"""Offenders that a message names."""
+"""Largest number of offenders in a message."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One image that has not been opened yet."""
+    """One image that is not decoded yet."""
 
     name: str
-    """How messages and the manifest call it; unique, and the same on every machine."""
+    """Id in messages and in the manifest; unique and equal on every machine."""
     read: Callable[[], bytes]
     label: str
     split: str = ""
     group: str = ""
-    """Images of one group (a patient, a video) stay in one split; empty: a group of its own."""
+    """Images of one group (a patient, a video) stay in one split; empty: the image is its own group."""
 
 
 def assemble(
-    name: str, samples: Sequence[Sample], shape: Shape, *, classes: Sequence[str] | None, found: str, remedy: str
+    name: str, samples: Sequence[Sample], shape: Shape, *, classes: Sequence[str] | None, location: str, remedy: str
 ) -> RawData:
-    """Judge the list, decode every image, and make a data set of it; its classes are in the order of their names.
+    """Check the samples, decode every image, and return the data set. Classes are sorted by name.
 
     Args:
-        name: Of the data set.
+        name: Name of the data set.
         samples: All images.
-        shape: What they are brought to.
-        classes: The labels that there may be, in their order; None: those that there are.
-        found: Where the samples were found on this machine, for messages.
-        remedy: Where labels are corrected, for messages.
+        shape: Shape of the decoded images.
+        classes: The allowed labels in their order; None: the labels of the samples.
+        location: Location of the samples on this machine, for messages.
+        remedy: Place where labels are corrected, for messages.
 
     Raises:
-        DataError: No sample, a name twice, a label missing or unknown, under two classes, a class missing in a split
-            that the data set brings, a group in two splits, or images that cannot be decoded. Ten are named.
+        DataError: There is no sample, a duplicate name, a missing or unknown label, fewer than two classes, a class
+            without images in a split of the source, a group in two splits, or an image that cannot be decoded. The
+            message names at most ten offenders.
     """
     if not samples:
-        raise DataError(f"{found} has no image; name a place with images in data.source.options.path")
+        raise DataError(f"{location} has no image; set data.source.options.path to a location with images")
     times = Counter(sample.name for sample in samples)
-    _refuse(f"{found}: names occur twice", [name for name, count in times.items() if count > 1],
+    _refuse(f"{location}: names occur twice", [name for name, count in times.items() if count > 1],
             f"keep one of each in {remedy}")
-    _refuse(f"{found}: images without a label", [s.name for s in samples if s.label.strip().lower() in _NO_LABEL],
+    _refuse(f"{location}: images without a label", [s.name for s in samples if s.label.strip().lower() in _NO_LABEL],
             f"give each its label in {remedy}, or remove it")
     present = {sample.label for sample in samples}
     known = tuple(classes) if classes is not None else tuple(sorted(present, key=_natural))
-    _refuse(f"{found}: unknown labels", [f"{s.name} is {s.label!r}{_near(s.label, known)}" for s in samples
+    _refuse(f"{location}: unknown labels", [f"{s.name} is {s.label!r}{_near(s.label, known)}" for s in samples
                                          if s.label not in known],
             f"correct them in {remedy}, or add the class to data.source.options.classes")
-    samples = [_with_split(sample, found, remedy) for sample in samples]
-    _check_classes(samples, known, found, remedy)
-    _check_groups(samples, found, remedy)
-    pixels, sizes = _decode_all(samples, shape, found)
+    samples = [_with_split(sample, location, remedy) for sample in samples]
+    _check_classes(samples, known, location, remedy)
+    _check_groups(samples, location, remedy)
+    pixels, sizes = _decode_all(samples, shape, location)
     labels = np.array([known.index(sample.label) for sample in samples], dtype=np.int64)
     in_test = np.array([sample.split == "test" for sample in samples])
 
@@ -85,21 +86,21 @@ def assemble(
     return RawData(
         name=name, class_names=known, train_images=pixels[~in_test], train_labels=labels[~in_test],
         test_images=pixels[in_test], test_labels=labels[in_test], train_details=details(~in_test),
-        test_details=details(in_test), provenance={"found": found, "files": len(samples), "shape": asdict(shape)},
+        test_details=details(in_test), provenance={"found": location, "files": len(samples), "shape": asdict(shape)},
     )
 
 
-def dataset_name(given: str | None, fallback: str) -> str:
-    """The name under which experiments and models of a data set are kept: lower case letters, digits, underscores."""
-    return re.sub(r"[^a-z0-9]+", "_", (given or fallback).lower()).strip("_") or "images"
+def dataset_name(title: str | None, fallback: str) -> str:
+    """Return the name of a data set for experiments and models: lower case letters, digits, underscores."""
+    return re.sub(r"[^a-z0-9]+", "_", (title or fallback).lower()).strip("_") or "images"
 
 
-def _decode_all(samples: Sequence[Sample], shape: Shape, found: str) -> tuple[np.ndarray, np.ndarray]:
-    """uint8 [N, side, side, C] and int64 [N, 2], the width and height of each file."""
+def _decode_all(samples: Sequence[Sample], shape: Shape, location: str) -> tuple[np.ndarray, np.ndarray]:
+    """Decode all samples to uint8 [N, side, side, C]; also returns width and height of each file, int64 [N, 2]."""
     pixels = np.empty((len(samples), shape.side, shape.side, shape.channels), dtype=np.uint8)
     sizes = np.empty((len(samples), 2), dtype=np.int64)
 
-    def one(index: int) -> str | None:
+    def decode_sample(index: int) -> str | None:
         try:
             pixels[index], sizes[index] = decode(samples[index].read(), shape)
         except DataError as error:
@@ -107,40 +108,40 @@ def _decode_all(samples: Sequence[Sample], shape: Shape, found: str) -> tuple[np
         return None
 
     with own_limit(), ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        broken = [line for line in pool.map(one, range(len(samples))) if line is not None]
-    _refuse(f"{found}: images that cannot be used", broken, "")
+        broken = [line for line in pool.map(decode_sample, range(len(samples))) if line is not None]
+    _refuse(f"{location}: images that cannot be used", broken, "")
     return pixels, sizes
 
 
-def _with_split(sample: Sample, found: str, remedy: str) -> Sample:
+def _with_split(sample: Sample, location: str, remedy: str) -> Sample:
     split = SPLIT_NAMES.get(sample.split.strip().lower())
     if split is None:
-        raise DataError(f"{found}: {sample.name} is in the split {sample.split!r}; write train, val, calib, test or "
+        raise DataError(f"{location}: {sample.name} is in the split {sample.split!r}; write train, val, calib, test or "
                         f"nothing in {remedy}")
     return Sample(sample.name, sample.read, sample.label, split, sample.group.strip())
 
 
-def _check_classes(samples: Sequence[Sample], known: Sequence[str], found: str, remedy: str) -> None:
+def _check_classes(samples: Sequence[Sample], known: Sequence[str], location: str, remedy: str) -> None:
     if len(known) < 2:
-        raise DataError(f"{found} has one class only, {known[0]!r}: there is nothing to tell apart; "
+        raise DataError(f"{location} has only one class, {known[0]!r}; "
                         f"add images of another class in {remedy}")
     counts = Counter(sample.label for sample in samples)
-    _refuse(f"{found}: classes without an image", [name for name in known if not counts[name]],
+    _refuse(f"{location}: classes without an image", [name for name in known if not counts[name]],
             f"add images of each in {remedy}, or remove the class")
     parts: defaultdict[str, set[str]] = defaultdict(set)
     for sample in samples:
         parts[sample.split if sample.split in ("val", "calib", "test") else "train"].add(sample.label)
     for split, present in parts.items():
-        _refuse(f"{found}: classes without an image in the split {split}", [n for n in known if n not in present],
-                f"move images of each into it in {remedy}, or give no splits and let the pipeline cut them")
+        _refuse(f"{location}: classes without an image in the split {split}", [n for n in known if n not in present],
+                f"move images of each into it in {remedy}, or remove the splits so that the pipeline assigns them")
 
 
-def _check_groups(samples: Sequence[Sample], found: str, remedy: str) -> None:
+def _check_groups(samples: Sequence[Sample], location: str, remedy: str) -> None:
     splits: defaultdict[str, set[str]] = defaultdict(set)
     for sample in samples:
         if sample.group:
             splits[sample.group].add("test" if sample.split == "test" else sample.split or "train")
-    _refuse(f"{found}: groups in more than one split",
+    _refuse(f"{location}: groups in more than one split",
             [f"{group} ({', '.join(sorted(where))})" for group, where in splits.items() if len(where) > 1],
             f"one group (a patient, a video) belongs in one split; correct {remedy}")
 
@@ -158,5 +159,5 @@ def _near(label: str, known: Sequence[str]) -> str:
 
 
 def _natural(label: str) -> tuple[int, int, str]:
-    """Whole numbers in their order, before words."""
+    """Sort key: whole numbers in numerical order, before words."""
     return (0, int(label), label) if label.isdecimal() else (1, 0, label)

@@ -1,7 +1,7 @@
-"""One uncompressed npz file per split: images and labels, equal bytes for equal values.
+"""Shards: one uncompressed npz file of images and labels per split; equal values give equal bytes.
 
-Not compressed, because Fashion-MNIST's train shard is written in 0.2 s instead of 2.1 s and read in 0.27 s instead
-of 0.44 s, and its bytes do not depend on a zlib version.
+Without compression, the train shard of Fashion-MNIST is written in 0.2 s instead of 2.1 s and read in 0.27 s instead of
+0.44 s, and the bytes do not depend on the version of zlib.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ SPLITS = ("train", "val", "calib", "test")
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """Images and labels of one split, and nothing that leads to another."""
+    """Images and labels of one split."""
 
     images: np.ndarray
     """uint8 [N, H, W, C]."""
@@ -35,12 +35,12 @@ class Split:
 
 
 def shard_path(folder: Path, split: str) -> Path:
-    """Where a split lies in an ingested folder."""
+    """Return the path of a split in an ingested folder."""
     return folder / f"{split}.npz"
 
 
 def write_shard(folder: Path, split: str, content: Split) -> str:
-    """Write a split; returns the sha256 of the file, for the manifest's notes."""
+    """Write a split; returns the sha256 of the file, which ingest stores in the notes of the manifest."""
     target = shard_path(folder, split)
     with atomic_path(target) as temporary, temporary.open("wb") as stream:
         np.savez(stream, images=content.images, labels=content.labels)
@@ -48,17 +48,17 @@ def write_shard(folder: Path, split: str, content: Split) -> str:
 
 
 def read_shard(folder: Path, split: str, manifest: DatasetManifest) -> Split:
-    """Read a split, after its file has been held to the checksum that ingest noted.
+    """Read a split after a check of its file against the checksum in the manifest.
 
     Raises:
-        DataError: The file is missing, was changed since, or does not go with this manifest.
+        DataError: The file is missing, was changed after ingest, or belongs to another manifest.
     """
     path = shard_path(folder, split)
     expected = manifest.notes.get("shards", {}).get(split)
     if not path.is_file():
-        raise DataError(f"there is no {path}; run the ingest stage")
+        raise DataError(f"{path} does not exist; run the ingest stage")
     if expected is None or sha256_file(path) != expected:
-        raise DataError(f"{path} is not the file that ingest noted in dataset.json; run the ingest stage again")
+        raise DataError(f"{path} does not have its checksum in dataset.json; run the ingest stage again")
     try:
         with np.load(path, allow_pickle=False) as arrays:
             content = Split(arrays["images"], arrays["labels"])

@@ -1,4 +1,26 @@
-"""The socket for data: a source loads images and labels into memory, and knows where it found them."""
+"""The interface of data set sources, and the data set that they return.
+
+A source is an object with one method, `load`, which returns a `RawData`: all images and labels in memory, at one size,
+with the names of the classes. Its constructor takes the options of `data.source` in params.yaml. `ingest` then removes
+duplicates, cuts the splits and writes the shards. A new source is one class and one row of `SOURCES`.
+
+Example:
+    >>> class Stripes:
+    ...     def __init__(self, count=8):
+    ...         self.count = count
+    ...     def load(self):
+    ...         labels = np.arange(self.count, dtype=np.int64) % 2
+    ...         images = np.zeros((self.count, 8, 8, 1), dtype=np.uint8)
+    ...         images[labels == 1, ::2] = 255
+    ...         return RawData(
+    ...             name="stripes", class_names=("plain", "striped"), train_images=images, train_labels=labels,
+    ...             test_images=images[:0], test_labels=labels[:0], provenance={"found": "computed"},
+    ...         )
+    >>> raw = Stripes().load()
+    >>> raw.check()
+    >>> raw.train_images.shape
+    (8, 8, 8, 1)
+"""
 
 from __future__ import annotations
 
@@ -12,21 +34,21 @@ from nas_pipeline.errors import DataError
 
 @dataclass(frozen=True, slots=True)
 class Details:
-    """What a source knows of each image besides its pixels and its label; all four are as long as there are images."""
+    """Properties of each image besides pixels and label; all four fields have one entry per image."""
 
     files: tuple[str, ...]
-    """Its name for people, unique in the data set: a path, a row. It is the image's id."""
+    """Readable name, unique in the data set, such as a path or a row; it is the id of the image."""
     sizes: np.ndarray
-    """int64 [N, 2]: width and height of the file, before it was brought to one size."""
+    """int64 [N, 2]: width and height of the file, before resizing."""
     groups: tuple[str, ...]
-    """Images of one group (a patient, a video) stay in one split; empty: a group of its own."""
+    """Images of one group (a patient, a video) stay in one split; empty: the image is its own group."""
     splits: tuple[str, ...]
-    """`val` and `calib` are kept; all others are training images from which those may be cut."""
+    """`val` and `calib` are preserved; all other images are training images, from which these splits may be cut."""
 
 
 @dataclass(frozen=True, slots=True)
 class RawData:
-    """A data set as its publisher cut it: training images, and a test split of its own or none (no image in it)."""
+    """A data set as published: training images, and a test split, which may be empty."""
 
     name: str
     class_names: tuple[str, ...]
@@ -39,13 +61,13 @@ class RawData:
     train_details: Details | None = None
     test_details: Details | None = None
     provenance: dict[str, Any] = field(default_factory=dict)
-    """Checksums, licence and the like. `found` says where on this machine; it alone may differ between machines."""
+    """Checksums, licence and so on. Only `found`, the location on this machine, may differ between machines."""
 
     def check(self) -> None:
-        """Hold the arrays to what is said above.
+        """Check types, shapes and labels against the documentation of the fields.
 
         Raises:
-            DataError: A type, a shape or a label is not as it must be.
+            DataError: A type, a shape or a label is wrong.
         """
         if not self.class_names or len(set(self.class_names)) != len(self.class_names):
             raise DataError(f"{self.name}: class names must be given and differ, got {list(self.class_names)}")
@@ -65,21 +87,21 @@ class RawData:
                 len(labels), len(details.files), len(details.sizes), len(details.groups), len(details.splits)
             }
             if len(lengths) > 1:
-                raise DataError(f"{self.name}: the source tells {sorted(lengths)} things of as many images; it must "
-                                "tell one of each")
+                raise DataError(f"{self.name}: details and labels differ in length ({sorted(lengths)}); the source "
+                                "must give one entry per image")
         files = [name for details in (self.train_details, self.test_details) if details for name in details.files]
         if len(set(files)) < len(files):
-            raise DataError(f"{self.name}: the source gives two images one name; names must differ")
+            raise DataError(f"{self.name}: the source gives two images the same name; names must differ")
 
 
 class DataSource(Protocol):
-    """Where labelled images come from. A new one is one class and one row of `SOURCES`."""
+    """Loads labelled images. See the documentation of this module for an example."""
 
     def load(self) -> RawData:
-        """The whole data set.
+        """Load the whole data set.
 
         Raises:
-            DataError: It cannot be found, or it is not what it should be.
+            DataError: The data set cannot be located, or its content is wrong.
         """
         ...
 

@@ -1,6 +1,6 @@
-"""A look at a folder of images before anything is decided: how many of each class, how large, in colour or grey.
+"""Survey of a folder of images: images per class, size, colour or grey.
 
-Reads the heads of some files only. What it finds becomes the proposals in the params.yaml of a new project.
+Only some of the files are opened. The result determines the proposed params.yaml of a new project.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from nas_pipeline.data.sources.image_folder import ImageFolder
 from nas_pipeline.errors import DataError
 
 _SAMPLED = 60
-"""Files that are opened, spread over the classes."""
+"""Approximate number of files that are opened, spread over the classes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """What was found."""
+    """Properties of a folder of images."""
 
     per_class: dict[str, int]
-    """Images of each class, outside a test split of the folder's own."""
+    """Number of images of each class, without those of a test folder."""
     has_test: bool
     short_side: int
     """Median over the opened files, in pixels."""
@@ -35,21 +35,21 @@ class Survey:
 
     @property
     def images(self) -> int:
-        """Outside a test split of the folder's own."""
+        """Number of images, without those of a test folder."""
         return sum(self.per_class.values())
 
 
 def survey(folder: Path) -> Survey:
-    """Look at a folder with a sub-folder of images per class.
+    """Examine a folder with a sub-folder of images per class.
 
     Raises:
-        DataError: It is not such a folder, has under two classes, or one of the opened files is no image.
+        DataError: The folder has another layout or fewer than two classes, or an opened file is not an image.
     """
     samples = ImageFolder(str(folder)).samples()
     trainable = [sample for sample in samples if sample.split != "test"]
     per_class = dict(sorted(Counter(sample.label for sample in trainable).items()))
     if len(per_class) < 2:
-        raise DataError(f"{folder} has one class only, {', '.join(per_class)}: there is nothing to tell apart; "
+        raise DataError(f"{folder} has only one class, {', '.join(per_class)}; "
                         "make one sub-folder of images per class")
     sides, coloured = [], False
     with own_limit():

@@ -1,4 +1,4 @@
-"""The manifest table: one row per image, in the order of the shards, and the digest that names the data set."""
+"""The manifest table, with one row per image in the order of the shards, and the digest of the data set."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ COLUMNS = (
     "id", "split", "group", "label", "label_name", "sha256", "phash", "width", "height", "channels", "file_width",
     "file_height", "mean", "std", "brightest", "darkest", "entropy", "sharpness", "decoded", "source",
 )
-"""id: the source's name for the image, else origin split and index there, as train-000123. group: empty where it has
-none. phash: see perceptual.py. width, height: as stored; file_width, file_height: before. mean, std: of the image, in
-pixel / 255. brightest to sharpness: see looks.py. decoded: the written shard gave back these very pixels."""
+"""id: name of the image in the source, else origin and index, as train-000123. group: empty if there is
+none. phash: see perceptual.py. width, height: in the shard; file_width, file_height: of the file. mean, std: of the
+image, in pixel / 255. brightest to sharpness: see image_stats.py. decoded: whether the shard has the same pixels."""
 
 _CHUNK = 4096
-"""Images per step: bounds the memory of the sums."""
+"""Images per step, which bounds the memory."""
 
 
 def pixel_sums(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Sums and sums of squares of the pixels of uint8 [N, H, W, C], per image and channel: two int64 [N, C], exact."""
+    """Exact sums and sums of squares of pixels uint8 [N, H, W, C] per image and channel: two int64 [N, C]."""
     count, height, width, channels = images.shape
     flat = images.reshape(count, height * width, channels)
     sums = np.empty((count, channels), dtype=np.int64)
@@ -36,7 +36,7 @@ def pixel_sums(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def moments(sums: np.ndarray, squares: np.ndarray, pixels: int) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation in units of pixel / 255, from exact sums over `pixels` pixels each.
+    """Return mean and standard deviation in units of pixel / 255, from exact sums over `pixels` pixels.
 
     A constant image has a standard deviation of exactly 0.
     """
@@ -46,13 +46,13 @@ def moments(sums: np.ndarray, squares: np.ndarray, pixels: int) -> tuple[np.ndar
 
 
 def table_digest(table: pd.DataFrame) -> str:
-    """Hex sha256 over the sorted rows' (id, split, label, sha256): the identity of the data set."""
+    """Return the identity of the data set: hex sha256 of the sorted rows (id, split, label, sha256)."""
     rows = zip(table["id"], table["split"], table["label"].tolist(), table["sha256"], strict=True)
     return sha256_text("\n".join(sorted(canonical_json(list(row)) for row in rows)))
 
 
 def write_table(path: Path, table: pd.DataFrame) -> None:
-    """Write the table; equal tables are equal files."""
+    """Write the table; equal tables give equal files."""
     with atomic_path(path) as temporary:
         table.to_parquet(temporary, engine="pyarrow", compression="zstd", index=False)
 
@@ -61,11 +61,11 @@ def read_table(path: Path) -> pd.DataFrame:
     """Read a manifest table.
 
     Raises:
-        DataError: It is missing or is no parquet file.
+        DataError: The file is missing or is not a parquet file.
     """
     try:
         return pd.read_parquet(path, engine="pyarrow")
     except FileNotFoundError as error:
-        raise DataError(f"there is no {path}; run the ingest stage") from error
+        raise DataError(f"{path} does not exist; run the ingest stage") from error
     except (OSError, ValueError) as error:
         raise DataError(f"{path} is not a parquet file ({error}); run the ingest stage again") from error

@@ -1,6 +1,7 @@
-"""The only door to the test split. Every opening is on the disk, in the ledger, before an image is read.
+"""Reading of the test split. Every read is recorded in a ledger on disk before an image is read.
 
-Only `train/retrain.py` imports this file: after the choice, once. A test of the code base holds that.
+`train/retrain.py` is the only importer of this module; it reads the split once, after the choice. A test of the code
+base checks this.
 """
 
 from __future__ import annotations
@@ -17,10 +18,10 @@ from nas_pipeline.errors import DataError
 
 
 def read_test(folder: Path, ledger: Path) -> Split:
-    """Note the reading in `ledger` (one JSON line: dataset_digest, when, pid), then read the test split.
+    """Record the read in `ledger` (one JSON line: dataset_digest, when, pid), then read the test split.
 
     Raises:
-        DataError: The folder is not an ingested one, or the ledger cannot be written: then nothing is read.
+        DataError: The folder was not written by `ingest`, or the ledger cannot be written; nothing is read then.
     """
     manifest = load_manifest(folder)
     entry = {"dataset_digest": manifest.digest, "when": datetime.now(UTC).isoformat(), "pid": os.getpid()}
@@ -28,16 +29,16 @@ def read_test(folder: Path, ledger: Path) -> Split:
         append_line(ledger, canonical_json(entry))
     except OSError as error:
         raise DataError(
-            f"the ledger {ledger} cannot be written ({error.strerror}); the test split stays closed"
+            f"the ledger {ledger} cannot be written ({error.strerror}); the test split is not read"
         ) from error
     return read_shard(folder, "test", manifest)
 
 
 def count_reads(ledger: Path, digest: str) -> int:
-    """How often the test split of the data set `digest` has been opened; 0 where there is no ledger yet.
+    """Return how often the test split of the data set `digest` was read; 0 if there is no ledger.
 
     Raises:
-        DataError: A line of the ledger is damaged, so that the count would be a guess.
+        DataError: A line of the ledger is damaged, so that the count is unknown.
     """
     if not ledger.exists():
         return 0

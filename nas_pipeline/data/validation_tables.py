@@ -1,6 +1,7 @@
-"""The tables that validation looks at: the manifest with derived columns, and one row per class and split.
+"""The tables of validation: the manifest with derived columns, and a table with one row per class and split.
 
-Great Expectations judges rows of tables; what is not a row of the manifest (a class with no image) is made one here.
+Great Expectations checks rows of tables, so properties that are not rows of the manifest need a table too (for example
+a class without images).
 """
 
 from __future__ import annotations
@@ -13,27 +14,27 @@ import pandas as pd
 from nas_pipeline.data.perceptual import near_pairs
 
 SPLITS_OF_IMAGE = "splits_of_image"
-"""Number of splits in which the very pixels of a row occur."""
+"""Number of splits that have an image with exactly the pixels of the row."""
 LABEL_NAME_FITS = "label_name_fits"
-"""Whether the label's name is the one that dataset.json gives it."""
+"""Whether the name of the label is that of dataset.json."""
 SPLITS_OF_GROUP = "splits_of_group"
-"""Number of splits in which images of a row's group occur; 1 where it has no group."""
+"""Number of splits that have images of the group of the row; 1 if it has no group."""
 SIZE_RATIO = "size_ratio"
-"""Pixels of the row's file over those of the median file, or the other way round: 1 or more."""
+"""Ratio of the pixels of the file to those of the median file, or its inverse if that is larger: at least 1."""
 ASPECT = "aspect"
-"""The longer side of the row's file over the shorter."""
+"""Ratio of the longer side of the file to the shorter."""
 LOOK_ALIKES = "look_alikes"
-"""Number of other images, in other splits, that are not the same but nearly so."""
+"""Number of images in other splits that are near, but not exact, duplicates."""
 DERIVED = (SPLITS_OF_IMAGE, LABEL_NAME_FITS, SPLITS_OF_GROUP, SIZE_RATIO, ASPECT, LOOK_ALIKES)
 
 
 def image_table(manifest: pd.DataFrame, class_names: Sequence[str], near_bits: int) -> pd.DataFrame:
-    """The manifest with the derived columns that its own columns allow.
+    """Return the manifest with the derived columns that can be computed from its columns.
 
     Args:
-        manifest: As ingest wrote it, or damaged.
-        class_names: Of dataset.json.
-        near_bits: Bits in which the perceptual hashes of near copies may differ.
+        manifest: The table of ingest; columns may be missing.
+        class_names: Class names of dataset.json.
+        near_bits: Largest number of differing bits of the perceptual hashes of near duplicates.
     """
     table = manifest.copy()
     if {"sha256", "split"} <= set(table):
@@ -56,12 +57,12 @@ def image_table(manifest: pd.DataFrame, class_names: Sequence[str], near_bits: i
 def _look_alikes(table: pd.DataFrame, near_bits: int) -> np.ndarray:
     hashes, pixels = table["phash"].astype(str).tolist(), table["sha256"].to_numpy()
     pairs = near_pairs(hashes, near_bits, table["split"].astype(str).to_numpy())
-    pairs = pairs[pixels[pairs[:, 0]] != pixels[pairs[:, 1]]]  # exact copies have a rule of their own
+    pairs = pairs[pixels[pairs[:, 0]] != pixels[pairs[:, 1]]]  # exact duplicates have a separate rule
     return np.bincount(pairs.ravel(), minlength=len(table))
 
 
 def class_table(manifest: pd.DataFrame, splits: Sequence[str], class_names: Sequence[str]) -> pd.DataFrame:
-    """One row per split and class: id (split/class), images, share, drift.
+    """Return a table with one row per split and class: id (split/class), images, share, drift.
 
     drift: the largest difference between the class's share in this split and its share in any other split.
     """

@@ -1,4 +1,4 @@
-"""What validation found, in plain rows: from an outcome of Great Expectations to the report and the refusal's words."""
+"""Conversion of the results of Great Expectations to rows of the report, and the texts of refusals and warnings."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ _IDS_NAMED = 10
 
 
 def plain_check(table: str, outcome: dict[str, Any]) -> dict[str, Any]:
-    """One expectation's outcome (its JSON form, result format COMPLETE) as a row of the report.
+    """Convert the result of one expectation to a row of the report.
 
     Args:
-        table: The table that the expectation is about; its rows have an `id`.
-        outcome: As Great Expectations gives it.
+        table: Name of the checked table; its rows have an `id`.
+        outcome: JSON form of the result of Great Expectations, in result format COMPLETE.
     """
     config, result = outcome["expectation_config"], outcome["result"]
     column = config["kwargs"].get("column")
@@ -33,11 +33,11 @@ def plain_check(table: str, outcome: dict[str, Any]) -> dict[str, Any]:
 
 
 def refusal_text(name: str, checks: list[dict[str, Any]], docs: Path) -> str:
-    """The message for whoever is refused: each rule that is broken, the first rows that break it, and what to do."""
+    """Return the message of a refusal: each violated rule, the first rows that violate it, and the remedy."""
     failed = [check for check in checks if not check["success"]]
     refused = [check for check in failed if check["level"] == "refuse"]
     lines = [f"{name} was refused: {len(refused)} of {len(checks)} expectations are not met"]
-    lines += [f"  - broken: {_with_offenders(check)}" for check in refused]
+    lines += [f"  - violated: {_with_offenders(check)}" for check in refused]
     lines += [f"  - {warning_text(check)}" for check in failed if check["level"] == "warn"]
     lines.append(
         f"What to do: read {docs}, correct or leave out these images in the source, "
@@ -47,8 +47,8 @@ def refusal_text(name: str, checks: list[dict[str, Any]], docs: Path) -> str:
 
 
 def warning_text(check: dict[str, Any]) -> str:
-    """One line about a finding that does not refuse the data."""
-    return f"warning: not so: {_with_offenders(check)}"
+    """Return one line about a violated rule of level `warn`."""
+    return f"warning: violated: {_with_offenders(check)}"
 
 
 def _with_offenders(check: dict[str, Any]) -> str:
@@ -58,7 +58,7 @@ def _with_offenders(check: dict[str, Any]) -> str:
 
 
 def _observed(outcome: dict[str, Any], result: dict[str, Any]) -> str:
-    """What was seen, in a few words."""
+    """A short description of the observed value."""
     if "unexpected_count" in result:
         return f"{result['unexpected_count']} of {result['element_count']} rows fail"
     if mismatched := result.get("details", {}).get("mismatched"):

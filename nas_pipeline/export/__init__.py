@@ -1,1 +1,1 @@
-"""From a network to the files that ship: ONNX, INT8, parity, bundles. onnx has its only door here."""
+"""Export of networks to the files that ship: ONNX, INT8, parity, bundles. The only importer of onnx."""

@@ -1,4 +1,4 @@
-"""A bundle on disk: model.onnx and bundle.json. Reading one proves that the files are those that were written."""
+"""Bundles on disk: model.onnx and bundle.json. Reading a bundle verifies its files against their checksums."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ def write_bundle(
     folder: Path, *, model: Path, target: str, genotype: Genotype, spec: InputSpec, precision: Precision,
     metrics: dict[str, float], parity: Parity, provenance: dict[str, Any],
 ) -> ModelBundle:
-    """Copy `model` (an ONNX file anywhere) into `folder` and describe it beside; returns the description.
+    """Copy `model` (an ONNX file) into `folder`, write its description, and return the description.
 
-    The description is written last: a crash in between leaves a folder which `read_bundle` refuses. `metrics` holds
-    at least val_accuracy and fp32_val_accuracy; `size_bytes` is taken from the file.
+    The description is written last, so `read_bundle` rejects the folder after a crash in between. `metrics` contains at
+    least val_accuracy and fp32_val_accuracy; `size_bytes` is computed from the file.
 
     Raises:
         ExportError: `model` cannot be read.
@@ -42,23 +42,23 @@ def write_bundle(
 
 
 def read_bundle(folder: Path) -> ModelBundle:
-    """The bundle in `folder`, after a check of every file against its sha256.
+    """Read the bundle in `folder` and check every file against its sha256.
 
     Raises:
-        ExportError: Something is missing, not a bundle, or not what was written.
+        ExportError: A file is missing or was changed, or the folder is not a bundle.
     """
     path = folder / BUNDLE_FILE
     try:
         value = read_json(path)
         bundle = ModelBundle.from_json(value)
     except FileNotFoundError:
-        raise ExportError(f"{folder} holds no {BUNDLE_FILE}: run the export stage for this target") from None
+        raise ExportError(f"{folder} has no {BUNDLE_FILE}: run the export stage for this target") from None
     except (ValueError, TypeError, KeyError, AttributeError, SpaceError) as error:
         raise ExportError(f"{path} is not a bundle ({type(error).__name__}: {error}): run the export stage") from error
     if MODEL_FILE not in bundle.files:
         raise ExportError(f"{path} lists no {MODEL_FILE}: run the export stage again")
     if value.get("digest") != bundle.digest:
-        raise ExportError(f"{path} was changed after it was written: its digest is not that of its content")
+        raise ExportError(f"{path} was changed after it was written: its digest does not match its content")
     for name, expected in bundle.files.items():
         _check_file(folder, name, expected)
     return bundle
@@ -67,12 +67,12 @@ def read_bundle(folder: Path) -> ModelBundle:
 def _check_file(folder: Path, name: str, expected: str) -> None:
     file = folder / name
     if Path(name).name != name or file.is_symlink():
-        raise ExportError(f"bundle {folder} lists {name!r}: its files must lie in the folder itself")
+        raise ExportError(f"bundle {folder} lists {name!r}: its files must be in the folder itself")
     if not file.is_file():
         raise ExportError(f"bundle {folder} lists {name}, which is missing: run the export stage again")
-    found = sha256_file(file)
-    if found != expected:
+    actual = sha256_file(file)
+    if actual != expected:
         raise ExportError(
-            f"{file} is not the file that was bundled: sha256 {found[:12]}..., the bundle says {expected[:12]}...; "
+            f"{file} is not the file that was bundled: sha256 {actual[:12]}..., expected {expected[:12]}...; "
             f"restore it or run the export stage again"
         )

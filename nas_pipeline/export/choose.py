@@ -1,4 +1,4 @@
-"""Which precision ships to a target. Pure: figures in, choice and reasons out. A choice is not a gate."""
+"""Choice of the precision that ships to a target: a pure function of figures. A choice is not a gate."""
 
 from __future__ import annotations
 
@@ -13,38 +13,38 @@ from nas_pipeline.errors import ExportError
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """One exported file and its figures."""
+    """One exported file with its figures."""
 
     precision: Precision
     path: Path
     sha256: str
     size_bytes: int
     val_accuracy: float
-    """Of this very file."""
+    """Validation accuracy of this file."""
     p95_ms: float
     parity: Parity
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The candidate that ships, and one line for each candidate that says why it ships or not."""
+    """The candidate that ships, and for each candidate the reason why it ships or not."""
 
     chosen: Candidate
     reasons: dict[Precision, str]
     within_bounds: bool
-    """False: nothing met the bounds (or the forced precision did not); the verify gates will say no."""
+    """False: no candidate (or not the forced precision) meets the bounds; the verify gates will fail."""
 
 
 def choose(candidates: Sequence[Candidate], target: TargetDevice, *, int8_drop: float) -> Choice:
-    """The file that ships to `target`.
+    """Choose the file that ships to `target`.
 
-    Of the candidates within the bounds (size, latency, accuracy of the target, drop against fp32) the most accurate
-    ships; those less than `int8_drop` / 2 behind it count as equally accurate, and the fastest of them is taken. With
-    none within the bounds the least violating one is taken. `target.precision` forces a precision. `int8_drop` is the
-    accuracy that INT8 may lose against fp32, absolute: 0.01 is one point.
+    The most accurate candidate within the bounds (size, latency, accuracy of the target, drop against fp32) ships.
+    Candidates less than `int8_drop` / 2 behind it count as equally accurate, and the fastest of them is chosen. If no
+    candidate is within the bounds, the least violating one is chosen. `target.precision` forces a precision.
+    `int8_drop` is the absolute accuracy that INT8 may lose against fp32: 0.01 is one point.
 
     Raises:
-        ExportError: No candidates, two of one precision, or none of the forced precision.
+        ExportError: There is no candidate, two have the same precision, or none has the forced precision.
     """
     by_precision = {candidate.precision: candidate for candidate in candidates}
     if not candidates or len(by_precision) != len(candidates):
@@ -80,7 +80,7 @@ def _forced(by_precision: dict[Precision, Candidate], target: TargetDevice) -> C
 def _excesses(
     candidate: Candidate, fp32: Candidate | None, target: TargetDevice, int8_drop: float
 ) -> dict[str, float]:
-    """Violated bound, in words -> relative excess."""
+    """Description of a violated bound -> relative excess."""
     figures = {
         "size_bytes": float(candidate.size_bytes),
         "p95_ms": candidate.p95_ms,
@@ -94,10 +94,10 @@ def _excesses(
     if candidate.precision == "int8" and fp32 is not None:
         figures["drop against fp32"] = fp32.val_accuracy - candidate.val_accuracy
         bounds.append(Constraint("drop against fp32", at_most=int8_drop))
-    found = {bound: bound.violation(figures) for bound in bounds}
+    violations = {bound: bound.violation(figures) for bound in bounds}
     return {
         f"{bound.metric} {figures[bound.metric]:.6g} {_side(bound)}": excess
-        for bound, excess in found.items() if excess > 0
+        for bound, excess in violations.items() if excess > 0
     }
 
 

@@ -1,4 +1,4 @@
-"""ONNX graphs as they ship: self-contained, without traces of the machine, the same bytes for the same content."""
+"""ONNX graphs as they ship: self-contained, without metadata of the machine, equal bytes for equal content."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ PRODUCER = "nas-pipeline"
 
 
 def finalise(model: onnx.ModelProto) -> onnx.ModelProto:
-    """`model` itself, in the form that ships.
+    """Bring `model` into the form that ships, in place, and return it.
 
-    Exporters write stack traces with file paths, class names and their own version into a file; none of that is
-    needed to run it, it leaks the machine, and it would change the digest from machine to machine.
+    Exporters write stack traces with file paths, class names and their version into a file. This metadata is not needed
+    to run the model, reveals properties of the machine, and makes the digest depend on it. It is removed.
     """
     model.producer_name, model.producer_version = PRODUCER, ""
     model.domain, model.doc_string = "", ""
@@ -33,29 +33,29 @@ def finalise(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def check(model: onnx.ModelProto) -> None:
-    """Refuse what is not a valid, self-contained model.
+    """Check that `model` is valid and self-contained.
 
     Raises:
-        ExportError: A tensor lies in another file, an operator is not of the ONNX standard, or the ONNX checker
-            (with shape inference) objects.
+        ExportError: A tensor is in another file, an operator is not in the ONNX standard, or the ONNX checker (with
+            shape inference) fails.
     """
     outside = [tensor.name for tensor in _tensors(model.graph) if tensor.external_data or tensor.data_location]
     if outside:
-        raise ExportError(f"the ONNX model keeps tensors in other files ({', '.join(outside[:3])}): make it one file")
+        raise ExportError(f"the ONNX model has tensors in other files ({', '.join(outside[:3])}): make it one file")
     foreign = sorted({node.domain for node in _nodes(model.graph)} - _STANDARD)
     if foreign:
         raise ExportError(f"the ONNX model needs operators outside the ONNX standard ({', '.join(foreign)})")
     try:
         onnx.checker.check_model(model, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-        raise ExportError(f"the ONNX checker refuses the model: {error}") from error
+        raise ExportError(f"the ONNX checker rejects the model: {error}") from error
 
 
 def save(model: onnx.ModelProto, path: Path) -> None:
     """Finalise, check and write `model` atomically.
 
     Raises:
-        ExportError: `check` refuses it; `path` is untouched.
+        ExportError: `check` fails; `path` is not changed.
     """
     check(finalise(model))
     with atomic_path(path) as temporary:
@@ -63,21 +63,21 @@ def save(model: onnx.ModelProto, path: Path) -> None:
 
 
 def load(path: Path) -> onnx.ModelProto:
-    """Read a self-contained model; tensors in other files are never followed.
+    """Read a self-contained model; tensors in other files are never loaded.
 
     Raises:
-        ExportError: The file is missing or no ONNX model.
+        ExportError: The file is missing or is not an ONNX model.
     """
     try:
         return onnx.load(path, load_external_data=False)
-    except Exception as error:  # protobuf's own error type differs between its backends
+    except Exception as error:  # the error type of protobuf differs between its backends
         raise ExportError(f"{path} cannot be read as an ONNX model: {error}") from error
 
 
 def _strip_graph(graph: onnx.GraphProto) -> None:
     graph.doc_string = ""
     del graph.metadata_props[:]
-    del graph.value_info[:]  # inferred again by every consumer; its symbols are numbered by the exporter
+    del graph.value_info[:]  # every consumer infers it; the exporter numbers its symbols
     for value in (*graph.input, *graph.output):
         value.doc_string = ""
         del value.metadata_props[:]
@@ -98,24 +98,24 @@ def _strip_nodes(nodes: list[onnx.NodeProto]) -> None:
 
 
 def _share_equal_weights(graph: onnx.GraphProto) -> None:
-    """Keep one of each set of equal initializers.
+    """Merge equal initializers.
 
-    A network that runs its body twice (once on the mirrored image) gets two copies of each weight when batch norms
-    are folded before quantisation.
+    A network that runs its body twice (once on the mirrored image) has two copies of each weight after batch norms were
+    folded before quantisation.
     """
     if any(attribute.HasField("g") or attribute.graphs for node in graph.node for attribute in node.attribute):
-        return  # a subgraph sees the outer names
+        return  # a subgraph can refer to outer names
     outputs = {value.name for value in graph.output}
     first: dict[bytes, str] = {}
     renamed: dict[str, str] = {}
-    kept: list[onnx.TensorProto] = []
+    retained: list[onnx.TensorProto] = []
     for tensor in graph.initializer:
         anonymous = onnx.TensorProto()
         anonymous.CopyFrom(tensor)
         anonymous.name = ""
         owner = first.setdefault(anonymous.SerializeToString(deterministic=True), tensor.name)
         if owner == tensor.name or tensor.name in outputs:
-            kept.append(tensor)
+            retained.append(tensor)
         else:
             renamed[tensor.name] = owner
     if not renamed:
@@ -124,34 +124,34 @@ def _share_equal_weights(graph: onnx.GraphProto) -> None:
         for index, name in enumerate(node.input):
             node.input[index] = renamed.get(name, name)
     del graph.initializer[:]
-    graph.initializer.extend(kept)
+    graph.initializer.extend(retained)
 
 
 def _drop_unused_domains(model: onnx.ModelProto) -> None:
-    """The quantiser declares a dozen operator sets that it does not use; a careful device would refuse them."""
+    """Remove operator sets that are not used: the quantiser declares a dozen, which a strict device would reject."""
     used = {node.domain for node in _nodes(model.graph)} | {""}
     used |= {node.domain for function in model.functions for node in function.node}
-    kept = [entry for entry in model.opset_import if entry.domain in used]
+    retained = [entry for entry in model.opset_import if entry.domain in used]
     del model.opset_import[:]
-    model.opset_import.extend(kept)
+    model.opset_import.extend(retained)
 
 
 def _nodes(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
-    found = list(graph.node)
+    nodes = list(graph.node)
     for node in graph.node:
         for attribute in node.attribute:
             for inner in (*((attribute.g,) if attribute.HasField("g") else ()), *attribute.graphs):
-                found += _nodes(inner)
-    return found
+                nodes += _nodes(inner)
+    return nodes
 
 
 def _tensors(graph: onnx.GraphProto) -> list[onnx.TensorProto]:
-    found = list(graph.initializer)
+    tensors = list(graph.initializer)
     for sparse in graph.sparse_initializer:
-        found += [sparse.values, sparse.indices]
+        tensors += [sparse.values, sparse.indices]
     for node in graph.node:
         for attribute in node.attribute:
-            found += ([attribute.t] if attribute.HasField("t") else []) + list(attribute.tensors)
+            tensors += ([attribute.t] if attribute.HasField("t") else []) + list(attribute.tensors)
             for inner in (*((attribute.g,) if attribute.HasField("g") else ()), *attribute.graphs):
-                found += _tensors(inner)
-    return found
+                tensors += _tensors(inner)
+    return tensors

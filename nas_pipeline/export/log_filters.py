@@ -1,6 +1,6 @@
-"""Keep other libraries' chatter out of ours: what they warn, log or print ends as DEBUG lines of our own logger.
+"""Log filters for other libraries: their warnings, log records and prints become DEBUG records of this module's logger.
 
-Each muffler covers one call of one library and undoes itself; nothing is silenced for the rest of the process.
+Each filter is a context manager around one call of one library; it changes nothing for the rest of the process.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ _QUANTIZER_FOLDERS = ("onnxruntime/quantization", "onnxruntime\\quantization")
 
 
 class _NoTorchvision(logging.Filter):
-    """Drops the exporter's lines about operators of a library we do not use."""
+    """Drops the records of the exporter about operators of torchvision, which is not used."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """False for those lines only."""
+        """Return False for these records only."""
         return not record.getMessage().startswith(_TORCHVISION_ABSENT)
 
 
 class _FromQuantizer(logging.Filter):
-    """Takes the records which the quantiser sends straight to the root logger."""
+    """Redirects the records that the quantiser sends to the root logger."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """False for records of the quantiser: they were passed on as DEBUG."""
+        """Return False for records of the quantiser, which are logged at level DEBUG instead."""
         if not any(folder in record.pathname for folder in _QUANTIZER_FOLDERS):
             return True
         logger.debug("onnxruntime: %s", record.getMessage())
@@ -41,7 +41,7 @@ class _FromQuantizer(logging.Filter):
 
 @contextlib.contextmanager
 def _recorded_warnings(source: str) -> Iterator[None]:
-    """Warnings of the block become DEBUG lines, also where the process turns warnings into errors."""
+    """Log the warnings of the block at level DEBUG, even if the process turns warnings into errors."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         yield
@@ -62,10 +62,10 @@ def _at_least_warning(*loggers: logging.Logger) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def quiet_exporter() -> Iterator[None]:
-    """Around `torch.onnx.export`: it warns about its own internals and about torchvision being absent.
+def exporter_log_filter() -> Iterator[None]:
+    """Filter the log of `torch.onnx.export`, which warns about its internals and about the absence of torchvision.
 
-    The libraries that simplify the graph write a dozen INFO lines per network; only their warnings are left.
+    The libraries that simplify the graph log a dozen INFO records per network; only their warnings remain.
     """
     registration, absent = logging.getLogger(_TORCH_REGISTRATION), _NoTorchvision()
     registration.addFilter(absent)
@@ -77,22 +77,22 @@ def quiet_exporter() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def quiet_quantizer() -> Iterator[None]:
-    """Around onnxruntime's quantiser: it prints, and logs through the root logger and its own.
+def quantizer_log_filter() -> Iterator[None]:
+    """Filter the output of the quantiser of onnxruntime, which prints and logs through the root logger and its own.
 
-    Its `logging.warning(...)` calls would also install a handler in a process that has none: a handler that does
-    nothing stands in for the time of the block.
+    Its calls of `logging.warning` would install a handler in a process without handlers, so a handler that does nothing
+    is installed during the block.
     """
-    root, taken, placeholder = logging.getLogger(), _FromQuantizer(), logging.NullHandler()
+    root, root_filter, placeholder = logging.getLogger(), _FromQuantizer(), logging.NullHandler()
     own = logging.getLogger(_QUANTIZER)
     printed = io.StringIO()
-    root.addFilter(taken)
+    root.addFilter(root_filter)
     root.addHandler(placeholder)
     try:
         with _at_least_warning(own), _recorded_warnings("onnxruntime"), contextlib.redirect_stdout(printed):
             yield
     finally:
         root.removeHandler(placeholder)
-        root.removeFilter(taken)
+        root.removeFilter(root_filter)
     for line in printed.getvalue().splitlines():
         logger.debug("onnxruntime: %s", line)

@@ -1,4 +1,4 @@
-"""Is the file the network? Compared on real images, in batches and one by one."""
+"""Parity of an ONNX file and its network, measured on images in batches and one by one."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from torch import nn
 
 from nas_pipeline.core.records import Parity
 from nas_pipeline.errors import ExportError
-from nas_pipeline.export.onnx_file import inference_twin
-from nas_pipeline.export.session import Images, open_session, predict
+from nas_pipeline.export.onnx_file import inference_copy
+from nas_pipeline.export.session import ImageBatch, open_session, predict
 
 _SINGLES = 8
 _BATCH = 64
 
 
-def parity(net: nn.Module, path: Path, images: Images) -> Parity:
-    """Compare the logits of `net` (in the form that was exported) and of the file on `images` [N, C, H, W].
+def parity(net: nn.Module, path: Path, images: ImageBatch) -> Parity:
+    """Compare the logits of `net` (in its exported form) and of the file on `images` [N, C, H, W].
 
-    All images run in batches of 64 with an odd rest; the first ones also one by one, as on a device. An image agrees
-    when every way agrees, so a batch dimension frozen by mistake cannot pass.
+    All images run in batches of 64 with a smaller last batch; the first ones also run one by one, as on a device. An
+    image agrees if it agrees in both cases, so a frozen batch dimension is detected.
 
     Raises:
         ExportError: There are no images, or the shapes of the logits differ.
@@ -29,7 +29,7 @@ def parity(net: nn.Module, path: Path, images: Images) -> Parity:
     session = open_session(path)
     batched = predict(session, images, batch=_BATCH)
     singles = predict(session, images[:_SINGLES], batch=1)
-    expected = _torch_logits(inference_twin(net), images)
+    expected = _torch_logits(inference_copy(net), images)
     if expected.shape != batched.shape:
         raise ExportError(f"{path} gives logits {batched.shape}, the network {expected.shape}: it is another network")
     top = expected.argmax(1)
@@ -39,11 +39,11 @@ def parity(net: nn.Module, path: Path, images: Images) -> Parity:
     return Parity(images=len(images), top1_agreement=float(agrees.mean()), max_abs_error=float(max(errors)))
 
 
-def _torch_logits(net: nn.Module, images: Images) -> Images:
+def _torch_logits(net: nn.Module, images: ImageBatch) -> ImageBatch:
     with torch.inference_mode():
         parts = [
             net(torch.from_numpy(np.ascontiguousarray(images[start : start + _BATCH])))
             for start in range(0, len(images), _BATCH)
         ]
-    logits: Images = torch.cat(parts).numpy()
+    logits: ImageBatch = torch.cat(parts).numpy()
     return logits

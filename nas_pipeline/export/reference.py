@@ -1,6 +1,6 @@
-"""The reference model: a small fixed network that is timed beside every model to tell how fast the host was.
+"""The reference model: a small fixed network that is timed with every model to measure the speed of the host.
 
-Never change it: figures that were normalised by it would no longer compare. A new one gets a new version.
+It must never change, as figures that are normalised by it would no longer be comparable. A new one needs a new version.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def _network() -> onnx.ModelProto:
 
 
 def _wave(name: str, shape: tuple[int, ...]) -> TensorProto:
-    """Weights from integer arithmetic: the same on every machine and numpy version."""
+    """Weights from integer arithmetic, which are equal on every machine and for every numpy version."""
     count = int(np.prod(shape))
     values = (np.arange(count, dtype=np.int64) * 7919 % 199 - 99).astype(np.float32) / np.float32(990.0)
     return numpy_helper.from_array(values.reshape(shape), name)

@@ -1,6 +1,6 @@
-"""The answers of the file that ships on the validation images, with the mistakes it is surest of as small pictures.
+"""Predictions of the file that ships on the validation images, with thumbnails of the most confident mistakes.
 
-Validation, never test: a person may look at these and change something.
+The images are from the validation split, never from the test split, as people may act on them.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from PIL import Image
 
 from nas_pipeline.core.files import atomic_path
 from nas_pipeline.errors import ExportError
-from nas_pipeline.export.session import Images, open_session, predict
+from nas_pipeline.export.session import ImageBatch, open_session, predict
 
 FILE = "val_predictions.npz"
 _MISTAKES = 24
@@ -26,7 +26,7 @@ _SIDE = 64
 class ValPredictions:
     """Per validation image: label and prediction int64 [N], confidence float32 [N] (softmax of the prediction).
 
-    Of the surest mistakes, surest first: their index [M], and their pictures uint8 [M, h, w, C] of 64 pixels at most.
+    The most confident mistakes, in descending order: index [M], and thumbnails uint8 [M, h, w, C] of at most 64 pixels.
     """
 
     labels: npt.NDArray[np.int64]
@@ -37,24 +37,24 @@ class ValPredictions:
 
 
 def predict_val(
-    model: Path, images: Images, labels: npt.NDArray[np.int64], raw: npt.NDArray[np.uint8]
+    model: Path, images: ImageBatch, labels: npt.NDArray[np.int64], raw: npt.NDArray[np.uint8]
 ) -> ValPredictions:
-    """Run `model` over normalised `images` [N, C, H, W]; `raw` [N, H, W, C] are the same, as a person sees them.
+    """Run `model` on normalised `images` [N, C, H, W]; `raw` [N, H, W, C] are the same images as pixels.
 
     Raises:
-        ExportError: The model does not take them.
+        ExportError: The model does not accept the images.
     """
     logits = predict(open_session(model), images).astype(np.float64)
     odds = np.exp(logits - logits.max(axis=1, keepdims=True))
     confidence = (odds.max(axis=1) / odds.sum(axis=1)).astype(np.float32)
-    answers = logits.argmax(axis=1).astype(np.int64)
-    wrong = np.flatnonzero(answers != labels)
+    predicted = logits.argmax(axis=1).astype(np.int64)
+    wrong = np.flatnonzero(predicted != labels)
     surest = wrong[np.argsort(-confidence[wrong], kind="stable")][:_MISTAKES].astype(np.int64)
-    return ValPredictions(labels.astype(np.int64), answers, confidence, surest, _thumbnails(raw[surest]))
+    return ValPredictions(labels.astype(np.int64), predicted, confidence, surest, _thumbnails(raw[surest]))
 
 
 def write_val_predictions(folder: Path, content: ValPredictions) -> None:
-    """Write them; equal content gives equal bytes."""
+    """Write the predictions to `folder`; equal content gives equal bytes."""
     with atomic_path(folder / FILE) as temporary, temporary.open("wb") as stream:
         np.savez_compressed(
             stream, labels=content.labels, predictions=content.predictions, confidence=content.confidence,
@@ -63,7 +63,7 @@ def write_val_predictions(folder: Path, content: ValPredictions) -> None:
 
 
 def read_val_predictions(path: Path) -> ValPredictions:
-    """Read what was written.
+    """Read the file of `write_val_predictions`.
 
     Raises:
         ExportError: The file cannot be read.
@@ -82,5 +82,5 @@ def _thumbnails(raw: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     if scale == 1.0 or channels not in (1, 3):
         return raw
     size = max(1, round(width * scale)), max(1, round(height * scale))
-    small = [np.asarray(Image.fromarray(each.squeeze(-1) if channels == 1 else each).resize(size)) for each in raw]
+    small = [np.asarray(Image.fromarray(image.squeeze(-1) if channels == 1 else image).resize(size)) for image in raw]
     return np.stack(small).reshape(len(raw), size[1], size[0], channels) if small else raw[:0]

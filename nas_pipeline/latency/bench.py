@@ -1,6 +1,6 @@
-"""`python -m nas_pipeline.latency.bench`: time models in a fresh process. JSON on stdin, JSON on stdout.
+"""Entry point `python -m nas_pipeline.latency.bench`: times models in a fresh process. JSON on stdin and stdout.
 
-Fresh, because medians differ more between processes (memory layout, neighbours on the core) than within one.
+A fresh process is used because medians differ more between processes (memory layout, other load) than within one.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from nas_pipeline.latency.timing import Request, bench
 
 
 def main() -> int:
-    """Answer one request on stdin: {"models": [...]} on stdout, or {"error": "..."} and exit status 1."""
+    """Read a request from stdin and write {"models": [...]}, or {"error": "..."} with exit status 1, to stdout."""
     try:
-        asked = json.load(sys.stdin)
-        answer: dict[str, Any] = {"models": [asdict(item) for item in bench(Request(**asked))]}
+        fields = json.load(sys.stdin)
+        answer: dict[str, Any] = {"models": [asdict(item) for item in bench(Request(**fields))]}
     except (LatencyError, ValueError, TypeError) as error:
         answer = {"error": str(error)}
     sys.stdout.write(json.dumps(answer))

@@ -1,4 +1,4 @@
-"""What shipping a network would mean: it is exported, weighed and timed, as the search's idea of its cost."""
+"""Deployment cost of a network for the search: the network is exported, and its files are timed and measured."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _RANGE_IMAGES = 64
 
 @dataclass(frozen=True, slots=True)
 class OnnxDeploy:
-    """Callable (network, spec) -> latency_ms of its fastest file on this host, size_bytes of its smallest one.
+    """Callable (network, spec) -> latency_ms of its fastest file on this host, size_bytes of its smallest file.
 
-    Picklable: search workers are processes of their own.
+    It can be pickled, as search workers are separate processes.
     """
 
     precisions: tuple[Precision, ...] = ("fp32", "int8")
@@ -37,22 +37,22 @@ class OnnxDeploy:
             ExportError: The network cannot be exported or quantised.
         """
         with tempfile.TemporaryDirectory() as folder:
-            found: dict[str, tuple[float, int]] = {}
+            figures: dict[str, tuple[float, int]] = {}
             for precision, path in self._files(net, spec, Path(folder)).items():
                 latency = quick_latency_ms(path, self.threads, runs=self.runs, warmup=self.warmup)
-                found[precision] = (latency, path.stat().st_size)
-        fastest = min(found, key=lambda precision: found[precision])
+                figures[precision] = (latency, path.stat().st_size)
+        fastest = min(figures, key=lambda precision: figures[precision])
         return {
-            "latency_ms": found[fastest][0],
-            "size_bytes": float(min(size for _, size in found.values())),  # not of the fastest: timing decides that
-            **{f"{precision}_latency_ms": latency for precision, (latency, _) in found.items()},
+            "latency_ms": figures[fastest][0],
+            "size_bytes": float(min(size for _, size in figures.values())),  # timing noise decides which is fastest
+            **{f"{precision}_latency_ms": latency for precision, (latency, _) in figures.items()},
         }
 
     def _files(self, net: nn.Module, spec: InputSpec, folder: Path) -> dict[Precision, Path]:
         paths: dict[Precision, Path] = {"fp32": folder / "fp32.onnx"}
         export_onnx(net, spec, paths["fp32"], opset=self.opset)
         if "int8" in self.precisions:
-            # Ranges set by noise: they change the numbers that come out, not the time that it takes.
+            # Calibration on noise changes the logits of the file, but not its latency.
             shape = (_RANGE_IMAGES, spec.channels, spec.height, spec.width)
             noise = np.random.default_rng(0).normal(size=shape).astype(np.float32)
             paths["int8"] = folder / "int8.onnx"

@@ -1,4 +1,4 @@
-"""Which machine a latency was measured on. `id` is equal for equal machines with equal software."""
+"""Fingerprint of the machine on which a latency was measured. `id` is equal for equal hardware and software."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _ID_HEX_DIGITS = 12
 
 
 def fingerprint() -> dict[str, Any]:
-    """Processor, cores, governor, system and runtime versions, their hash as `id`, and the load at this moment.
+    """Return processor, cores, governor, system and runtime versions, their hash as `id`, and the current load.
 
-    No host name and no user: a report may be published.
+    It contains neither host name nor user, so that a report may be published.
     """
     stable: dict[str, Any] = {
         "cpu": _cpu(),
@@ -35,12 +35,12 @@ def fingerprint() -> dict[str, Any]:
 
 
 def identified(stable: dict[str, Any]) -> dict[str, Any]:
-    """What does not change of a machine, with its `id`."""
+    """Return the stable properties of a machine with their `id`."""
     return {**stable, "id": sha256_text(canonical_json(stable))[:_ID_HEX_DIGITS]}
 
 
 def load_average() -> float | None:
-    """Runnable tasks over the last minute, or None where the system does not tell."""
+    """Return the load average of the last minute, or None if the system does not provide it."""
     try:
         return round(os.getloadavg()[0], 2)
     except (OSError, AttributeError):
@@ -49,7 +49,7 @@ def load_average() -> float | None:
 
 def _cpu() -> str:
     if sys.platform == "linux":
-        names = ("model name", "Hardware", "Model")  # x86, then what ARM boards offer
+        names = ("model name", "Hardware", "Model")  # x86, then ARM boards
         lines = [line.split(":", 1) for line in _read(_CPUINFO).splitlines() if ":" in line]
         for name in names:
             for key, value in lines:

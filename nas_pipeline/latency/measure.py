@@ -1,4 +1,4 @@
-"""Latency of one ONNX file on this machine, from several fresh processes, with a verdict on its own stability."""
+"""Latency of one ONNX file on this machine, measured in several fresh processes, with a check of its stability."""
 
 from __future__ import annotations
 
@@ -20,19 +20,30 @@ from nas_pipeline.core.records import LatencyReport
 from nas_pipeline.errors import LatencyError
 from nas_pipeline.latency import timing
 from nas_pipeline.latency.host import fingerprint, load_average
-from nas_pipeline.latency.reference import reference_model
-from nas_pipeline.latency.statistics import normalised_spread, percentiles_ms, quantiles_ms, relative_spread
-from nas_pipeline.latency.timing import Request, Samples
+from nas_pipeline.latency.timing import (
+    Request,
+    Samples,
+    normalised_spread,
+    percentiles_ms,
+    quantiles_ms,
+    relative_spread,
+)
 
 logger = logging.getLogger(__name__)
 
 _START_S = 120.0
-"""A bench process needs 0.4 s to start; a machine that swaps needs longer."""
+"""Time limit for the start of a process: it takes 0.4 s, or longer on a machine that swaps."""
 _SLOWEST_RUN_S = 5.0
 _QUICK_BLOCKS = 5
 
+REFERENCE_FILE = "reference-1.onnx"
+"""Name of the reference model in a working folder; the number is its version."""
+
 Bench = Callable[[Request], list[Samples]]
 """Times the models of a request in one fresh process, in alternating blocks."""
+
+Fingerprint = Callable[[], dict[str, Any]]
+"""Returns the fingerprint of the machine that measures, see `latency.host.fingerprint`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,50 +55,50 @@ class _Attempt:
 
     @property
     def medians(self) -> tuple[list[float], list[float]]:
-        """Per process: of the model, of the reference."""
+        """Medians per process of the model and of the reference."""
         return [median(item.samples_ms) for item in self.model], [median(item.samples_ms) for item in self.reference]
 
     @property
     def spread(self) -> float:
-        """The figure that decides on stability."""
+        """The spread that decides on stability."""
         return normalised_spread(*self.medians)
 
 
 def measure(
     model: Path, target_threads: int, *, work: Path, processes: int = 5, runs: int = 500, warmup: int = 50,
     max_spread: float = 0.25, attempts: int = 3, bench: Bench | None = None,
-    host: Callable[[], dict[str, Any]] | None = None,
+    host: Fingerprint | None = None,
 ) -> LatencyReport:
     """Measure `model` with batch 1; percentiles are pooled over all runs of all processes.
 
     Every process times the model and the reference model in alternating blocks. The report is stable when the
     per-process medians, divided by the reference's median of the same process, spread by no more than `max_spread`.
-    An unstable measurement is repeated; the most stable attempt is reported whole, never a mixture, and it is marked
-    unstable if it is.
+    An unstable measurement is repeated. The report is that of the most stable attempt, never a mixture, and is marked
+    unstable if that attempt is.
 
     Args:
         model: A self-contained ONNX file that takes one image.
         target_threads: Threads of the runtime.
         work: Folder for the reference model.
-        processes: At least 2, or there is no spread to judge.
-        runs: Timed runs per process: long enough to live through more than one mood of a shared host.
-        warmup: Runs before them that do not count.
-        max_spread: Bound on the spread. On two busy shared cores small networks spread by 0.01 to 0.27 at 500 and
+        processes: Number of processes, at least 2 as the spread is computed between them.
+        runs: Timed runs per process, enough to average over load changes of a shared host.
+        warmup: Untimed runs before them.
+        max_spread: Upper bound on the spread. On two busy shared cores small networks spread by 0.01 to 0.27 at 500 and
             more runs, by up to 0.6 at 200.
-        attempts: How often to try at most; the report's host says how many were made.
+        attempts: Largest number of attempts; the `host` of the report contains the actual number.
         bench: Times models in one fresh process; by default in one of this machine.
-        host: The fingerprint of the machine that `bench` uses; asked after the measurement.
+        host: Returns the fingerprint of the machine that `bench` uses; called after the measurement.
 
     Raises:
-        LatencyError: The file cannot be run, or it changed while it was measured.
+        LatencyError: The file cannot be run, or it changed during the measurement.
     """
     if processes < 2 or attempts < 1:
         raise LatencyError(f"need at least 2 processes and 1 attempt, got {processes} and {attempts}")
     if not model.is_file():
-        raise LatencyError(f"{model} cannot be read: there is no such file")
+        raise LatencyError(f"{model} cannot be read: the file does not exist")
     sha256 = sha256_file(model)
     reference = reference_model(work)
-    here = {} if host else fingerprint()  # before the measurement: the load is that of others
+    here = {} if host else fingerprint()  # before the measurement, which adds load
     tried: list[_Attempt] = []
     for number in range(1, attempts + 1):
         tried.append(_attempt(
@@ -102,16 +113,26 @@ def measure(
     return _report(best, sha256, target_threads, max_spread, {**(host() if host else here), "attempts": len(tried)})
 
 
-def quick_latency_ms(model: Path, threads: int, *, runs: int, warmup: int) -> float:
-    """A figure to rank candidates by: in this process, batch 1, the least of five block medians.
+def reference_model(work: Path) -> Path:
+    """Return the file of the reference model in `work`; it is written by the first call."""
+    path = work / REFERENCE_FILE
+    if not path.exists():
+        from nas_pipeline.export.reference import write_reference  # onnx is needed only to write the file
 
-    Interference only ever adds time, so the quietest block is the nearest to the truth. Never evidence for a gate.
+        write_reference(path)
+    return path
+
+
+def quick_latency_ms(model: Path, threads: int, *, runs: int, warmup: int) -> float:
+    """Measure a latency to rank candidates: in this process, batch 1, the smallest of five block medians.
+
+    Interference only adds time, so the smallest median is the most accurate. No gate accepts this figure.
 
     Args:
         model: A self-contained ONNX file that takes one image.
         threads: Threads of the runtime.
         runs: Timed runs in all five blocks together.
-        warmup: Runs before them that do not count.
+        warmup: Untimed runs before them.
 
     Raises:
         LatencyError: The file cannot be run.
@@ -125,7 +146,7 @@ def quick_latency_ms(model: Path, threads: int, *, runs: int, warmup: int) -> fl
 def _attempt(model: Path, reference: Path, processes: int, request: Request, bench: Bench) -> _Attempt:
     pairs: list[Sequence[Samples]] = []
     for number in range(processes):
-        # Who goes first alternates, so that warmth of caches favours neither.
+        # The order alternates, so that warm caches favour neither model.
         order = (model, reference) if number % 2 == 0 else (reference, model)
         answer = bench(Request(tuple(map(str, order)), request.threads, request.warmup, request.runs))
         pairs.append(answer if number % 2 == 0 else answer[::-1])
@@ -133,10 +154,10 @@ def _attempt(model: Path, reference: Path, processes: int, request: Request, ben
 
 
 def run_fresh(request: Request) -> list[Samples]:
-    """`bench` in a new process.
+    """Run `bench` in a new process.
 
     Raises:
-        LatencyError: It fails, hangs or answers nonsense.
+        LatencyError: The process fails, exceeds its time limit or writes invalid output.
     """
     root = str(Path(nas_pipeline.__file__).parent.parent)
     path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
@@ -150,7 +171,7 @@ def run_fresh(request: Request) -> list[Samples]:
     except subprocess.TimeoutExpired:
         raise LatencyError(f"measuring {request.models[0]} took more than {limit_s:.0f} s") from None
     except json.JSONDecodeError as error:
-        raise LatencyError(f"the bench process answered no JSON: {error}") from error
+        raise LatencyError(f"the bench process wrote no JSON: {error}") from error
     if "error" in answer:
         raise LatencyError(answer["error"])
     if done.returncode or "models" not in answer:
@@ -161,7 +182,7 @@ def run_fresh(request: Request) -> list[Samples]:
 
 def _require_same_file(model: Path, sha256: str, attempt: _Attempt) -> None:
     if {item.sha256 for item in attempt.model} != {sha256} or sha256_file(model) != sha256:
-        raise LatencyError(f"{model} changed while it was measured: nothing must write to it; measure again")
+        raise LatencyError(f"{model} changed during the measurement; measure again without writing to it")
 
 
 def _report(

@@ -27,7 +27,7 @@ from nas_pipeline.search.objectives import Aim
 from nas_pipeline.search.protocols import Evaluator, GradientSearch, Metrics, Score, Strategy
 from nas_pipeline.search.study import exclusive, identity, open_study
 from nas_pipeline.search.trial_chooser import GivenSampler, TrialChooser
-from nas_pipeline.space.choosers import Recorder
+from nas_pipeline.space.choosers import DecisionRecorder
 from nas_pipeline.train.randomness import seed_of
 
 logger = logging.getLogger(__name__)
@@ -102,7 +102,7 @@ def _sampler(job: Job, number: int, decision: str) -> BaseSampler:
 
 
 def _decide(job: Job, trial: optuna.trial.Trial, sampler_for: Callable[[str], BaseSampler]) -> None:
-    recorder = Recorder(TrialChooser(trial, sampler_for))
+    recorder = DecisionRecorder(TrialChooser(trial, sampler_for))
     job.space.decide(recorder)
     genotype = Genotype(job.space.name, job.space.version, tuple(recorder.genes))
     trial.set_user_attr("genotype", genotype.to_json())

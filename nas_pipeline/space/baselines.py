@@ -1,4 +1,7 @@
-"""Hand-designed networks as fixed answers: what a search must beat to have been worth its cost."""
+"""Hand-designed networks as genotypes.
+
+A search is compared with them: it is worth its cost only if its network is better.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ from nas_pipeline.core.genotype import Gene, Genotype
 
 
 def _mobile_stage(number: int, width: int) -> list[tuple[str, Gene]]:
-    """Two depthwise separable blocks, as MobileNet's: expansion 1, 3x3."""
+    """Genes of two depthwise separable blocks as in MobileNet: expansion 1, kernel 3x3."""
     name = f"stage{number}"
     return [
         (f"{name}.operation", "inverted_residual"), (f"{name}.depth", 2), (f"{name}.width", width),
@@ -15,7 +18,7 @@ def _mobile_stage(number: int, width: int) -> list[tuple[str, Gene]]:
 
 
 def _residual_stage(number: int, width: int) -> list[tuple[str, Gene]]:
-    """A pooled transition and one residual block."""
+    """Genes of a pooled transition and one residual block."""
     name = f"stage{number}"
     return [
         (f"{name}.width", width), (f"{name}.transition", "pool"), (f"{name}.blocks", 1),

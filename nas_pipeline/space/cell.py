@@ -1,67 +1,33 @@
-"""Networks of repeated cells: one normal and one reduction cell, each a small graph of operations, stacked.
+"""The space of networks that stack two kinds of cells, normal and reduction; each cell is a small graph of operations.
 
-A cell has two inputs, the outputs of the two cells before it (states 0 and 1), and nodes (states 2 and up). Every node
-adds up one operation on each of two earlier states. Source: Liu et al., arXiv:1806.09055, sections 2.1 and 3.1.
+A cell has two inputs, the outputs of the two previous cells (states 0 and 1), and nodes (states 2 and up). A node is
+the sum of two operations, each on an earlier state. Source: Liu et al., arXiv:1806.09055, sections 2.1 and 3.1.
 """
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 from nas_pipeline.core.genotype import Gene, Genotype
 from nas_pipeline.core.protocols import Chooser
 from nas_pipeline.core.records import InputSpec
 from nas_pipeline.errors import SpaceError
+from nas_pipeline.space.cell_plan import INPUTS, Cell, CellPlan, Node
 from nas_pipeline.space.choosers import replay
-from nas_pipeline.space.domains import OPERATION, WIDTH, Numbers, Whole
+from nas_pipeline.space.domains import OPERATION, PRIMITIVES, WIDTH, NumberList, Whole
 from nas_pipeline.space.options import Open, opened
-from nas_pipeline.space.primitives import PRIMITIVES
 
 if TYPE_CHECKING:
-    from torch import nn  # decisions are answered without torch
-
-INPUTS = 2
-"""States of a cell that are not nodes."""
+    from torch import nn  # decisions need no torch
 
 FEWEST_CELLS = 3
-"""With fewer there is no normal cell beside two reductions."""
-
-
-@dataclass(frozen=True, slots=True)
-class Node:
-    """The sum of `ops[0]` on state `inputs[0]` and `ops[1]` on state `inputs[1]`; inputs ascend."""
-
-    inputs: tuple[int, int]
-    ops: tuple[str, str]
-
-
-@dataclass(frozen=True, slots=True)
-class Cell:
-    """A graph: node n is state n + 2; the output is the states of `concat` side by side."""
-
-    nodes: tuple[Node, ...]
-    concat: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class CellPlan:
-    """A decoded network: `width` channels in the nodes before the first reduction, doubled by each of the two."""
-
-    width: int
-    cells: int
-    normal: Cell
-    reduce: Cell
-
-    def kinds(self) -> tuple[tuple[str, Cell], tuple[str, Cell]]:
-        """The two cells with the names that they have in genes."""
-        return ("normal", self.normal), ("reduce", self.reduce)
+"""Smallest number of cells: two reductions and one normal cell."""
 
 
 class CellSpace:
-    """Stem, cells with reductions at one and two thirds of the depth, global average pooling, linear."""
+    """Stem, cells with reductions at one third and two thirds of the depth, global average pooling, linear."""
 
     name = "cell"
     version = 1
@@ -73,14 +39,14 @@ class CellSpace:
         nodes: int = 4,
         ops: Sequence[str] = PRIMITIVES[1:],
     ) -> None:
-        """Options set the decisions of these names. `nodes` is that of both cells; `ops` are names of OPS."""
+        """Options list the values of the decisions. `nodes` holds for both cells; `ops` are names of OPS."""
         self._widths = opened("widths", widths, WIDTH)
         self._cells = opened("cells", cells, Whole(FEWEST_CELLS, 200))
         self._nodes = opened("nodes", (nodes,), Whole(1, 16))
         self._ops = opened("ops", ops, OPERATION)
 
     def offers(self, option: str) -> tuple[Gene, ...]:
-        """What the option of that name leaves to choose from: widths, cells, nodes or ops."""
+        """Return the values that an option offers: widths, cells, nodes or ops."""
         offered: dict[str, tuple[Gene, ...]] = {
             "widths": tuple(self._widths), "cells": tuple(self._cells), "nodes": tuple(self._nodes),
             "ops": tuple(self._ops),
@@ -88,7 +54,7 @@ class CellSpace:
         return offered[option]
 
     def decide(self, choose: Chooser) -> CellPlan:
-        """Ask the sizes, then the normal and the reduction cell, node by node."""
+        """Decide the sizes, then the normal and the reduction cell, node by node."""
         width = choose.one_of("width", self._widths)
         cells = choose.one_of("cells", self._cells)
         nodes = choose.one_of("nodes", self._nodes)
@@ -96,7 +62,7 @@ class CellSpace:
         return CellPlan(width, cells, normal, reduce)
 
     def build(self, plan: CellPlan, spec: InputSpec) -> nn.Module:
-        """The network of `plan`; each reduction halves the map, rounded up."""
+        """Build the network of `plan`. Each reduction halves the feature map, rounded up."""
         from nas_pipeline.space.cell_network import CellNetwork
 
         return CellNetwork(plan, spec)
@@ -111,16 +77,16 @@ class CellSpace:
             decided.append(Node(cast(tuple[int, int], inputs), ops))
         last = INPUTS + nodes - 1
         every = _joined(range(INPUTS, INPUTS + nodes))
-        concat = choose.one_of(f"{kind}.concat", Open((every,), Numbers(INPUTS, last)))
+        concat = choose.one_of(f"{kind}.concat", Open((every,), NumberList(INPUTS, last)))
         return Cell(tuple(decided), _split(concat))
 
 
 def genotype_of(plan: CellPlan) -> Genotype:
-    """The genotype of which `plan` is the plan.
+    """Return the genotype whose plan is `plan`.
 
     Raises:
-        SpaceError: It is no plan of this space, whatever the options: an operation that the catalogue lacks, inputs
-            that do not ascend, cells of different sizes.
+        SpaceError: `plan` is not a plan of this space with any options: an operation is not in the catalogue, inputs
+            do not ascend, or the cells differ in size.
     """
     genes: list[tuple[str, Gene]] = [("width", plan.width), ("cells", plan.cells), ("nodes", len(plan.normal.nodes))]
     for kind, cell in plan.kinds():
@@ -135,10 +101,10 @@ def genotype_of(plan: CellPlan) -> Genotype:
 
 
 def resized(genotype: Genotype, width: int | None = None, cells: int | None = None) -> Genotype:
-    """`genotype` with other cells in number and another width; None leaves it as it is.
+    """Return `genotype` with another width and number of cells; None leaves a value as it is.
 
     Raises:
-        SpaceError: It has no such gene.
+        SpaceError: The genotype has no such gene.
     """
     wanted = {name: value for name, value in (("width", width), ("cells", cells)) if value is not None}
     lacking = sorted(wanted.keys() - genotype.as_dict().keys())

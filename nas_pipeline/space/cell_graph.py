@@ -1,7 +1,7 @@
-"""The graph of a cell and where its parts lie on paper, for whoever draws it. No torch, no matplotlib.
+"""Graphs of cells and their layout for drawing. Imports neither torch nor matplotlib.
 
-The layout: states stand in columns by their depth, every operation on a line of its own, to the left of the node that
-adds it up. So no two operations ever lie on each other, whatever the graph.
+States are placed in columns by their depth. Every operation has its own line, to the left of the node that adds it up,
+so that operations never overlap.
 """
 
 from __future__ import annotations
@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from nas_pipeline.core.genotype import Genotype
-from nas_pipeline.space.cell import INPUTS, Cell, CellPlan, CellSpace
+from nas_pipeline.space.cell import CellSpace
+from nas_pipeline.space.cell_plan import INPUTS, BenchmarkPlan, Cell, CellPlan
 from nas_pipeline.space.choosers import replay
-from nas_pipeline.space.nasbench201 import BenchmarkPlan, NasBench201Space
+from nas_pipeline.space.nasbench201 import NasBench201Space
 
-Point = tuple[float, float]
+GraphPoint = tuple[float, float]
 """(column, line); lines count downwards."""
 
 OP_BEFORE_NODE = 0.46
@@ -35,7 +36,7 @@ class Edge:
 
 @dataclass(frozen=True, slots=True)
 class CellGraph:
-    """States by number, the first `inputs` of them given; the output is the states of `outputs` side by side."""
+    """States by number, of which the first `inputs` are inputs; the output concatenates the states in `outputs`."""
 
     title: str
     states: tuple[str, ...]
@@ -47,20 +48,20 @@ class CellGraph:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Places of the states, of the operation of each edge, and of the output, on `columns` by `lines`."""
+    """Positions of the states, of the operation of each edge and of the output, on an area of `columns` by `lines`."""
 
-    states: tuple[Point, ...]
-    ops: tuple[Point, ...]
-    output: Point
+    states: tuple[GraphPoint, ...]
+    ops: tuple[GraphPoint, ...]
+    output: GraphPoint
     columns: float
     lines: int
 
 
 def graphs_of(genotype: Genotype) -> tuple[CellGraph, ...]:
-    """The cells of a genotype: normal and reduction, or the one of NAS-Bench-201; none of a space without cells.
+    """Return the graphs of the cells of a genotype; an empty tuple if its space has no cells.
 
     Raises:
-        SpaceError: `genotype` is no member of its space.
+        SpaceError: `genotype` is not a member of its space.
     """
     if (genotype.space, genotype.version) not in _GRAPHS:
         return ()
@@ -69,12 +70,12 @@ def graphs_of(genotype: Genotype) -> tuple[CellGraph, ...]:
 
 
 def layout(graph: CellGraph) -> Layout:
-    """Where to put what."""
+    """Compute the positions of all parts of `graph`."""
     depth = [0] * len(graph.states)
     for edge in sorted(graph.edges, key=lambda edge: edge.target):
         depth[edge.target] = max(depth[edge.target], depth[edge.source] + 1)
-    ops: dict[int, Point] = {}
-    states: dict[int, Point] = {}
+    ops: dict[int, GraphPoint] = {}
+    states: dict[int, GraphPoint] = {}
     line = 0
     for state in range(graph.inputs, len(graph.states)):
         into = [number for number, edge in enumerate(graph.edges) if edge.target == state]
@@ -117,7 +118,10 @@ def _of_benchmark(plan: BenchmarkPlan) -> tuple[CellGraph, ...]:
     return (CellGraph("cell", names, 1, edges, (len(plan.edges),), "out"),)
 
 
-_GRAPHS: dict[tuple[str, int], tuple[Any, Callable[[Any], tuple[CellGraph, ...]]]] = {
+_Draw = Callable[[Any], tuple[CellGraph, ...]]
+"""Function of a plan that returns the graphs of its cells."""
+
+_GRAPHS: dict[tuple[str, int], tuple[Any, _Draw]] = {
     (CellSpace.name, CellSpace.version): (CellSpace(), _of_cells),
     (NasBench201Space.name, NasBench201Space.version): (NasBench201Space(), _of_benchmark),
 }

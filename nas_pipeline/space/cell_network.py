@@ -1,4 +1,4 @@
-"""The network that a plan of cells describes, and what it has in training only: drop-path and an auxiliary head.
+"""Networks of the space `cell`, and their parts that exist in training only: drop-path and the auxiliary head.
 
 Source: Liu et al., arXiv:1806.09055, section 3.2, and the code published with it.
 """
@@ -9,35 +9,34 @@ import torch
 from torch import nn
 
 from nas_pipeline.core.records import InputSpec
-from nas_pipeline.space.batch_norm import batch_norm_of
-from nas_pipeline.space.cell import INPUTS, Cell, CellPlan
 from nas_pipeline.space.cell_ops import FactorizedReduce, ReluConvBn
-from nas_pipeline.space.network import GlobalPool, initialise
+from nas_pipeline.space.cell_plan import INPUTS, Cell, CellPlan
+from nas_pipeline.space.network import GlobalPool, batch_norm_of, initialise
 from nas_pipeline.space.ops import OPS
 
 STEM_MULTIPLIER = 3
 """Channels of the stem per channel of a node."""
 
 AUXILIARY = "auxiliary."
-"""How the names of the auxiliary head's entries in a state dict begin."""
+"""Prefix of the entries of the auxiliary head in a state dict."""
 
 _AUXILIARY_MAP = 2
 _AUXILIARY_WIDTHS = (128, 768)
 
 
 def reductions(cells: int) -> tuple[int, int]:
-    """The positions of the two reduction cells among `cells`."""
+    """Return the indices of the two reduction cells among `cells`."""
     return cells // 3, 2 * cells // 3
 
 
 class DropPath(nn.Module):
-    """Blanks a whole path for a part of the images, in training only; the others are scaled up to keep the mean.
+    """Zeroes a path for a random part of the images, in training only; the rest is scaled up so that the mean stays.
 
     Source: Larsson et al., arXiv:1605.07648, section 3; per image as in Zoph et al., arXiv:1707.07012, section 3.
     """
 
     def __init__(self) -> None:
-        """`probability` of losing the path is 0 until someone sets it."""
+        """The attribute `probability`, with which the path of an image is zeroed, starts at 0."""
         super().__init__()
         self.probability = 0.0
 
@@ -45,23 +44,24 @@ class DropPath(nn.Module):
         """x: [N, C, H, W] -> the same shape."""
         if not self.training or self.probability == 0:
             return x
-        kept = 1 - self.probability
-        mask = torch.empty(x.shape[0], 1, 1, 1, dtype=x.dtype, device=x.device).bernoulli_(kept)
-        return x * mask.div_(kept)
+        keep_probability = 1 - self.probability
+        mask = torch.empty(x.shape[0], 1, 1, 1, dtype=x.dtype, device=x.device).bernoulli_(keep_probability)
+        return x * mask.div_(keep_probability)
 
 
 class CellModule(nn.Module):
-    """One cell at its place in the network. Nodes that lead nowhere are left out."""
+    """One cell of a network. Nodes that do not reach the output are not built."""
 
     def __init__(self, cell: Cell, channels: tuple[int, int], width: int, *, halve: bool, halve_first: bool) -> None:
         """Build the cell.
 
         Args:
             cell: Its graph.
-            channels: Those of the two cells before it, the earlier one first.
+            channels: Output channels of the two previous cells, the earlier one first.
             width: Channels of every node.
-            halve: A reduction: operations on the cell's inputs have stride 2.
-            halve_first: The cell before is a reduction, so state 0 has a map twice as large as state 1.
+            halve: Whether the cell is a reduction: operations on its inputs then have stride 2.
+            halve_first: Whether the previous cell is a reduction: the map of state 0 is then twice as large as that of
+                state 1.
         """
         super().__init__()
         self.concat = cell.concat
@@ -80,7 +80,7 @@ class CellModule(nn.Module):
                 )
 
     def forward(self, earlier: torch.Tensor, latest: torch.Tensor) -> torch.Tensor:
-        """Outputs of the two cells before -> [N, channels, H, W]."""
+        """Outputs of the two previous cells -> [N, channels, H, W]."""
         states = dict(enumerate(prepare(x) for prepare, x in zip(self.preprocess, (earlier, latest), strict=True)))
         for (state, (a, b)), (first, second) in zip(self.inputs.items(), self._pairs(), strict=True):
             states[state] = first(states[a]) + second(states[b])
@@ -91,18 +91,18 @@ class CellModule(nn.Module):
 
 
 class NormalCell(CellModule):
-    """Keeps the size of the map."""
+    """A cell that preserves the size of the feature map."""
 
 
 class ReductionCell(CellModule):
-    """Halves the map."""
+    """A cell that halves the feature map."""
 
 
 class AuxiliaryHead(nn.Sequential):
-    """A second classifier on an earlier map: shortens the way of the gradient. The map is pooled to 2x2, any size."""
+    """A second classifier on an earlier feature map, pooled from any size to 2x2; it shortens the gradient path."""
 
     def __init__(self, channels: int, classes: int) -> None:
-        """`channels` are those of the map."""
+        """`channels` is the number of channels of the feature map."""
         narrow, wide = _AUXILIARY_WIDTHS
         super().__init__(
             nn.ReLU(),
@@ -134,9 +134,9 @@ class CellNetwork(nn.Module):
             halve = index in self.reductions
             width = 2 * width if halve else width
             kind, cell = (ReductionCell, plan.reduce) if halve else (NormalCell, plan.normal)
-            made = kind(cell, channels, width, halve=halve, halve_first=halved)
-            self.cells.append(made)
-            channels, halved = (channels[1], made.channels), halve
+            module = kind(cell, channels, width, halve=halve, halve_first=halved)
+            self.cells.append(module)
+            channels, halved = (channels[1], module.channels), halve
         self.pool = GlobalPool()
         self.classifier = nn.Linear(channels[1], spec.classes)
         self.auxiliary: AuxiliaryHead | None = None
@@ -147,10 +147,10 @@ class CellNetwork(nn.Module):
         return self._logits(x)[0]
 
     def both_logits(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """x: [N, C, H, W] -> logits and those of the auxiliary head, each [N, classes].
+        """x: [N, C, H, W] -> logits of the network and of the auxiliary head, each [N, classes].
 
         Raises:
-            ValueError: There is none; call `add_auxiliary` before.
+            ValueError: The network has no auxiliary head; call `add_auxiliary` first.
         """
         if self.auxiliary is None:
             raise ValueError("this network has no auxiliary head; call add_auxiliary(net) first")
@@ -167,9 +167,9 @@ class CellNetwork(nn.Module):
 
 
 def add_auxiliary(net: CellNetwork) -> None:
-    """Give `net` an auxiliary head behind its second reduction, drawn from torch's random state, on its device.
+    """Add an auxiliary head after the second reduction of `net`, initialised from torch's random state.
 
-    Its entries of the state dict start with `AUXILIARY`; a network that is counted or exported has none.
+    The entries of the head in the state dict start with `AUXILIARY`. A network without a head is counted and exported.
     """
     second = net.cells[net.reductions[1]]
     assert isinstance(second, CellModule)
@@ -179,14 +179,14 @@ def add_auxiliary(net: CellNetwork) -> None:
 
 
 def _edge(op: str, width: int, stride: int) -> nn.Module:
-    """An operation, and behind it drop-path unless it is the identity, which is never dropped."""
-    made = OPS[op](width, width, stride)
+    """An operation followed by drop-path; the identity is never dropped."""
+    operation = OPS[op](width, width, stride)
     identity = op == "skip_connect" and stride == 1
-    return made if identity else nn.Sequential(made, DropPath())
+    return operation if identity else nn.Sequential(operation, DropPath())
 
 
 def _live(cell: Cell) -> set[int]:
-    """The states from which a way leads to the output."""
+    """The states from which a path leads to the output."""
     live = set(cell.concat)
     for state, node in reversed(list(enumerate(cell.nodes, start=INPUTS))):
         if state in live:

@@ -1,7 +1,7 @@
 """Operations on the edges of a cell: ReLU first, batch norm last, so that edges can be added up.
 
-Source: Liu et al., arXiv:1806.09055, section 3.1; Dong and Yang, arXiv:2001.00326, section 2.1 (`ReluConvBn`, and what
-happens where the channels change). The first ReLU of each is never in place: the edges of a node share their input.
+Source: Liu et al., arXiv:1806.09055, section 3.1; Dong and Yang, arXiv:2001.00326, section 2.1 (`ReluConvBn`, and the
+handling of a change of channels). The first ReLU of an operation is never in place: edges of a node share their input.
 """
 
 from __future__ import annotations
@@ -10,15 +10,15 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from nas_pipeline.space.batch_norm import batch_norm_of
 from nas_pipeline.space.depthwise import DepthwiseConv2d
+from nas_pipeline.space.network import batch_norm_of
 
 
 class Zero(nn.Module):
-    """No connection: zeros that hang on the input, so that a sum over it has a gradient."""
+    """No connection: zeros that are computed from the input, so that a sum over them has a gradient."""
 
     def __init__(self, channels_in: int, channels_out: int, stride: int = 1) -> None:
-        """There is nothing to set."""
+        """The operation has no settings."""
         super().__init__()
         self.channels = channels_out if channels_out != channels_in else None
         self.stride = stride
@@ -45,13 +45,13 @@ class ReluConvBn(nn.Sequential):
 
 
 class FactorizedReduce(nn.Module):
-    """Halves the map without losing a pixel row for good: two 1x1 convolutions of stride 2, one pixel apart.
+    """Halves the feature map with two 1x1 convolutions of stride 2, one pixel apart, so that no pixel row is lost.
 
-    A map of odd size gets a row and column of zeros first, so the size is rounded up.
+    A map of odd size is padded with a row and a column of zeros, so the size is rounded up.
     """
 
     def __init__(self, channels_in: int, channels_out: int, stride: int = 2, *, affine: bool = True) -> None:
-        """Each convolution gives half of the output channels.
+        """Each convolution computes half of the output channels.
 
         Raises:
             ValueError: `stride` is not 2.
@@ -75,7 +75,7 @@ class FactorizedReduce(nn.Module):
 
 
 class CellSkip(nn.Sequential):
-    """Nothing where the shape stays; elsewhere `FactorizedReduce`, or `ReluConvBn` where only the channels change."""
+    """The identity if the shape stays; else `FactorizedReduce`, or `ReluConvBn` if only the channels change."""
 
     def __init__(self, channels_in: int, channels_out: int, stride: int = 1, *, affine: bool = True) -> None:
         """Empty if `stride` is 1 and the channels are equal."""
@@ -88,12 +88,12 @@ class CellSkip(nn.Sequential):
 
 
 class SepConv(nn.Sequential):
-    """A depthwise separable convolution, twice; the stride is that of the first."""
+    """Two depthwise separable convolutions; the first has the stride."""
 
     def __init__(
         self, channels_in: int, channels_out: int, stride: int = 1, *, kernel: int = 3, affine: bool = True
     ) -> None:
-        """`kernel` is odd, and that of both depthwise convolutions."""
+        """`kernel` is the odd kernel size of both depthwise convolutions."""
         super().__init__(
             nn.ReLU(),
             DepthwiseConv2d(channels_in, kernel, stride),
@@ -107,12 +107,12 @@ class SepConv(nn.Sequential):
 
 
 class DilConv(nn.Sequential):
-    """A depthwise separable convolution that looks at every second pixel: kernel 3 sees 5x5, kernel 5 sees 9x9."""
+    """A depthwise separable convolution of dilation 2: its receptive field is 5x5 at kernel 3 and 9x9 at kernel 5."""
 
     def __init__(
         self, channels_in: int, channels_out: int, stride: int = 1, *, kernel: int = 3, affine: bool = True
     ) -> None:
-        """`kernel` is odd; the dilation is 2."""
+        """`kernel` is odd."""
         super().__init__(
             nn.ReLU(),
             DepthwiseConv2d(channels_in, kernel, stride, dilation=2),
@@ -122,18 +122,18 @@ class DilConv(nn.Sequential):
 
 
 class CellPool(nn.Sequential):
-    """3x3 pooling, then a batch norm that is never affine; before them `ReluConvBn` where the channels change.
+    """3x3 pooling and a batch norm that is never affine; `ReluConvBn` comes first if the channels change.
 
-    The batch norm gives pooled edges the scale of the others. Source: the code of arXiv:1806.09055.
+    The batch norm gives pooled edges the same scale as other edges. Source: the code of arXiv:1806.09055.
     """
 
     def __init__(
         self, channels_in: int, channels_out: int, stride: int = 1,
         *, kind: str = "avg", norm: bool = True, affine: bool = True,
     ) -> None:
-        """`kind` is "avg" (of the pixels inside the map) or "max"; `norm` False leaves the batch norm out.
+        """`kind` is "avg" (of the pixels inside the map) or "max"; `norm` False omits the batch norm.
 
-        `affine` is for the convolution in front, where there is one.
+        `affine` is that of the batch norm in `ReluConvBn`, if there is one.
         """
         layers: list[nn.Module] = []
         if channels_in != channels_out:

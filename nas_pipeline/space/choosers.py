@@ -1,6 +1,33 @@
-"""Ways to answer the decisions of a space: draw, replay, mutate, cross over; and the four verbs made of them.
+"""Choosers, which make the decisions of a space: random draw, replay, mutation, crossover.
 
-A genotype is whatever a `Recorder` heard. Streams of random numbers are handed in, never global.
+A space is written once, as a function `decide(choose)` that calls `choose.one_of(name, options)` or
+`choose.real(name, low, high)` for every decision and returns a plan. A chooser is the object that makes these choices.
+`DecisionRecorder` wraps a chooser and records the decisions in order: they are the genes of a genotype.
+`sample`, `replay`, `mutate` and `crossover` apply the choosers of this module to a space. Random streams are arguments,
+never global.
+
+Example:
+    >>> import random
+    >>> from nas_pipeline.space.residual import ResidualSpace
+    >>> space = ResidualSpace(stages=[2])
+    >>> genotype = sample(space, random.Random(0))
+    >>> replay(space, genotype).stem_width == genotype.as_dict()["stem.width"]
+    True
+    >>> child = mutate(space, genotype, random.Random(1))
+    >>> child.id == genotype.id
+    False
+
+    A chooser of your own has the same two methods; this one makes the first choice everywhere:
+
+    >>> class FirstChooser:
+    ...     def one_of(self, name, options):
+    ...         return options[0]
+    ...     def real(self, name, low, high, log=False):
+    ...         return low
+    >>> recorder = DecisionRecorder(FirstChooser())
+    >>> plan = space.decide(recorder)
+    >>> recorder.genotype(space).genes[:2]
+    (('stem.width', 16), ('stem.stride', 1))
 """
 
 from __future__ import annotations
@@ -18,112 +45,112 @@ from nas_pipeline.space.options import accepted, listed
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
-    """One decision as it was asked and answered. `options` is None for a real number."""
+class RecordedDecision:
+    """One decision with its options and the choice. `options` is None for a real number."""
 
     name: str
     options: tuple[Gene, ...] | None
     choice: Gene
 
 
-class Recorder:
-    """Passes every decision on to another chooser and remembers it."""
+class DecisionRecorder:
+    """Delegates every decision to another chooser and records it."""
 
     def __init__(self, chooser: Chooser) -> None:
-        """`chooser` gives the answers."""
+        """`chooser` makes the choices."""
         self._chooser = chooser
-        self.decisions: list[Decision] = []
+        self.decisions: list[RecordedDecision] = []
 
     def one_of(self, name: str, options: Sequence[G]) -> G:
-        """The answer of the wrapped chooser.
+        """Return the choice of the wrapped chooser.
 
         Raises:
-            SpaceError: The space asks for `name` a second time.
+            SpaceError: The space has a second decision called `name`.
         """
         choice = self._chooser.one_of(name, options)
-        self._remember(Decision(name, tuple(options), choice))
+        self._record(RecordedDecision(name, tuple(options), choice))
         return choice
 
     def real(self, name: str, low: float, high: float, log: bool = False) -> float:
-        """The answer of the wrapped chooser; raises as `one_of`."""
+        """Return the choice of the wrapped chooser; raises as `one_of`."""
         choice = self._chooser.real(name, low, high, log)
-        self._remember(Decision(name, None, choice))
+        self._record(RecordedDecision(name, None, choice))
         return choice
 
     @property
     def genes(self) -> tuple[tuple[str, Gene], ...]:
-        """Name and choice of every decision heard, in order."""
-        return tuple((heard.name, heard.choice) for heard in self.decisions)
+        """Name and choice of every recorded decision, in order."""
+        return tuple((decision.name, decision.choice) for decision in self.decisions)
 
     def genotype(self, space: SearchSpace) -> Genotype:
-        """The genotype of what was heard."""
+        """Return the genotype of the recorded decisions."""
         return Genotype(space.name, space.version, self.genes)
 
-    def _remember(self, decision: Decision) -> None:
+    def _record(self, decision: RecordedDecision) -> None:
         if any(earlier.name == decision.name for earlier in self.decisions):
-            raise SpaceError(f"the space asks for {decision.name!r} twice; every decision needs a name of its own")
+            raise SpaceError(f"the space has two decisions called {decision.name!r}; decision names must be unique")
         self.decisions.append(decision)
 
 
 class RandomChooser:
-    """Every option with equal probability; reals uniform, or uniform in the logarithm."""
+    """Draws every option with equal probability; real numbers uniformly, or uniformly in the logarithm."""
 
     def __init__(self, rng: random.Random) -> None:
-        """`rng` is the caller's stream."""
+        """`rng` is the random stream of the caller."""
         self._rng = rng
 
     def one_of(self, name: str, options: Sequence[G]) -> G:
-        """One of `options`."""
+        """Return one of `options`."""
         return options[self._rng.randrange(len(options))]
 
     def real(self, name: str, low: float, high: float, log: bool = False) -> float:
-        """A number in [low, high]."""
+        """Return a number in [low, high]."""
         if log:
             return min(high, max(low, math.exp(self._rng.uniform(math.log(low), math.log(high)))))
         return self._rng.uniform(low, high)
 
 
 class ReplayChooser:
-    """Answers with the genes of a genotype, and with nothing else."""
+    """Chooses the values in a genotype."""
 
     def __init__(self, genotype: Genotype) -> None:
-        """Read the genes.
+        """Read the genes of `genotype`.
 
         Raises:
             SpaceError: A gene occurs twice.
         """
         self._space = genotype.space
         self._genes = genotype.as_dict()
-        self._asked: set[str] = set()
+        self._decided: set[str] = set()
         if len(self._genes) != len(genotype.genes):
             names = [name for name, _ in genotype.genes]
             twice = sorted({name for name in names if names.count(name) > 1})
             raise SpaceError(f"genotype of space {self._space!r} holds {', '.join(twice)} twice; keep one of each")
 
     def one_of(self, name: str, options: Sequence[G]) -> G:
-        """The option that the gene `name` names; where the decision is open, it may be a legal one not offered.
+        """Return the value of the gene `name`: one of `options`, or of the domain of an open decision.
 
         Raises:
-            SpaceError: There is no such gene, or its value is neither among `options` nor legal.
+            SpaceError: There is no such gene, or its value is neither among `options` nor in their domain.
         """
-        self._asked.add(name)
+        self._decided.add(name)
         if name not in self._genes:
             raise SpaceError(f"gene {name!r} is missing; space {self._space!r} offers {listed(options)}")
-        kept = accepted(self._genes[name], options)
-        if not kept:
+        matches = accepted(self._genes[name], options)
+        if not matches:
             raise SpaceError(
                 f"gene {name!r} holds {self._genes[name]!r}, which space {self._space!r} does not take; "
                 f"it offers {listed(options)}"
             )
-        return kept[0]
+        return matches[0]
 
     def real(self, name: str, low: float, high: float, log: bool = False) -> float:
-        """The number in the gene `name`.
+        """Return the number in the gene `name`.
 
         Raises:
-            SpaceError: There is no such gene, or it is no number in [low, high].
+            SpaceError: There is no such gene, or it is not a number in [low, high].
         """
-        self._asked.add(name)
+        self._decided.add(name)
         if name not in self._genes:
             raise SpaceError(f"gene {name!r} is missing; space {self._space!r} takes a number in [{low}, {high}]")
         value = self._genes[name]
@@ -132,19 +159,19 @@ class ReplayChooser:
         return float(value)
 
     def finish(self) -> None:
-        """Call when the space has asked everything.
+        """Check that every gene was used. Call it after the last decision.
 
         Raises:
-            SpaceError: Genes are left over that the space never asked for.
+            SpaceError: The space has no decision for some genes.
         """
-        left = [f"{name} = {value!r}" for name, value in self._genes.items() if name not in self._asked]
+        left = [f"{name} = {value!r}" for name, value in self._genes.items() if name not in self._decided]
         if left:
-            asked = ", ".join(sorted(self._asked))
-            raise SpaceError(f"space {self._space!r} never asks for {', '.join(left)}; it asks for {asked}")
+            decided = ", ".join(sorted(self._decided))
+            raise SpaceError(f"space {self._space!r} has no decision for {', '.join(left)}; it decides {decided}")
 
 
 class MutateChooser:
-    """Replays a genotype but for one gene, which takes another value. Decisions that this opens are drawn."""
+    """Replays a genotype except for one gene, which takes another value. Decisions that are new with it are drawn."""
 
     def __init__(self, genotype: Genotype, gene: str, rng: random.Random) -> None:
         """`gene` is the decision to change."""
@@ -153,15 +180,15 @@ class MutateChooser:
         self._draw = RandomChooser(rng)
 
     def one_of(self, name: str, options: Sequence[G]) -> G:
-        """The old choice where it stands, another one for the mutated gene, a drawn one for a new decision."""
+        """Return the old value, another one for the mutated gene, or a drawn one for a new decision."""
         old = accepted(self._genes[name], options) if name in self._genes else []
         if name != self._gene:
             return old[0] if old else self._draw.one_of(name, options)
-        others = [option for option in options if not old or not _same(option, old[0])]
-        return self._draw.one_of(name, others or options)
+        alternatives = [option for option in options if not old or not _same(option, old[0])]
+        return self._draw.one_of(name, alternatives or options)
 
     def real(self, name: str, low: float, high: float, log: bool = False) -> float:
-        """As `one_of`."""
+        """Return a number as `one_of` returns a value."""
         value = self._genes.get(name)
         if name != self._gene and value is not None and _is_number(value, low, high):
             return float(value)
@@ -169,7 +196,7 @@ class MutateChooser:
 
 
 class CrossoverChooser:
-    """Takes each decision from one of two parents at random (uniform crossover); draws what neither has."""
+    """Takes each choice from one of two parents at random (uniform crossover); draws if no parent has the decision."""
 
     def __init__(self, a: Genotype, b: Genotype, rng: random.Random) -> None:
         """`a` and `b` are the parents."""
@@ -178,75 +205,75 @@ class CrossoverChooser:
         self._draw = RandomChooser(rng)
 
     def one_of(self, name: str, options: Sequence[G]) -> G:
-        """A parent's choice if one is offered, or legal."""
-        inherited = [kept for genes in self._parents if name in genes for kept in accepted(genes[name], options)]
+        """Return the choice of a parent if it is among `options` or in their domain, else a drawn one."""
+        inherited = [matches for genes in self._parents if name in genes for matches in accepted(genes[name], options)]
         return self._rng.choice(inherited) if inherited else self._draw.one_of(name, options)
 
     def real(self, name: str, low: float, high: float, log: bool = False) -> float:
-        """A parent's number if one lies in [low, high]."""
+        """Return the number of a parent if it is in [low, high], else a drawn one."""
         inherited = [float(genes[name]) for genes in self._parents if _is_number(genes.get(name), low, high)]
         return self._rng.choice(inherited) if inherited else self._draw.real(name, low, high, log)
 
 
 def sample(space: SearchSpace, rng: random.Random) -> Genotype:
-    """A random member: uniform over the options of each decision (not over the members)."""
-    recorder = Recorder(RandomChooser(rng))
+    """Draw a random member: uniform over the options of each decision, not over the members."""
+    recorder = DecisionRecorder(RandomChooser(rng))
     space.decide(recorder)
     return recorder.genotype(space)
 
 
 def replay(space: SearchSpace, genotype: Genotype) -> Any:
-    """The plan of `genotype`.
+    """Return the plan of `genotype`.
 
     Raises:
-        SpaceError: Another space or version, or a gene that is missing, left over or not legal.
+        SpaceError: The space or version differs, or a gene is missing, unused or not legal.
     """
     return _replay(space, genotype)[0]
 
 
 def mutate(space: SearchSpace, genotype: Genotype, rng: random.Random) -> Genotype:
-    """A neighbour: one decision changed, those that hang on it redrawn or dropped, all others kept.
+    """Return a neighbour: one decision changes, dependent decisions are drawn or dropped, all others stay.
 
     Raises:
-        SpaceError: `genotype` is not of `space`, or no decision has a second option.
+        SpaceError: `genotype` is not a member of `space`, or no decision has a second option.
     """
-    _, asked = _replay(space, genotype)
-    free = [decision.name for decision in asked if decision.options is None or len(decision.options) > 1]
+    _, decisions = _replay(space, genotype)
+    free = [decision.name for decision in decisions if decision.options is None or len(decision.options) > 1]
     if not free:
         raise SpaceError(f"no decision of space {space.name!r} has a second option; widen the options of the space")
-    recorder = Recorder(MutateChooser(genotype, rng.choice(free), rng))
+    recorder = DecisionRecorder(MutateChooser(genotype, rng.choice(free), rng))
     space.decide(recorder)
     return recorder.genotype(space)
 
 
 def crossover(space: SearchSpace, a: Genotype, b: Genotype, rng: random.Random) -> Genotype:
-    """A child of two members.
+    """Return a child of two members by uniform crossover.
 
     Raises:
-        SpaceError: A parent is not of `space`.
+        SpaceError: A parent is not a member of `space`.
     """
     for parent in (a, b):
         replay(space, parent)
-    recorder = Recorder(CrossoverChooser(a, b, rng))
+    recorder = DecisionRecorder(CrossoverChooser(a, b, rng))
     space.decide(recorder)
     return recorder.genotype(space)
 
 
-def _replay(space: SearchSpace, genotype: Genotype) -> tuple[Any, list[Decision]]:
+def _replay(space: SearchSpace, genotype: Genotype) -> tuple[Any, list[RecordedDecision]]:
     if (genotype.space, genotype.version) != (space.name, space.version):
         raise SpaceError(
             f"genotype {genotype.id} is of space {genotype.space!r} version {genotype.version}, "
             f"not of {space.name!r} version {space.version}; use the space and release that made it"
         )
     chooser = ReplayChooser(genotype)
-    recorder = Recorder(chooser)
+    recorder = DecisionRecorder(chooser)
     plan = space.decide(recorder)
     chooser.finish()
     return plan, recorder.decisions
 
 
 def _same(a: Gene, b: Gene) -> bool:
-    """Equal in type too: to Python 1 == True == 1.0, in the JSON behind an id they differ."""
+    """Equality of value and type: 1 == True == 1.0 in Python, but they differ in the JSON behind a genotype id."""
     return type(a) is type(b) and a == b
 
 

@@ -1,4 +1,4 @@
-"""What a network costs before anything is timed: parameters and multiply-accumulates, counted on a copy."""
+"""Parameters and multiply-accumulates of networks, counted without timing anything."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ class Cost:
 
 
 def cost(net: nn.Module, spec: InputSpec) -> Cost:
-    """The cost of `net` for one image of `spec`.
+    """Count the cost of `net` for one image of `spec`.
 
-    Runs one blank image through a copy in eval mode: `net` keeps its mode, gradients and batch-norm statistics.
-    (Running beats the "meta" device, which computes nothing, 2.5 times: its batch norm is slow Python.)
+    One blank image runs through a copy in eval mode, so `net` keeps its mode, gradients and batch-norm statistics.
+    (This is 2.5 times faster than the "meta" device, whose batch norm is slow Python code.)
     """
     copied = copy.deepcopy(net).eval()
     device = next((parameter.device for parameter in net.parameters()), torch.device("cpu"))
@@ -44,16 +44,16 @@ def cost(net: nn.Module, spec: InputSpec) -> Cost:
 
 
 def sample_costs(space: SearchSpace, spec: InputSpec, n: int, seed: int) -> dict[str, dict[str, int]]:
-    """min, median and max of params and of macs over `n` random members; equal for equal seeds.
+    """Return min, median and max of params and of macs over `n` random members; equal seeds give equal results.
 
-    Leaves torch's random state alone.
+    torch's random state is left unchanged.
     """
     rng = random.Random(f"{seed}/costs")
     costs = []
     with torch.random.fork_rng(devices=[]):
         for _ in range(n):
             costs.append(cost(space.build(replay(space, sample(space, rng)), spec), spec))
-    return {"params": _spread([each.params for each in costs]), "macs": _spread([each.macs for each in costs])}
+    return {"params": _spread([item.params for item in costs]), "macs": _spread([item.macs for item in costs])}
 
 
 def _spread(values: Sequence[int]) -> dict[str, int]:

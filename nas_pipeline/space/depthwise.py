@@ -1,8 +1,8 @@
-"""Depthwise convolution whose backward pass on a CPU is as fast as its forward pass, and exact.
+"""Depthwise convolution with an exact backward pass that is as fast on a CPU as its forward pass.
 
-oneDNN runs depthwise gradients in a fast kernel only where dilation is 1 and the kernel is at most three columns
-wide. Rule of this file: cut every other gradient into pieces of that shape; what has that shape, and whatever was not
-measured (CUDA, half precision, other CPUs), is left to PyTorch. `benchmarks/depthwise.py` measures both.
+oneDNN has a fast kernel for depthwise gradients only if the dilation is 1 and the kernel is at most three columns
+wide. This module splits every other gradient into pieces of that shape. Gradients of that shape, and cases that were
+not measured (CUDA, half precision, other CPUs), are left to PyTorch. `benchmarks/depthwise.py` measures both.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 _FAST_COLUMNS = 3
-"""Widest kernel that oneDNN's fast depthwise weight gradient takes; its height is free."""
+"""Widest kernel of oneDNN's fast depthwise weight gradient; its height may be any."""
 
 _CHUNK_BYTES = 2 << 20
-"""Input bytes of one call: stays in the cache, and bounds both the copies and the rounding error of long sums."""
+"""Input bytes per call: they fit into the cache, and bound the copies and the rounding error of long sums."""
 
 _has_mkldnn = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]  # torch has no types here
 _MEASURED_CPU = _has_mkldnn and platform.machine() in {"x86_64", "AMD64"}
@@ -34,13 +34,13 @@ class DepthwiseConv2d(nn.Conv2d):
     """
 
     def __init__(self, channels: int, kernel_size: int, stride: int = 1, dilation: int = 1) -> None:
-        """`kernel_size` must be odd, or there is no "same" padding.
+        """`kernel_size` must be odd, as "same" padding requires.
 
         Raises:
-            ValueError: It is even.
+            ValueError: `kernel_size` is even.
         """
         if kernel_size % 2 == 0:
-            raise ValueError(f"DepthwiseConv2d: kernel_size {kernel_size} is even; take an odd one")
+            raise ValueError(f"DepthwiseConv2d: kernel_size {kernel_size} is even; it must be odd")
         super().__init__(
             channels, channels, kernel_size, stride=stride, padding=dilation * (kernel_size // 2),
             dilation=dilation, groups=channels, bias=False,
@@ -55,10 +55,10 @@ class DepthwiseConv2d(nn.Conv2d):
 
 
 def native_is_fast(kernel_size: int, stride: int, dilation: int) -> bool:
-    """Whether PyTorch's own gradients are the ones to take.
+    """Return whether PyTorch's own gradients are used.
 
-    They are for small undilated kernels, and for strides that do not divide the dilation: there the fast kernel was
-    measured to win nothing (undilated) or does not apply.
+    They are used for small undilated kernels and for strides that do not divide the dilation: in these cases the fast
+    kernel was measured to be no faster (undilated) or does not apply.
     """
     return (kernel_size <= _FAST_COLUMNS and dilation == 1) or dilation % stride != 0
 
@@ -68,7 +68,7 @@ def depthwise_conv2d(x: Tensor, weight: Tensor, stride: int = 1, dilation: int =
 
     x: [N, C, H, W], weight: [C, 1, k, k].
     """
-    if stride > 1:  # the taps fall on every stride-th pixel only, so the others need not be looked at
+    if stride > 1:  # the taps read every stride-th pixel only
         x, dilation = x[..., ::stride, ::stride], dilation // stride
     if native_is_fast(weight.shape[-1], 1, dilation):
         return _convolve(x, weight, dilation)
@@ -79,9 +79,10 @@ def depthwise_gradients(
     x: Tensor, weight: Tensor, y_grad: Tensor, stride: int = 1, dilation: int = 1,
     *, need_x: bool = True, need_weight: bool = True,
 ) -> tuple[Tensor | None, Tensor | None]:
-    """The gradients of x and weight for that of `depthwise_conv2d(x, weight, stride, dilation)`, unrecorded.
+    """Compute the gradients of x and weight from the gradient of `depthwise_conv2d(x, weight, stride, dilation)`.
 
-    For backward passes written by hand. All are laid out alike in memory. Any stride; above 1, PyTorch's own kernels.
+    For handwritten backward passes: autograd does not record it. All tensors have the same memory format. A stride
+    above 1 uses PyTorch's own kernels.
     """
     if stride == 1:
         x_grad = _convolve(y_grad, weight.flip(2, 3), dilation) if need_x else None
@@ -160,7 +161,7 @@ def _weight_gradient(x: Tensor, y_grad: Tensor, kernel_size: int, dilation: int)
 def _correlate(x: Tensor, y_grad: Tensor, kernel_size: int, dilation: int) -> Tensor:
     """dW[c, 0, u, v] = sum over n, i, j of x[n, c, i + (u - r) dilation, j + (v - r) dilation] y_grad[n, c, i, j].
 
-    Images go in chunks, and dilation is folded away first.
+    Images are processed in chunks after dilation was removed by folding.
     """
     images, channels = x.shape[:2]
     per_call = max(1, _CHUNK_BYTES * images // (x.numel() * x.element_size()))
@@ -180,17 +181,17 @@ def _correlate_in_strips(x: Tensor, y_grad: Tensor, kernel_size: int) -> Tensor:
     strips = []
     for first in range(0, kernel_size, _FAST_COLUMNS):
         columns = min(_FAST_COLUMNS, kernel_size - first)
-        if max(first - radius, radius - first - columns + 1) >= x.shape[3]:  # these columns meet nothing but padding
+        if max(first - radius, radius - first - columns + 1) >= x.shape[3]:  # these columns read padding only
             strips.append(x.new_zeros(x.shape[1], 1, kernel_size, columns))
             continue
-        # Padded by hand: oneDNN takes a slow kernel for maps smaller than the filter.
+        # Explicit padding: oneDNN uses a slow kernel for maps smaller than the filter.
         padded = F.pad(x, (radius - first, first + columns - 1 - radius, radius, radius))
         strips.append(_native_weight_gradient(padded, y_grad, kernel_size, columns, padding=0))
     return torch.cat(strips, dim=3)
 
 
 def _fold(t: Tensor, dilation: int) -> Tensor:
-    """Channels-last `t` in which a dilated convolution is an undilated one: taps meet pixels of one phase only.
+    """Return a channels-last `t` in which a dilated convolution is an undilated one, as taps read pixels of one phase.
 
     Row phases become images and column phases become channels:
     [N, C, H, W] -> [N dilation, dilation C, ceil(H / dilation), ceil(W / dilation)].
@@ -224,7 +225,7 @@ def _in_layout_of(x: Tensor, t: Tensor) -> Tensor:
 
 
 def _applies(x: Tensor, weight: Tensor) -> bool:
-    """Whether this call is one for which the gradients of this file were made and measured."""
+    """Whether the gradients of this module apply to this call and were measured for it."""
     return (
         _MEASURED_CPU
         and torch.is_grad_enabled()

@@ -1,11 +1,21 @@
-"""Which values an open decision takes beside those that are offered: sets too large to list, each with its words."""
+"""Domains of open decisions: all legal values, including those that are not offered, with a description for messages.
+
+Also the names of the operations on the edges of cells: rows of OPS, listed here because decisions need no torch.
+"""
 
 from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
 
-from nas_pipeline.space.primitives import BENCHMARK_PRIMITIVES, PRIMITIVES
+PRIMITIVES = (
+    "none", "skip_connect", "sep_conv_3x3", "sep_conv_5x5", "dil_conv_3x3", "dil_conv_5x5", "avg_pool_3x3",
+    "max_pool_3x3",
+)
+"""Operations that DARTS mixes on every edge. Source: Liu et al., arXiv:1806.09055, section 3.1."""
+
+BENCHMARK_PRIMITIVES = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
+"""Operations of NAS-Bench-201. Source: Dong and Yang, arXiv:2001.00326, section 2.1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,35 +27,35 @@ class Whole:
     odd: bool = False
 
     def __contains__(self, value: object) -> bool:
-        """Booleans are no numbers."""
+        """Return whether `value` is such a number; booleans are not."""
         return type(value) is int and self.low <= value <= self.high and (value % 2 == 1 or not self.odd)
 
     def __str__(self) -> str:
-        """In words."""
+        """Return the description for messages."""
         return f"{'odd' if self.odd else 'whole'} numbers from {self.low} to {self.high}"
 
 
 @dataclass(frozen=True, slots=True)
-class Share:
+class UnitInterval:
     """Floats from 0 to below 1."""
 
     def __contains__(self, value: object) -> bool:
-        """Whole numbers are none: their ids differ."""
+        """Return whether `value` is such a float; integers are not, because their genotype ids differ."""
         return type(value) is float and 0 <= value < 1
 
     def __str__(self) -> str:
-        """In words."""
+        """Return the description for messages."""
         return "numbers from 0.0 to below 1.0"
 
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """Names of rows of OPS. The table, and torch with it, is imported only for a name that is not `known` to be one."""
+    """Names of rows of OPS. The table and torch are imported only for names that are not in `known`."""
 
     known: tuple[str, ...] = ()
 
     def __contains__(self, value: object) -> bool:
-        """Whether the table has that row."""
+        """Return whether the table has such a row."""
         if value in self.known:
             return True
         from nas_pipeline.space.ops import OPS
@@ -53,20 +63,20 @@ class Operation:
         return value in OPS
 
     def __str__(self) -> str:
-        """In words."""
+        """Return the description for messages."""
         return "any operation in `nas catalog`"
 
 
 @dataclass(frozen=True, slots=True)
-class Numbers:
-    """Ascending whole numbers from `low` to `high` joined by dashes, as "2-3-5"; `count` of them, or any number."""
+class NumberList:
+    """Ascending whole numbers from `low` to `high` joined by dashes, as "2-3-5"; `count` of them, None: any count."""
 
     low: int
     high: int
     count: int | None = None
 
     def __contains__(self, value: object) -> bool:
-        """Written as this program writes them: no spaces, no leading zeros."""
+        """Return whether `value` is in canonical form: no spaces and no leading zeros."""
         if not isinstance(value, str):
             return False
         parts = value.split("-")
@@ -77,7 +87,7 @@ class Numbers:
         return ascending and self.low <= numbers[0] and numbers[-1] <= self.high and self.count in (None, len(numbers))
 
     def __str__(self) -> str:
-        """In words."""
+        """Return the description for messages."""
         return f"ascending numbers from {self.low} to {self.high} as \"{self.low}-{self.high}\""
 
 
@@ -88,6 +98,6 @@ KERNEL = Whole(1, 31, odd=True)
 """Side of a convolution's kernel, in pixels."""
 
 OPERATION = Operation(("inverted_residual", *PRIMITIVES, *BENCHMARK_PRIMITIVES))
-"""Any row of OPS; the named ones are the defaults of spaces, and a contract test holds them to the table."""
+"""Any row of OPS; the listed names are defaults of spaces, and a contract test checks that the table has them."""
 
-SHARE = Share()
+UNIT_INTERVAL = UnitInterval()

@@ -1,6 +1,6 @@
-"""A network shown to a person: its blocks with shapes and costs, as text, SVG or PNG.
+"""Drawings of networks: their blocks with shapes and costs as text, SVG or PNG.
 
-The same rows give the same bytes, so a drawing can be an artefact of a cached stage.
+Equal rows give equal bytes, so a drawing can be an artefact of a cached stage.
 """
 
 from __future__ import annotations
@@ -47,11 +47,11 @@ class LayerRow:
 
 
 def layer_rows(net: nn.Module, spec: InputSpec) -> list[LayerRow]:
-    """The blocks of `net` in the order in which an image meets them.
+    """Return the blocks of `net` in the order of execution.
 
     A block is a layer, or a module that is more than a plain container of other blocks. Parameters and MACs that
-    belong to none make a last row, so that the columns always sum to the whole. Nothing is computed: the blocks
-    are watched on a copy without data, and `net` stays as it is.
+    belong to no block form a last row, so that the columns always sum to the totals. The shapes come from hooks on a
+    copy on the "meta" device, so nothing is computed and `net` is not changed.
     """
     shadow = copy.deepcopy(net).to("meta").eval()
     blocks = _blocks(shadow)
@@ -73,7 +73,7 @@ def layer_rows(net: nn.Module, spec: InputSpec) -> list[LayerRow]:
     with torch.no_grad(), counter:
         output = shadow(torch.empty(1, spec.channels, spec.height, spec.width, device="meta"))
 
-    counted: set[int] = set()  # a parameter that two blocks share counts in the first
+    counted: set[int] = set()  # a parameter that two blocks share is counted in the first
     rows = [
         LayerRow(name, _kind(blocks[name]), shape, _parameters(blocks[name], counted), flops[name] // _FLOPS_PER_MAC)
         for name, shape in shapes.items()
@@ -86,7 +86,7 @@ def layer_rows(net: nn.Module, spec: InputSpec) -> list[LayerRow]:
 
 
 def render_text(rows: Sequence[LayerRow]) -> str:
-    """A table for a terminal, indented by container, with the totals in its last line."""
+    """Return a text table, indented by container, with the totals in its last line."""
     table = [("layer", "kind", "output", "params", "MACs", "share of MACs")]
     container = ""
     total = _total(rows)
@@ -110,15 +110,15 @@ def render_text(rows: Sequence[LayerRow]) -> str:
 
 
 def draw(genotype: Genotype, rows: Sequence[LayerRow], path: Path) -> None:
-    """Write a drawing of the network to `path`: SVG or PNG, by its suffix.
+    """Write a drawing of the network to `path` as SVG or PNG, by its suffix.
 
-    Blocks run from top to bottom, the darker the more MACs they take; below them the graphs of its cells.
+    Blocks are drawn from top to bottom, darker with more MACs, followed by the graphs of the cells.
 
     Raises:
-        ConfigError: Another suffix.
+        ConfigError: The suffix is neither .svg nor .png.
     """
-    with saved(genotype, path) as keep:
-        keep(_figure(genotype, rows))
+    with saved(genotype, path) as write:
+        write(_figure(genotype, rows))
 
 
 def _figure(genotype: Genotype, rows: Sequence[LayerRow]) -> Figure:
@@ -163,7 +163,7 @@ def _draw_row(axes: Axes, number: int, row: LayerRow, most: LayerRow, arrow: boo
 
 
 def _gene_lines(genotype: Genotype) -> list[str]:
-    """The decisions, one line for each part of the network that they name (`stage1.width` is of `stage1`)."""
+    """Return the decisions, one line per part of the network (`stage1.width` belongs to `stage1`)."""
     parts: dict[str, list[str]] = {}
     for name, choice in genotype.genes:
         part, _, rest = name.rpartition(".")
@@ -173,7 +173,7 @@ def _gene_lines(genotype: Genotype) -> list[str]:
 
 
 def _blocks(net: nn.Module) -> dict[str, nn.Module]:
-    """Name -> block. Opens containers three levels deep, or two where that would be too many to read."""
+    """Name -> block. Containers are expanded to three levels, or to two if there would be too many rows."""
     deep, shallow = (dict(_opened(net, "", levels)) for levels in (3, 2))
     return deep if len(deep) <= _MOST_ROWS else shallow
 
@@ -189,7 +189,7 @@ def _opened(module: nn.Module, prefix: str, levels: int) -> Iterator[tuple[str, 
 
 
 def _kind(block: nn.Module) -> str:
-    """The block's class, its kernel that looks farthest and its stride; of a plain sequence the kinds of its layers."""
+    """Class of the block, its kernel of the largest receptive field and its stride; of a plain sequence its layers."""
     if type(block) is nn.Sequential:
         return ", ".join(_kind(layer) for layer in block if not isinstance(layer, nn.Identity))
     if isinstance(block, nn.Linear):
@@ -210,9 +210,9 @@ def _kind(block: nn.Module) -> str:
 
 
 def _parameters(module: nn.Module, counted: set[int]) -> int:
-    new = [each for each in module.parameters() if each.requires_grad and id(each) not in counted]
-    counted.update(id(each) for each in new)
-    return sum(each.numel() for each in new)
+    new = [parameter for parameter in module.parameters() if parameter.requires_grad and id(parameter) not in counted]
+    counted.update(id(parameter) for parameter in new)
+    return sum(parameter.numel() for parameter in new)
 
 
 def _total(rows: Sequence[LayerRow]) -> LayerRow:

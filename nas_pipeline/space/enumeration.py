@@ -1,49 +1,20 @@
-"""All members of a space, one by one, and how many there are (exactly, also where nobody could list them)."""
+"""The exact number of members of a space, counted without listing them."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
-from nas_pipeline.core.genotype import Gene, Genotype
+from nas_pipeline.core.genotype import Gene
 from nas_pipeline.core.protocols import G, SearchSpace
 from nas_pipeline.errors import SpaceError
-from nas_pipeline.space.choosers import RandomChooser, Recorder
+from nas_pipeline.space.choosers import DecisionRecorder, RandomChooser
 
 _CHECKED_DRAWS = 100
 
 
-class _Odometer:
-    """Counts through the options of the decisions as they are asked, the last one fastest."""
-
-    def __init__(self) -> None:
-        self._digits: list[int] = []
-        self._bases: list[int] = []
-        self._position = 0
-
-    def one_of(self, name: str, options: Sequence[G]) -> G:
-        if self._position == len(self._digits):
-            self._digits.append(0)
-            self._bases.append(len(options))
-        self._position += 1
-        return options[self._digits[self._position - 1]]
-
-    def real(self, name: str, low: float, high: float, log: bool = False) -> float:
-        raise SpaceError(f"decision {name!r} is a real number; a space with one cannot be enumerated")
-
-    def advance(self) -> bool:
-        """Go to the next reading; False after the last."""
-        self._position = 0
-        while self._digits and self._digits[-1] + 1 == self._bases[-1]:
-            self._digits.pop()
-            self._bases.pop()
-        if self._digits:
-            self._digits[-1] += 1
-        return bool(self._digits)
-
-
 class _Fixed:
-    """Given values for some decisions, the first option for all others."""
+    """Chooses fixed values for some decisions and the first option for all others."""
 
     def __init__(self, values: Mapping[str, Gene]) -> None:
         self._values = values
@@ -55,29 +26,13 @@ class _Fixed:
         raise SpaceError(f"decision {name!r} is a real number; a space with one has no finite size")
 
 
-def enumerate_all(space: SearchSpace) -> Iterator[Genotype]:
-    """Every member once, in the order of an odometer. Look at `size` first.
-
-    Raises:
-        SpaceError: A decision is a real number.
-    """
-    odometer = _Odometer()
-    while True:
-        recorder = Recorder(odometer)
-        space.decide(recorder)
-        yield recorder.genotype(space)
-        if not odometer.advance():
-            return
-
-
 def size(space: SearchSpace) -> int:
-    """The exact number of members.
+    """Return the exact number of members of `space`.
 
-    Assumes that the decisions form a tree: a decision is always asked, or it is asked under certain options of
-    one other decision (which may itself hang on a third), and its options are the same wherever it is asked.
-    Then choices multiply over decisions that do not depend on each other and add up over the options of one
-    that others depend on. Which ones do is traced: one decision is varied while the rest stand still. A hundred
-    random members are checked against the tree that was found.
+    The decisions must form a tree: a decision exists always, or only under certain options of one parent decision
+    (which may have a parent itself), and its options are always the same. The number of choices then multiplies over
+    independent decisions and adds up over the options of a parent. Dependencies are detected by varying one decision
+    at a time. The tree is checked with a hundred random members.
 
     Raises:
         SpaceError: A decision is a real number, or the random members contradict the assumption.
@@ -89,63 +44,63 @@ def size(space: SearchSpace) -> int:
 
 
 class _Tree:
-    """The decisions of a space, and which of them are asked under which option of which other."""
+    """The decisions of a space, and the options of other decisions under which they exist."""
 
     def __init__(self, space: SearchSpace) -> None:
         self._space = space
         self._options: dict[str, tuple[Gene, ...]] = {}
-        self._asked_under: dict[str, set[tuple[str, Gene] | None]] = {}
+        self._parents: dict[str, set[tuple[str, Gene] | None]] = {}
 
     def count(self, fixed: Mapping[str, Gene], scope: Collection[str], under: tuple[str, Gene] | None = None) -> int:
-        """The number of ways to answer the decisions of `scope`, and those that hang on them.
+        """Return the number of combinations of the decisions in `scope` and those that depend on them.
 
-        `fixed` holds the answers above them, the last of which, `under`, is the one that opened `scope`.
+        `fixed` holds the choices of all ancestors; `under` is the last of them, the parent of `scope`.
         """
         options = self._trace(fixed)
         seen = {
             name: {option: self._trace({**fixed, name: option}) for option in options[name]} for name in scope
         }
-        hanging = {
+        dependent = {
             name: set().union(*traces.values()) - set(traces[options[name][0]]).intersection(*traces.values())
             for name, traces in seen.items()
         }
         total = 1
         for name in scope:
-            if any(name in hanging[other] for other in scope):
-                continue  # counted below the decision that it hangs on
+            if any(name in dependent[parent] for parent in scope):
+                continue  # counted with its parent decision
             self._options[name] = options[name]
-            self._asked_under.setdefault(name, set()).add(under)
+            self._parents.setdefault(name, set()).add(under)
             total *= sum(
-                self.count({**fixed, name: option}, hanging[name] & trace.keys(), (name, option))
+                self.count({**fixed, name: option}, dependent[name] & trace.keys(), (name, option))
                 for option, trace in seen[name].items()
             )
         return total
 
     def roots(self) -> Collection[str]:
-        """The decisions asked when every answer is the first option."""
+        """Return the decisions that exist when every choice is the first option."""
         return self._trace({})
 
     def check(self, rng: random.Random) -> None:
-        """Hold random members against the tree.
+        """Check random members against the tree.
 
         Raises:
-            SpaceError: One of them asks for what the tree does not foresee, or does not ask for what it does.
+            SpaceError: The decisions of a member differ from those that the tree predicts.
         """
         for _ in range(_CHECKED_DRAWS):
-            recorder = Recorder(RandomChooser(rng))
+            recorder = DecisionRecorder(RandomChooser(rng))
             self._space.decide(recorder)
-            opened: set[tuple[str, Gene] | None] = {(heard.name, heard.choice) for heard in recorder.decisions}
-            opened.add(None)
-            foreseen = {name: self._options[name] for name, under in self._asked_under.items() if under & opened}
-            asked = {heard.name: heard.options for heard in recorder.decisions}
-            wrong = sorted(name for name in foreseen | asked if foreseen.get(name) != asked.get(name))
+            active: set[tuple[str, Gene] | None] = {(decision.name, decision.choice) for decision in recorder.decisions}
+            active.add(None)
+            predicted = {name: self._options[name] for name, under in self._parents.items() if under & active}
+            recorded = {decision.name: decision.options for decision in recorder.decisions}
+            wrong = sorted(name for name in predicted | recorded if predicted.get(name) != recorded.get(name))
             if wrong:
                 raise SpaceError(
                     f"the decisions of space {self._space.name!r} do not form a tree, so its size cannot be counted: "
-                    f"{', '.join(wrong)} must hang on at most one decision and always have the same options"
+                    f"{', '.join(wrong)} must depend on at most one decision and always have the same options"
                 )
 
     def _trace(self, fixed: Mapping[str, Gene]) -> dict[str, tuple[Gene, ...]]:
-        recorder = Recorder(_Fixed(fixed))
+        recorder = DecisionRecorder(_Fixed(fixed))
         self._space.decide(recorder)
-        return {heard.name: heard.options or () for heard in recorder.decisions}
+        return {decision.name: decision.options or () for decision in recorder.decisions}

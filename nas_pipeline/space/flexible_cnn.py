@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 from nas_pipeline.core.protocols import Chooser
 from nas_pipeline.core.records import InputSpec
-from nas_pipeline.space.domains import KERNEL, SHARE, WIDTH
+from nas_pipeline.space.domains import KERNEL, UNIT_INTERVAL, WIDTH
 from nas_pipeline.space.options import at_most, choices, counts, opened
 
 if TYPE_CHECKING:
-    from torch import nn  # decisions are answered without torch
+    from torch import nn  # decisions need no torch
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class FlexibleCnnSpace:
         pools: Sequence[str] = ("max", "avg"),
         dropouts: Sequence[float] = (0.0, 0.1, 0.2, 0.3),
     ) -> None:
-        """Options set the decisions of these names; channels above `max_width` are left out.
+        """Options list the values of the decisions of these names; channels above `max_width` are dropped.
 
         Batch norm and pools can only be narrowed.
         """
@@ -58,16 +58,16 @@ class FlexibleCnnSpace:
         self._kernels = opened("kernels", kernels, KERNEL)
         self._batch_norm = choices("batch_norm", batch_norm, (True, False))
         self._pools = choices("pools", pools, ("max", "avg"))
-        self._dropouts = opened("dropouts", [float(dropout) for dropout in dropouts], SHARE)  # YAML may say 0
+        self._dropouts = opened("dropouts", [float(dropout) for dropout in dropouts], UNIT_INTERVAL)  # YAML may say 0
 
     def decide(self, choose: Chooser) -> FlexibleCnnPlan:
-        """Ask the number of blocks, each block, and the dropout before the last layer."""
+        """Decide the number of blocks, each block, and the dropout before the last layer."""
         count = choose.one_of("blocks", self._blocks)
         blocks = tuple(self._decide_block(choose, f"block{number}") for number in range(1, count + 1))
         return FlexibleCnnPlan(blocks, choose.one_of("dropout", self._dropouts))
 
     def build(self, plan: FlexibleCnnPlan, spec: InputSpec) -> nn.Module:
-        """The network of `plan`. Pooling stops where the map has come down to one pixel."""
+        """Build the network of `plan`. Pooling stops when the feature map is one pixel."""
         from torch import nn
 
         from nas_pipeline.space.network import MapSize, Network

@@ -1,4 +1,4 @@
-"""From a genotype, or the file it lies in, to a network."""
+"""Loading genotypes from files, and building their networks."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 
 def genotype_from_file(path: Path) -> Genotype:
-    """The genotype in a JSON file, which is one or holds one under the key `genotype` (winner.json, bundle.json, ...).
+    """Read the genotype in a JSON file: the whole file, or its key `genotype` (winner.json, bundle.json, ...).
 
     Raises:
-        SpaceError: The file is missing or holds no genotype; the message names it.
+        SpaceError: The file is missing or has no genotype; the message names it.
     """
     try:
         value = read_json(path)
@@ -31,13 +31,13 @@ def genotype_from_file(path: Path) -> Genotype:
 
 
 def build_network(genotype: Genotype, spec: InputSpec, options: Mapping[str, Any] | None = None) -> nn.Module:
-    """The network of `genotype`, its weights drawn from torch's random state (seed it before).
+    """Build the network of `genotype`; weights are drawn from torch's random state, which the caller seeds.
 
-    `options` are those of the space. They matter only where one is no decision (`zero_init`): decisions are open to
-    every value that a search can have had.
+    `options` are the options of the space. Only those that are not decisions matter (`zero_init`), because a genotype
+    may hold any legal value of a decision.
 
     Raises:
-        SpaceError: The space is unknown, or `genotype` is not one of its members.
+        SpaceError: The space is unknown, or `genotype` is not a member of it.
     """
     if genotype.space not in SPACES:
         known = ", ".join(SPACES)

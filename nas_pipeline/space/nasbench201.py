@@ -7,33 +7,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from nas_pipeline.core.genotype import Gene, Genotype
 from nas_pipeline.core.protocols import Chooser
 from nas_pipeline.core.records import InputSpec
 from nas_pipeline.errors import SpaceError
+from nas_pipeline.space.cell_plan import NODES, BenchmarkPlan
 from nas_pipeline.space.choosers import replay
-from nas_pipeline.space.domains import OPERATION, WIDTH, Whole
+from nas_pipeline.space.domains import BENCHMARK_PRIMITIVES, OPERATION, WIDTH, Whole
 from nas_pipeline.space.options import opened
-from nas_pipeline.space.primitives import BENCHMARK_PRIMITIVES
 
 if TYPE_CHECKING:
-    from torch import nn  # decisions are answered without torch
-
-NODES = 3
-"""States behind the cell's input; each has an edge from every earlier state."""
-
-
-@dataclass(frozen=True, slots=True)
-class BenchmarkPlan:
-    """`cells` of them in each of three stages, `width` channels in the first; `edges[n][s]` leads from s to n + 1."""
-
-    width: int
-    cells: int
-    edges: tuple[tuple[str, ...], ...]
-
+    from torch import nn  # decisions need no torch
 
 class NasBench201Space:
     """Stem, three stages of equal cells with a residual reduction between them, global average pooling, linear."""
@@ -44,13 +30,13 @@ class NasBench201Space:
     def __init__(
         self, widths: Sequence[int] = (16,), cells: Sequence[int] = (5,), ops: Sequence[str] = BENCHMARK_PRIMITIVES
     ) -> None:
-        """Options set the decisions of these names; `cells` are those of one stage, `ops` names of OPS."""
+        """Options list the values of the decisions of these names; `cells` is per stage, `ops` are names of OPS."""
         self._widths = opened("widths", widths, WIDTH)
         self._cells = opened("cells", cells, Whole(1, 64))
         self._ops = opened("ops", ops, OPERATION)
 
     def decide(self, choose: Chooser) -> BenchmarkPlan:
-        """Ask the sizes, then each edge."""
+        """Decide the sizes, then each edge."""
         width = choose.one_of("width", self._widths)
         cells = choose.one_of("cells", self._cells)
         edges = tuple(
@@ -60,26 +46,26 @@ class NasBench201Space:
         return BenchmarkPlan(width, cells, edges)
 
     def build(self, plan: BenchmarkPlan, spec: InputSpec) -> nn.Module:
-        """The network of `plan`; each of the two reductions halves the map, rounded up."""
+        """Build the network of `plan`. Each of the two reductions halves the feature map, rounded up."""
         from nas_pipeline.space.nasbench201_network import benchmark_network
 
         return benchmark_network(plan, spec)
 
 
 def from_architecture(text: str, width: int = 16, cells: int = 5) -> Genotype:
-    """The genotype of an architecture as the benchmark writes it.
+    """Return the genotype of an architecture in the notation of the benchmark.
 
-    That is `|nor_conv_3x3~0|+|none~0|skip_connect~1|+|none~0|none~1|avg_pool_3x3~2|`: node after node, each edge with
-    the state that it leads from.
+    An example is `|nor_conv_3x3~0|+|none~0|skip_connect~1|+|none~0|none~1|avg_pool_3x3~2|`: for every
+    node, each edge with its source state.
 
     Raises:
-        SpaceError: It is written in another way, or an operation is none of the catalogue.
+        SpaceError: The text is not in this notation, or an operation is not in the catalogue.
     """
     nodes = [re.findall(r"\|([^|~]+)~(\d+)(?=\|)", node) for node in text.strip().split("+")]
     wanted = [[str(source) for source in range(node)] for node in range(1, NODES + 1)]
     written = "+".join("".join(f"|{op}~{source}" for op, source in node) + "|" for node in nodes)
     if [[source for _, source in node] for node in nodes] != wanted or written != text.strip():
-        raise SpaceError(f"no architecture of NAS-Bench-201: {text!r:.200}; write |op~0|+|op~0|op~1|+|op~0|op~1|op~2|")
+        raise SpaceError(f"not a NAS-Bench-201 architecture: {text!r:.200}; write |op~0|+|op~0|op~1|+|op~0|op~1|op~2|")
     genes: list[tuple[str, Gene]] = [("width", width), ("cells", cells)]
     genes += [(_edge(number, int(source)), op) for number, node in enumerate(nodes, start=1) for op, source in node]
     genotype = Genotype(NasBench201Space.name, NasBench201Space.version, tuple(genes))
@@ -88,7 +74,7 @@ def from_architecture(text: str, width: int = 16, cells: int = 5) -> Genotype:
 
 
 def architecture_of(plan: BenchmarkPlan) -> str:
-    """`plan` as the benchmark writes it."""
+    """Return `plan` in the notation of the benchmark."""
     return "+".join("".join(f"|{op}~{source}" for source, op in enumerate(node)) + "|" for node in plan.edges)
 
 

@@ -11,24 +11,23 @@ import torch
 from torch import nn
 
 from nas_pipeline.core.records import InputSpec
-from nas_pipeline.space.batch_norm import batch_norm_of
 from nas_pipeline.space.cell_ops import ReluConvBn, Zero
-from nas_pipeline.space.nasbench201 import NODES, BenchmarkPlan
-from nas_pipeline.space.network import Network
+from nas_pipeline.space.cell_plan import NODES, BenchmarkPlan
+from nas_pipeline.space.network import Network, batch_norm_of
 from nas_pipeline.space.ops import OPS, settings
 
 _NONE = "none"
 
 
 class BenchmarkCell(nn.Module):
-    """Each node adds up its edges; the last is the output.
+    """Each node is the sum of its edges; the last node is the output.
 
-    An edge without operation, and whatever leads only to such edges, is not built: the benchmark counts the parameters
-    of the latter, though they change nothing.
+    Edges without an operation, and nodes that reach the output only through such edges, are not built. The benchmark
+    counts the parameters of the latter, although they have no effect.
     """
 
     def __init__(self, edges: tuple[tuple[str, ...], ...], width: int) -> None:
-        """`width` is that of the input and of every node."""
+        """`width` is the number of channels of the input and of every node."""
         super().__init__()
         self.nodes = nn.ModuleDict()
         used = [{source: op for source, op in enumerate(node) if op != _NONE} for node in edges]
@@ -37,16 +36,16 @@ class BenchmarkCell(nn.Module):
             live.update(used[node - 1] if node in live else ())
         for node in range(1, NODES + 1):
             if node in live:
-                made = {str(source): _operation(op, width) for source, op in used[node - 1].items()}
-                self.nodes[str(node)] = nn.ModuleDict(made or {"0": Zero(width, width)})
+                operations = {str(source): _operation(op, width) for source, op in used[node - 1].items()}
+                self.nodes[str(node)] = nn.ModuleDict(operations or {"0": Zero(width, width)})
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """x: [N, width, H, W] -> the same shape."""
         states = {"0": x}
         for node, edges in self.nodes.items():
             assert isinstance(edges, nn.ModuleDict)
-            first, *others = (operation(states[source]) for source, operation in edges.items())
-            states[node] = sum(others, start=first)
+            first, *rest = (operation(states[source]) for source, operation in edges.items())
+            states[node] = sum(rest, start=first)
         return states[str(NODES)]
 
 
@@ -54,7 +53,7 @@ class ReductionBlock(nn.Module):
     """Two 3x3 convolutions, the first of stride 2, beside average pooling and a 1x1 convolution."""
 
     def __init__(self, channels_in: int, channels_out: int) -> None:
-        """The map is halved, rounded up."""
+        """The feature map is halved, rounded up."""
         super().__init__()
         self.body = nn.Sequential(
             ReluConvBn(channels_in, channels_out, 2, kernel=3), ReluConvBn(channels_out, channels_out, kernel=3)
@@ -70,7 +69,7 @@ class ReductionBlock(nn.Module):
 
 
 def benchmark_network(plan: BenchmarkPlan, spec: InputSpec) -> Network:
-    """The network of `plan` for images of `spec`."""
+    """Build the network of `plan` for images of `spec`."""
     width = plan.width
     layers: dict[str, nn.Module] = {
         "stem": nn.Sequential(nn.Conv2d(spec.channels, width, 3, padding=1, bias=False), batch_norm_of(width))
@@ -85,5 +84,5 @@ def benchmark_network(plan: BenchmarkPlan, spec: InputSpec) -> Network:
 
 
 def _operation(op: str, width: int) -> nn.Module:
-    """The benchmark's pooling has no batch norm."""
+    """Build one operation; the pooling of the benchmark has no batch norm."""
     return OPS[op](width, width, 1, **({"norm": False} if "norm" in settings(op) else {}))

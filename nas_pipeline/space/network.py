@@ -1,6 +1,6 @@
-"""What all networks share: features, global pooling, one linear layer; how maps shrink; how weights start.
+"""Parts that all networks share: batch norm, global pooling and linear classifier, map sizes, initialisation.
 
-Global pooling, never a wide fully connected head: it keeps a network small and free of the image size.
+The classifier follows global pooling, which keeps a network small and independent of the image size.
 """
 
 from __future__ import annotations
@@ -10,8 +10,11 @@ import math
 import torch
 from torch import nn
 
+BATCH_NORM_MOMENTUM = 0.1
+"""Weight of the newest batch in the running statistics."""
+
 MIN_MAP = 2
-"""Height and width, in pixels, under which no stage shrinks a feature map."""
+"""Smallest height and width of a feature map, in pixels: no stage shrinks a map below it."""
 
 _LAST_LINEAR_STD = 0.01
 
@@ -37,7 +40,7 @@ class Network(nn.Module):
 
 
 class GlobalPool(nn.Module):
-    """Mean or maximum over the map, written as a reduction because that is what exports cleanly."""
+    """Mean or maximum over the feature map, as a reduction, which exports to one ONNX operator."""
 
     def __init__(self, kind: str = "avg") -> None:
         """`kind` is "avg" or "max"."""
@@ -50,7 +53,7 @@ class GlobalPool(nn.Module):
 
 
 class MapSize:
-    """Follows the size of the feature map through a network and says which strides are legal."""
+    """Tracks the size of the feature map through a network and limits strides accordingly."""
 
     def __init__(self, height: int, width: int, smallest: int = MIN_MAP) -> None:
         """Start at `height` x `width` pixels; keep the map at least `smallest` high and wide."""
@@ -59,7 +62,7 @@ class MapSize:
         self._smallest = smallest
 
     def shrink(self, stride: int) -> int:
-        """`stride`, or 1 where it would make the map too small; the map shrinks accordingly (rounded up)."""
+        """Return `stride`, or 1 if it would make the map too small, and shrink the map accordingly (rounded up)."""
         side = min(self.height, self.width)
         if side == 1 or -(-side // stride) < self._smallest:
             return 1
@@ -68,12 +71,20 @@ class MapSize:
         return stride
 
 
-def initialise(net: nn.Module) -> None:
-    """Start all convolutions and linear layers of `net`; batch norms keep what their block gave them.
+def batch_norm_of(channels: int, *, affine: bool = True) -> nn.BatchNorm2d:
+    """Return the batch norm that all operations use.
 
-    Convolutions: normal with variance 2 / fan-out, where the fan-out counts one group (torch's own counts all, which
-    would start a depthwise convolution sqrt(channels) too small). Linear layers: normal, small, so that the
-    first logits are near zero.
+    Without `affine` it has no scale and no shift, so that a weight in front of it is the only scale.
+    """
+    return nn.BatchNorm2d(channels, momentum=BATCH_NORM_MOMENTUM, affine=affine)
+
+
+def initialise(net: nn.Module) -> None:
+    """Initialise all convolutions and linear layers of `net`; batch norms stay as their block initialised them.
+
+    Convolutions: normal with variance 2 / fan-out, where the fan-out is that of one group (torch's own function counts
+    all groups, which makes depthwise weights sqrt(channels) too small). Linear layers: normal with a small standard
+    deviation, so that the first logits are near zero.
 
     Source: He et al., Delving Deep into Rectifiers, arXiv:1502.01852, section 2.2.
     """

@@ -1,7 +1,30 @@
-"""Operations: what networks are made of. OPS is the table; a new operation is one class and one row.
+"""Operations: the layers that networks are built from. A new operation is one class and one row of the table `OPS`.
 
-Every operation takes (channels_in, channels_out, stride) and has its settings as keyword-only arguments with
-defaults. Stride 2 halves the map, rounded up. ReLU throughout: every runtime fuses it, and INT8 likes it.
+An operation is an `nn.Module` constructed with `(channels_in, channels_out, stride=1)`. It maps [N, channels_in, H, W]
+to [N, channels_out, ceil(H / stride), ceil(W / stride)]. Its settings are keyword-only arguments with defaults; a row
+may fix a setting with `functools.partial`. A space can search the open ones (`settings`): see
+`nas_pipeline/space/mbconv.py`. The activation is always ReLU, as every runtime fuses it and INT8 represents it well.
+
+Example:
+    >>> import torch
+    >>> operation = OPS["inverted_residual"](8, 16, 2, kernel=5, expansion=3)
+    >>> tuple(operation(torch.zeros(1, 8, 7, 7)).shape)
+    (1, 16, 4, 4)
+    >>> sorted(settings("depthwise_separable"))
+    ['kernel', 'squeeze_excitation']
+
+    A new operation with one setting, and its row in a table:
+
+    >>> class PooledConv(nn.Sequential):
+    ...     def __init__(self, channels_in, channels_out, stride=1, *, kernel=3):
+    ...         super().__init__(
+    ...             nn.Conv2d(channels_in, channels_out, kernel, padding=kernel // 2),
+    ...             nn.MaxPool2d(stride, ceil_mode=True),
+    ...         )
+    >>> table = Catalog("operation", {**OPS, "pooled_conv": PooledConv})
+    >>> pooled = table.make("pooled_conv", {"kernel": 5}, channels_in=8, channels_out=16, stride=2)
+    >>> tuple(pooled(torch.zeros(1, 8, 7, 7)).shape)
+    (1, 16, 4, 4)
 """
 
 from __future__ import annotations
@@ -13,9 +36,9 @@ import torch
 from torch import nn
 
 from nas_pipeline.core.catalog import Catalog
-from nas_pipeline.space.batch_norm import batch_norm_of
 from nas_pipeline.space.cell_ops import CellPool, CellSkip, DilConv, ReluConvBn, SepConv, Zero
 from nas_pipeline.space.depthwise import DepthwiseConv2d
+from nas_pipeline.space.network import batch_norm_of
 
 _SE_RATIO = 4
 _SE_LEAST = 8
@@ -40,7 +63,7 @@ class ConvBnAct(nn.Sequential):
 
 
 class Skip(nn.Sequential):
-    """Nothing where the shape stays; elsewhere the cheapest bridge: 1x1 convolution and batch norm.
+    """The identity if the shape stays; else the cheapest projection, a 1x1 convolution and batch norm.
 
     Source: He et al., arXiv:1512.03385, section 3.3, option B.
     """
@@ -61,7 +84,7 @@ class SqueezeExcitation(nn.Module):
     """
 
     def __init__(self, channels: int, reduced: int, *, hard: bool = True) -> None:
-        """`reduced` is the width of the bottleneck; `hard` takes the piecewise linear sigmoid."""
+        """`reduced` is the width of the bottleneck; `hard` selects the piecewise linear sigmoid."""
         super().__init__()
         self.squeeze = nn.Conv2d(channels, reduced, 1)
         self.excite = nn.Conv2d(reduced, channels, 1)
@@ -75,7 +98,7 @@ class SqueezeExcitation(nn.Module):
 
 
 class DepthwiseSeparable(nn.Sequential):
-    """Depthwise convolution, then 1x1 convolution, each with batch norm and ReLU.
+    """Depthwise convolution and 1x1 convolution, each with batch norm and ReLU.
 
     Source: Howard et al., arXiv:1704.04861, section 3.1.
     """
@@ -84,7 +107,7 @@ class DepthwiseSeparable(nn.Sequential):
         self, channels_in: int, channels_out: int, stride: int = 1,
         *, kernel: int = 3, squeeze_excitation: bool = False,
     ) -> None:
-        """`kernel` is that of the depthwise convolution."""
+        """`kernel` is the kernel size of the depthwise convolution."""
         layers = _depthwise(channels_in, kernel, stride)
         if squeeze_excitation:
             layers.append(_excitation(channels_in, channels_in))
@@ -93,16 +116,16 @@ class DepthwiseSeparable(nn.Sequential):
 
 
 class InvertedResidual(nn.Module):
-    """MBConv: widen (1x1), filter (depthwise), project back (1x1, no activation); identity around it where it fits.
+    """MBConv: expansion (1x1), depthwise convolution, projection (1x1, no activation), with an identity shortcut.
 
-    Source: Sandler et al., arXiv:1801.04381, section 3.3. At expansion 1 there is nothing to widen.
+    Expansion 1 omits the first convolution. Source: Sandler et al., arXiv:1801.04381, section 3.3.
     """
 
     def __init__(
         self, channels_in: int, channels_out: int, stride: int = 1,
         *, kernel: int = 3, expansion: int = 4, squeeze_excitation: bool = False, skip: bool = True,
     ) -> None:
-        """The identity needs stride 1 and equal channels; `skip` False leaves it out even there."""
+        """The shortcut exists at stride 1 with equal channels; `skip` False omits it there too."""
         super().__init__()
         hidden = channels_in * expansion
         layers: list[nn.Module] = [ConvBnAct(channels_in, hidden, kernel=1)] if expansion > 1 else []
@@ -120,7 +143,7 @@ class InvertedResidual(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """Two 3x3 convolutions beside a shortcut.
+    """Two 3x3 convolutions with a shortcut.
 
     Source: He et al., arXiv:1512.03385, section 3.2; `zero_init` is from Goyal et al., arXiv:1706.02677, section 5.1.
     """
@@ -129,7 +152,7 @@ class ResidualBlock(nn.Module):
         self, channels_in: int, channels_out: int, stride: int = 1,
         *, squeeze_excitation: bool = False, zero_init: bool = False,
     ) -> None:
-        """`zero_init` starts the block as its shortcut (the last batch norm's weight is 0)."""
+        """`zero_init` initialises the block as its shortcut (the weight of the last batch norm is 0)."""
         super().__init__()
         last = ConvBnAct(channels_out, channels_out, activation=False)
         layers: list[nn.Module] = [ConvBnAct(channels_in, channels_out, stride), last]
@@ -162,19 +185,19 @@ OPS: Catalog[nn.Module] = Catalog("operation", {
     "nor_conv_1x1": functools.partial(ReluConvBn, kernel=1),
     "nor_conv_3x3": functools.partial(ReluConvBn, kernel=3),
 })
-"""Table name -> operation. From `none` on they are the edges of cells (cell_ops.py, primitives.py)."""
+"""Table name -> operation. The rows from `none` on are for edges of cells (cell_ops.py, names in domains.py)."""
 
 
 def settings(operation: str) -> frozenset[str]:
-    """The names of the keyword-only arguments of an operation that its row leaves open: what a space may decide.
+    """Return the keyword-only arguments of an operation that its row leaves open: the settings that a space may decide.
 
     Raises:
         ConfigError: There is no such operation.
     """
-    made = OPS[operation]
-    parameters = inspect.signature(made).parameters.values()
+    factory = OPS[operation]
+    parameters = inspect.signature(factory).parameters.values()
     names = frozenset(parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY)
-    return names - set(made.keywords) if isinstance(made, functools.partial) else names
+    return names - set(factory.keywords) if isinstance(factory, functools.partial) else names
 
 
 def _depthwise(channels: int, kernel: int, stride: int) -> list[nn.Module]:

@@ -1,9 +1,9 @@
-"""Option lists of decisions, as a user may set them: never empty, and never a value that `replay` would refuse.
+"""Option lists of decisions, as a user sets them: never empty, and only values that `replay` accepts.
 
-A decision is closed or open. Of a closed one only the listed values exist, so options narrow it. Of an open one other
-values are legal too (any width, any row of OPS): options may go beyond the defaults, and a genotype can be replayed
-whatever the options of the search that found it. A narrowed decision is asked even when one option is left, so that
-its genotypes are members of the full space.
+A decision is closed or open. A closed decision has the listed values only, and options narrow it. An open decision has
+a domain of legal values (any width, any row of OPS): options may go beyond the defaults, and a genotype can be replayed
+independently of the options of the search that produced it. A decision with a single option remains a decision, so
+that its genotypes are members of the full space.
 """
 
 from __future__ import annotations
@@ -16,52 +16,52 @@ from nas_pipeline.errors import ConfigError
 from nas_pipeline.space.domains import Whole
 
 
-class Legal(Protocol):
-    """The values that a gene may hold; its text says so in words. One more file for new kinds: legal.py."""
+class Domain(Protocol):
+    """The set of values that a gene may hold; `str` describes it in messages. The domains are in domains.py."""
 
     def __contains__(self, value: object) -> bool:
-        """Whether `value` is legal, its type included."""
+        """Return whether `value`, with its type, is in the domain."""
         ...
 
 
 class Open(tuple[G, ...]):
-    """The options of an open decision: what is drawn from is the tuple, what may be replayed is `legal`."""
+    """The options of an open decision: values are drawn from the tuple, and replayed if they are in `domain`."""
 
-    legal: Legal
+    domain: Domain
 
-    def __new__(cls, offered: Sequence[G], legal: Legal) -> Open[G]:
-        """`offered` are options, all of them legal."""
-        made = super().__new__(cls, offered)
-        made.legal = legal
-        return made
+    def __new__(cls, offered: Sequence[G], domain: Domain) -> Open[G]:
+        """`offered` are the options; all of them are in `domain`."""
+        options = super().__new__(cls, offered)
+        options.domain = domain
+        return options
 
-    def __getnewargs__(self) -> tuple[tuple[G, ...], Legal]:
-        """For pickling: workers are processes."""
-        return tuple(self), self.legal
+    def __getnewargs__(self) -> tuple[tuple[G, ...], Domain]:
+        """Return the arguments for unpickling, as workers are processes."""
+        return tuple(self), self.domain
 
 
 def accepted(value: object, options: Sequence[G]) -> list[G]:
-    """`value` as the one element of a list if it is offered, or legal though not offered; else nothing.
+    """Return `[value]` if it is among the options or in their domain, else an empty list.
 
-    Types count: to Python 1 == True == 1.0, in the JSON behind an id they differ.
+    Types matter: 1 == True == 1.0 in Python, but they differ in the JSON from which a genotype id is computed.
     """
     offered = [option for option in options if type(option) is type(value) and option == value]
     if offered or not isinstance(options, Open):
         return offered
-    return [cast(G, value)] if value in options.legal else []
+    return [cast(G, value)] if value in options.domain else []
 
 
 def listed(options: Sequence[G]) -> str:
-    """The options in words, for messages."""
+    """Describe the options for messages."""
     offered = ", ".join(map(repr, options))
-    return f"{offered}, and takes {options.legal}" if isinstance(options, Open) else offered
+    return f"{offered}, and takes {options.domain}" if isinstance(options, Open) else offered
 
 
 def choices(name: str, options: Sequence[G], among: Sequence[G] | None = None) -> tuple[G, ...]:
-    """The options of the decision `name` as a tuple; a closed decision, whose values are `among`.
+    """Check the options of the closed decision `name`, whose values are `among`, and return them as a tuple.
 
     Raises:
-        ConfigError: None is left, one occurs twice or is not `among`, or a bare value was given in place of a list.
+        ConfigError: The list is empty, has a value twice or a value that is not `among`, or is not a list.
     """
     if isinstance(options, str) or not isinstance(options, Sequence):
         raise ConfigError(f"option {name!r} must be a list, got {options!r}; write [{options!r}]")
@@ -75,35 +75,35 @@ def choices(name: str, options: Sequence[G], among: Sequence[G] | None = None) -
     return tuple(options)
 
 
-def opened(name: str, options: Sequence[G], legal: Legal) -> Open[G]:
-    """The options of the open decision `name`.
+def opened(name: str, options: Sequence[G], domain: Domain) -> Open[G]:
+    """Check the options of the open decision `name` and return them with their domain.
 
     Raises:
-        ConfigError: One is not legal, or as `choices`.
+        ConfigError: A value is not in `domain`, or as `choices`.
     """
-    kept = choices(name, options)
-    wrong = [option for option in kept if option not in legal]
+    retained = choices(name, options)
+    wrong = [option for option in retained if option not in domain]
     if wrong:
-        raise ConfigError(f"option {name!r} holds {wrong}; give {legal}")
-    return Open(kept, legal)
+        raise ConfigError(f"option {name!r} holds {wrong}; give {domain}")
+    return Open(retained, domain)
 
 
 def counts(name: str, options: Sequence[int], limit: int) -> Open[int]:
-    """`options` of an open decision, each a whole number from 1 to `limit`.
+    """Check the options of an open decision whose values are whole numbers from 1 to `limit`, and return them.
 
     Raises:
-        ConfigError: One is not, or as `choices`.
+        ConfigError: A value is not such a number, or as `choices`.
     """
     return opened(name, options, Whole(1, limit))
 
 
 def at_most(name: str, options: Open[int], limit: int) -> Open[int]:
-    """Those of `options` that do not exceed `limit`; the others stay legal.
+    """Return those of `options` that do not exceed `limit`; the domain stays the same.
 
     Raises:
-        ConfigError: None is left; the message names the smallest.
+        ConfigError: No option is left; the message names the smallest.
     """
-    kept = tuple(option for option in options if option <= limit)
-    if not kept:
+    retained = tuple(option for option in options if option <= limit)
+    if not retained:
         raise ConfigError(f"{name} = {limit} leaves no width of {list(options)}; it must be at least {min(options)}")
-    return Open(kept, options.legal)
+    return Open(retained, options.domain)

@@ -1,6 +1,6 @@
-"""Cells that papers published, in the papers' own notation: what a search of ours is held against.
+"""Published cells, in the notation of their papers; searches are compared with them.
 
-The notation lists, node after node, the two operations with the states they read:
+The notation lists for every node its two operations with the states that they read:
 `Genotype(normal=[("sep_conv_3x3", 0), ("skip_connect", 1), ...], normal_concat=[2, 3, 4, 5], reduce=[...],
 reduce_concat=range(2, 6))`.
 """
@@ -13,21 +13,22 @@ from typing import Any
 
 from nas_pipeline.core.genotype import Genotype
 from nas_pipeline.errors import SpaceError
-from nas_pipeline.space.cell import Cell, CellPlan, Node, genotype_of
+from nas_pipeline.space.cell import genotype_of
+from nas_pipeline.space.cell_plan import Cell, CellPlan, Node
 
 _FIELDS = ("normal", "normal_concat", "reduce", "reduce_concat")
 _WIDTH, _CELLS = 36, 20
-"""Of the networks that the papers train on CIFAR-10. Source: Liu et al., arXiv:1806.09055, section 3.2."""
+"""Size of the networks that the papers train on CIFAR-10. Source: Liu et al., arXiv:1806.09055, section 3.2."""
 
 
 def from_notation(notation: str | Mapping[str, Any] | object, width: int = _WIDTH, cells: int = _CELLS) -> Genotype:
-    """The genotype of a cell in the papers' notation: its text, a mapping with its four fields, or their namedtuple.
+    """Return the genotype of cells in the papers' notation: text, a mapping with the four fields, or their namedtuple.
 
-    Text is parsed, never run.
+    Text is parsed, never executed.
 
     Raises:
-        SpaceError: It is no such notation, or no cell of ours (an operation that the catalogue lacks, a node that reads
-            one state twice).
+        SpaceError: The value is not in this notation, or is not a member of the space `cell` (an operation is not in
+            the catalogue, or a node reads one state twice).
     """
     fields = _parsed(notation) if isinstance(notation, str) else notation
     if not isinstance(fields, Mapping):
@@ -45,8 +46,9 @@ def _parsed(text: str) -> dict[str, Any]:
         call = ast.parse(text.strip(), mode="eval").body
         if not isinstance(call, ast.Call):
             raise ValueError("no call")
-        given = dict(zip(_FIELDS, call.args, strict=False)) | {each.arg or "": each.value for each in call.keywords}
-        return {name: _value(node) for name, node in given.items()}
+        nodes = dict(zip(_FIELDS, call.args, strict=False))
+        nodes |= {keyword.arg or "": keyword.value for keyword in call.keywords}
+        return {name: _value(node) for name, node in nodes.items()}
     except (SyntaxError, ValueError, TypeError, MemoryError, RecursionError) as error:
         raise SpaceError(f"no cells in the papers' notation: {text!r:.100}; write Genotype(normal=[...], "
                          "normal_concat=[...], reduce=[...], reduce_concat=[...])") from error
@@ -69,7 +71,7 @@ def _cell(kind: str, pairs: Any, concat: Any) -> Cell:
         (op0, state0), (op1, state1) = sorted((first, second), key=lambda edge: int(edge[1]))
         if state0 == state1:
             raise SpaceError(f"cells in the papers' notation: a node of {kind} reads state {state0} twice "
-                             f"({op0}, {op1}); our nodes read two different states")
+                             f"({op0}, {op1}); a node must read two different states")
         nodes.append(Node((state0, state1), (op0, op1)))
     return Cell(tuple(nodes), tuple(sorted(concat)))
 

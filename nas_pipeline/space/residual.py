@@ -1,4 +1,7 @@
-"""Residual networks of dense 3x3 convolutions: what a CPU trains fastest, and what INT8 runtimes speed up most."""
+"""The space of residual networks of dense 3x3 convolutions.
+
+Dense convolutions train fastest on a CPU and gain most from INT8 runtimes.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from nas_pipeline.space.domains import WIDTH, Whole
 from nas_pipeline.space.options import at_most, choices, counts, opened
 
 if TYPE_CHECKING:
-    from torch import nn  # decisions are answered without torch
+    from torch import nn  # decisions need no torch
 
 _STAGE_WIDTHS = ((16, 24, 32, 48, 64), (24, 32, 48, 64, 96), (32, 48, 64, 96, 128))
 """Of stages 1, 2 and 3."""
@@ -60,17 +63,17 @@ class ResidualSpace:
         poolings: Sequence[str] = ("avg", "max"),
         zero_init: bool = False,
     ) -> None:
-        """Options set the decisions of these names; widths above `max_width` are left out everywhere.
+        """Options list the values of the decisions of these names; widths above `max_width` are dropped everywhere.
 
-        Strides, transitions, squeeze-excitation and poolings can only be narrowed. `zero_init` starts every residual
-        block as its identity; it is no decision, the architecture is the same.
+        Strides, transitions, squeeze-excitation and poolings can only be narrowed. `zero_init` initialises every
+        residual block as the identity; it is not a decision because the architecture is the same.
         """
         self._stem_widths = at_most("max_width", opened("stem_widths", stem_widths, WIDTH), max_width)
         self._stem_strides = choices("stem_strides", stem_strides, (1, 2))
         self._stages = counts("stages", stages, len(_STAGE_WIDTHS))
-        widths = [opened("stage widths", each, WIDTH) for each in _STAGE_WIDTHS]
+        widths = [opened("stage widths", values, WIDTH) for values in _STAGE_WIDTHS]
         self._stage_widths = (
-            *(at_most("max_width", each, max_width) for each in widths[: max(self._stages)]),
+            *(at_most("max_width", values, max_width) for values in widths[: max(self._stages)]),
             *widths[max(self._stages):],
         )
         self._transitions = choices("transitions", transitions, ("stride", "pool"))
@@ -80,7 +83,7 @@ class ResidualSpace:
         self._zero_init = zero_init
 
     def decide(self, choose: Chooser) -> ResidualPlan:
-        """Ask stem, number of stages, each stage, pooling. Squeeze-excitation is asked only where there are blocks."""
+        """Decide stem, number of stages, each stage, pooling. Only stages with blocks decide squeeze-excitation."""
         stem_width = choose.one_of("stem.width", self._stem_widths)
         stem_stride = choose.one_of("stem.stride", self._stem_strides)
         count = choose.one_of("stages", self._stages)
@@ -88,7 +91,7 @@ class ResidualSpace:
         return ResidualPlan(stem_width, stem_stride, stages, choose.one_of("pooling", self._poolings))
 
     def build(self, plan: ResidualPlan, spec: InputSpec) -> nn.Module:
-        """The network of `plan`. A transition keeps the map where half of it would be under 2x2."""
+        """Build the network of `plan`. A transition does not shrink a feature map below 2x2."""
         from torch import nn
 
         from nas_pipeline.space.network import MapSize, Network

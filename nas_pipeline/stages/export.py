@@ -14,12 +14,12 @@ from nas_pipeline.config.schema.verify import VerifySection
 from nas_pipeline.core.files import read_json, sha256_file, write_json
 from nas_pipeline.core.records import TargetDevice, TrainResult
 from nas_pipeline.data.loaders import load_calib, load_manifest, load_val, normalise
-from nas_pipeline.export.accuracy import accuracy
 from nas_pipeline.export.bundle import write_bundle
 from nas_pipeline.export.choose import Candidate, choose
 from nas_pipeline.export.drift_reference import drift_reference, write_drift_reference
 from nas_pipeline.export.golden import make_golden, write_golden
 from nas_pipeline.export.parity import parity
+from nas_pipeline.export.session import accuracy
 from nas_pipeline.export.val_predictions import predict_val, write_val_predictions
 from nas_pipeline.stages.context import Context
 from nas_pipeline.stages.probe import open_probe

@@ -39,7 +39,7 @@ def write_doubts(net: nn.Module, data: Path, out: Path) -> int:
     names = [name for split in parts for name in table.loc[table["split"] == split, "id"]]
     doubts = doubtful(labels, _probabilities(net, normalise(images, manifest)))
     rows = [
-        {**doubt.to_json(), "id": names[doubt.row], "given": manifest.class_names[doubt.given],
+        {**doubt.to_json(), "id": names[doubt.row], "given": manifest.class_names[doubt.label],
          "likely": manifest.class_names[doubt.likely]}
         for doubt in doubts
     ]

@@ -1,12 +1,15 @@
-"""What every operation of the table must do. A new row of OPS is covered without a line here."""
+"""Contract of operations. Every row of OPS is tested."""
 
 from __future__ import annotations
+
+import doctest
 
 import pytest
 import torch
 from torch import nn
 
 from nas_pipeline.core.records import InputSpec
+from nas_pipeline.space import ops
 from nas_pipeline.space.cost import cost
 from nas_pipeline.space.ops import OPS, settings
 
@@ -19,7 +22,7 @@ def operation(request: pytest.FixtureRequest) -> str:
 
 
 def macs_by_hooks(net: nn.Module, x: torch.Tensor) -> int:
-    """Multiply-accumulates of the convolutions of `net`, from the textbook formula and the shapes that pass by."""
+    """Multiply-accumulates of the convolutions of `net`, computed from the formula and the observed shapes."""
     counted = []
 
     def count(conv: nn.Module, _: object, output: torch.Tensor) -> None:
@@ -67,3 +70,9 @@ def test_settings_have_defaults_and_batch_norm_averages_as_configured(operation:
     net = OPS[operation](8, 16)
     assert "stride" not in settings(operation)
     assert all(norm.momentum == 0.1 for norm in net.modules() if isinstance(norm, nn.BatchNorm2d))
+
+
+def test_the_examples_of_the_module_run() -> None:
+    result = doctest.testmod(ops)
+    assert result.attempted > 0
+    assert result.failed == 0

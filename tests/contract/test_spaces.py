@@ -1,4 +1,4 @@
-"""What every space of the catalogue must do. A new row of SPACES is covered without a line here."""
+"""Contract of spaces. Every row of SPACES is tested."""
 
 from __future__ import annotations
 
@@ -20,16 +20,17 @@ from nas_pipeline.core.protocols import Chooser, G, SearchSpace
 from nas_pipeline.core.records import InputSpec
 from nas_pipeline.errors import SpaceError
 from nas_pipeline.space import SPACES
-from nas_pipeline.space.choosers import Recorder, ReplayChooser, crossover, mutate, replay, sample
+from nas_pipeline.space.choosers import DecisionRecorder, ReplayChooser, crossover, mutate, replay, sample
 from nas_pipeline.space.cost import cost
-from nas_pipeline.space.enumeration import enumerate_all, size
+from nas_pipeline.space.enumeration import size
 from nas_pipeline.space.ops import OPS
 from nas_pipeline.space.options import accepted
+from tests.odometer import enumerate_all
 
 SPECS = [InputSpec(1, 28, 28, 10), InputSpec(3, 32, 32, 5)]
 DRAWS = 20
 LARGEST_PARAMS = 1_300_000
-"""About a megabyte at a byte a weight."""
+"""About one megabyte with one byte per weight."""
 
 
 @pytest.fixture(params=list(SPACES))
@@ -51,7 +52,7 @@ def images(spec: InputSpec, n: int = 2) -> torch.Tensor:
 
 
 class Cut:
-    """A space with the first and last option of a few decisions, and the first of all others: small enough to list."""
+    """A space with two options for a few decisions and one option for all others, small enough to enumerate."""
 
     def __init__(self, space: SearchSpace, open_decisions: set[str]) -> None:
         self.name, self.version = space.name, space.version
@@ -69,15 +70,15 @@ class _CutChooser:
         self._inner, self._open = inner, open_decisions
 
     def one_of(self, name: str, options: Sequence[G]) -> G:
-        kept = list(dict.fromkeys((options[0], options[-1]))) if name in self._open else [options[-1]]
-        return self._inner.one_of(name, kept)
+        retained = list(dict.fromkeys((options[0], options[-1]))) if name in self._open else [options[-1]]
+        return self._inner.one_of(name, retained)
 
     def real(self, name: str, low: float, high: float, log: bool = False) -> float:
         return self._inner.real(name, low, high, log)
 
 
 class _Beyond:
-    """Answers open decisions with legal values that are not offered, closed ones at random."""
+    """Chooses values in the domain of open decisions that are not offered; makes closed decisions at random."""
 
     VALUES = (*range(1, 8), 12, 0.05, *OPS, "2", "2-3")
 
@@ -104,7 +105,7 @@ def test_the_space_satisfies_the_protocol(space: SearchSpace) -> None:
 
 def test_replay_gives_an_equal_plan_and_id(space: SearchSpace) -> None:
     for genotype in members(space):
-        recorder = Recorder(ReplayChooser(genotype))
+        recorder = DecisionRecorder(ReplayChooser(genotype))
         assert space.decide(recorder) == replay(space, genotype)
         assert recorder.genotype(space).id == genotype.id
 
@@ -125,10 +126,10 @@ def test_genotypes_survive_json(space: SearchSpace) -> None:
 def test_a_decision_has_the_same_options_wherever_it_is_asked(space: SearchSpace) -> None:
     options: dict[str, object] = {}
     for genotype in members(space):
-        recorder = Recorder(ReplayChooser(genotype))
+        recorder = DecisionRecorder(ReplayChooser(genotype))
         space.decide(recorder)
-        for heard in recorder.decisions:
-            assert options.setdefault(heard.name, heard.options) == heard.options
+        for decision in recorder.decisions:
+            assert options.setdefault(decision.name, decision.options) == decision.options
 
 
 def test_different_members_have_different_plans(space: SearchSpace) -> None:
@@ -180,9 +181,9 @@ def test_the_smallest_images_work(space: SearchSpace) -> None:
 
 def test_build_depends_on_torch_random_state_only(space: SearchSpace) -> None:
     genotype = members(space, 1)[0]
-    first, second, other = (built(space, genotype, SPECS[0], seed).state_dict() for seed in (3, 3, 4))
+    first, second, different = (built(space, genotype, SPECS[0], seed).state_dict() for seed in (3, 3, 4))
     assert all(torch.equal(first[name], second[name]) for name in first)
-    assert any(not torch.equal(first[name], other[name]) for name in first)
+    assert any(not torch.equal(first[name], different[name]) for name in first)
 
 
 def test_channels_last_gives_the_same_logits(space: SearchSpace) -> None:
@@ -236,7 +237,7 @@ def test_children_have_their_parents_genes(space: SearchSpace) -> None:
 def test_legal_values_beyond_the_options_are_members_and_can_be_built(space: SearchSpace) -> None:
     beyond = _Beyond(random.Random(f"{space.name}/beyond"))
     for spec in SPECS:
-        recorder = Recorder(beyond)
+        recorder = DecisionRecorder(beyond)
         plan = space.decide(recorder)
         again = pickle.loads(pickle.dumps(space))
         assert replay(again, recorder.genotype(space)) == plan
@@ -245,7 +246,7 @@ def test_legal_values_beyond_the_options_are_members_and_can_be_built(space: Sea
 
 
 def test_mutation_and_crossover_keep_legal_values_beyond_the_options(space: SearchSpace) -> None:
-    recorder = Recorder(_Beyond(random.Random(f"{space.name}/beyond")))
+    recorder = DecisionRecorder(_Beyond(random.Random(f"{space.name}/beyond")))
     space.decide(recorder)
     genotype = recorder.genotype(space)
     before, child = genotype.as_dict(), mutate(space, genotype, random.Random(0)).as_dict()
@@ -256,8 +257,8 @@ def test_mutation_and_crossover_keep_legal_values_beyond_the_options(space: Sear
 @pytest.mark.parametrize("value", ["moon", -1, 0.5, True, 10**9, "1-1"], ids=str)
 def test_illegal_values_are_refused_and_named(space: SearchSpace, value: Any) -> None:
     genotype = members(space, 1)[0]
-    for name, kept in genotype.genes:
-        if isinstance(value, type(kept)) and isinstance(kept, bool | float):
+    for name, value_of_gene in genotype.genes:
+        if isinstance(value, type(value_of_gene)) and isinstance(value_of_gene, bool | float):
             continue  # a legal value of this decision
         wrong = Genotype(space.name, space.version, tuple((n, value if n == name else v) for n, v in genotype.genes))
         with pytest.raises(SpaceError, match=rf"gene '{name}' holds .* does not take; it offers "):

@@ -17,7 +17,7 @@ from nas_pipeline.search import STRATEGIES
 from nas_pipeline.search.protocols import GradientSearch
 from nas_pipeline.search.trial_chooser import TrialChooser
 from nas_pipeline.space import SPACES
-from nas_pipeline.space.choosers import Recorder, replay
+from nas_pipeline.space.choosers import DecisionRecorder, replay
 from nas_pipeline.train.randomness import seed_of
 from tests.toy import DECISIONS, ToySpace
 
@@ -71,7 +71,7 @@ def test_random_does_not_learn() -> None:
 def test_a_trial_replays_its_decisions(strategy: str) -> None:
     study = optuna.create_study(sampler=sampler(strategy, 0, 0))
     trial = study.ask()
-    first, again = (Recorder(TrialChooser(trial, partial(sampler, strategy, seed, 0))) for seed in (0, 1))
+    first, again = (DecisionRecorder(TrialChooser(trial, partial(sampler, strategy, seed, 0))) for seed in (0, 1))
     ToySpace().decide(first)
     ToySpace().decide(again)
     assert Genotype("toy", 1, tuple(first.genes)) == Genotype("toy", 1, tuple(again.genes))

@@ -36,7 +36,7 @@ def refused(project: Path, stage: str, kind: type[NasError], *words: str) -> Non
     (lambda folder: shutil.rmtree(folder), ["there is no folder"]),
     (lambda folder: shutil.rmtree(folder / "discs") or (folder / "discs").mkdir(), ["discs has no image"]),
     (lambda folder: (folder / "discs" / "up").symlink_to(folder), ["discs/up is a symbolic link", "remove the link"]),
-    (lambda folder: (folder / "discs" / "list.txt").write_text("x"), ["discs/list.txt is no image", "move it out"]),
+    (lambda folder: (folder / "discs" / "list.txt").write_text("x"), ["discs/list.txt is not an image", "move it out"]),
 ], ids=["empty", "truncated", "no folder", "empty class", "link loop", "no image"])
 def test_what_ingest_refuses(project, tmp_path, damage, words):
     damage(tmp_path / "shapes")

@@ -1,4 +1,4 @@
-"""A CSV file with a row per image: its path and label, and if there are such columns its split and its group."""
+"""A CSV file with one row per image: path, label, and optionally split and group."""
 
 from __future__ import annotations
 
@@ -17,11 +17,10 @@ _NEEDED, _OPTIONAL = ("path", "label"), ("split", "group")
 
 
 class CsvFile:
-    """`path`: the file; its columns are path, label, and if you like split (train, val, calib, test) and group.
+    """`path`: the file, with the columns path and label, and optionally split (train, val, calib, test) and group.
 
-    `images`: the folder to which the paths are relative, else that of the file. `classes`: the labels that there may
-    be; any other is then an error. `side`, `channels`, `fit`, `background`: what images are brought to, see
-    `decode.Shape`. `name`: of the data set, else that of the file.
+    `images`: folder to which the paths are relative; default: the folder of the file. `classes`: the allowed labels.
+    `side`, `channels`, `fit`, `background`: see `decode.Shape`. `name`: name of the data set; default: the file's.
     """
 
     def __init__(
@@ -35,14 +34,14 @@ class CsvFile:
         self._name = name
 
     def load(self) -> RawData:
-        """The images of all rows.
+        """Load the images of all rows.
 
         Raises:
-            DataError: The file is not as it should be, or an image cannot be used.
+            DataError: The file is malformed, or an image cannot be used.
         """
         return assemble(
             dataset_name(self._name, self._path.stem), self._samples(), self._shape, classes=self._classes,
-            found=str(self._path), remedy=str(self._path),
+            location=str(self._path), remedy=str(self._path),
         )
 
     def _samples(self) -> list[Sample]:
@@ -58,10 +57,11 @@ class CsvFile:
             table = pd.read_csv(self._path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
         except OSError as error:
             raise DataError(f"{self._path} {why_unreadable(error)}") from error
-        except (ValueError, pd.errors.ParserError) as error:  # not UTF-8, ragged rows, nothing at all
-            raise DataError(f"{self._path} is no CSV file in UTF-8 ({str(error).strip()}); save it as one") from error
+        except (ValueError, pd.errors.ParserError) as error:  # not UTF-8, rows of different lengths, or empty
+            reason = str(error).strip()
+            raise DataError(f"{self._path} is not a CSV file in UTF-8 ({reason}); save it as one") from error
         missing = [name for name in _NEEDED if name not in table]
         if missing:
             raise DataError(f"{self._path} has no column {', '.join(missing)}, it has {', '.join(map(str, table))}; "
-                            f"its first line must name {', '.join(_NEEDED)} and, if you like, {', '.join(_OPTIONAL)}")
+                            f"its first line must name {', '.join(_NEEDED)} and optionally {', '.join(_OPTIONAL)}")
         return table

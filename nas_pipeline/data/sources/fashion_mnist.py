@@ -1,6 +1,6 @@
 """Fashion-MNIST: 60,000 + 10,000 grey images of 28 x 28, ten classes, MIT licence.
 
-Found without an account by the first way that works; whichever it is, the decoded pixels must have the checksums below.
+The source tries several ways that need no account. The decoded pixels must have the checksums below in every case.
 
 Source: Xiao, Rasul, Vollgraf, "Fashion-MNIST: a Novel Image Dataset for Benchmarking Machine Learning Algorithms".
 """
@@ -41,7 +41,7 @@ SHA256 = {
     "t10k-images-idx3-ubyte": "c867c93ff95360594e8ec3287995350b824dd110b11595c0e13d5423f621867a",
     "t10k-labels-idx1-ubyte": "3d0e6c6ea990b53b6f8f500a41cac93881d981b315f84578b7d915342ade01e9",
 }
-"""Of the decoded values, not of the files: distributions re-compress them."""
+"""Checksums of the decoded values, not of the files, which distributions compress differently."""
 
 _PACKAGE = "dataset-fashion-mnist"
 _PACKAGE_FOLDER = "/usr/share/datasets/fashion-mnist"
@@ -57,10 +57,10 @@ _ADVICE = (
 
 
 class FashionMnist:
-    """The real data set.
+    """The published data set.
 
-    `path`: a folder with the four IDX files, plain or gzipped; if given, it is the only way. `cache`: where a download
-    is kept. `offline`: try no way that needs a network.
+    `path`: a folder with the four IDX files, plain or gzipped; no other way is tried if it is set. `cache`: folder for
+    downloads. `offline`: skip ways that need a network.
     """
 
     def __init__(self, path: str | None = None, cache: str = ".nas/downloads", offline: bool = False) -> None:
@@ -69,7 +69,7 @@ class FashionMnist:
         self._offline = offline
 
     def ways(self) -> tuple[Way[Arrays], ...]:
-        """The table of ways, in the order in which they are tried."""
+        """Return the ways to get the files, in the order in which they are tried."""
         if self._path is not None:
             return (Way("the given path", partial(read_folder, Path(self._path))),)
         return (
@@ -91,12 +91,12 @@ class FashionMnist:
         )
 
     def load(self) -> RawData:
-        """The 60,000 training and 10,000 test images.
+        """Load the 60,000 training and 10,000 test images.
 
         Raises:
-            DataError: They cannot be found, or the pixels found are not those of Fashion-MNIST.
+            DataError: No way succeeds, or the pixels are not those of Fashion-MNIST.
         """
-        found, arrays = first_that_works("Fashion-MNIST", self.ways(), offline=self._offline, advice=_ADVICE)
+        location, arrays = first_that_works("Fashion-MNIST", self.ways(), offline=self._offline, advice=_ADVICE)
         return RawData(
             name="fashion_mnist",
             class_names=CLASS_NAMES,
@@ -104,7 +104,7 @@ class FashionMnist:
             train_labels=arrays["train-labels-idx1-ubyte"].astype(np.int64),
             test_images=arrays["t10k-images-idx3-ubyte"][..., np.newaxis],
             test_labels=arrays["t10k-labels-idx1-ubyte"].astype(np.int64),
-            provenance={"found": found, "licence": "MIT, Zalando SE 2017", "sha256_decoded": dict(SHA256)},
+            provenance={"found": location, "licence": "MIT, Zalando SE 2017", "sha256_decoded": dict(SHA256)},
         )
 
 
@@ -122,7 +122,7 @@ def read_folder(folder: Path) -> Arrays:
         digest = hashlib.sha256(arrays[stem].tobytes()).hexdigest()
         if digest != SHA256[stem]:
             raise DataError(
-                f"{folder}/{stem} is not that of Fashion-MNIST: "
+                f"{folder}/{stem} does not belong to Fashion-MNIST: "
                 f"the sha256 of its values is {digest}, expected {SHA256[stem]}"
             )
     return arrays
@@ -136,10 +136,10 @@ def _file(folder: Path, stem: str) -> Path:
 
 
 def download_checked(target: Path, fetch: Callable[[Path], None]) -> Arrays:
-    """Fetch into a temporary folder, which becomes `target` only if its content is right.
+    """Fetch files into a temporary folder, and move it to `target` if the content is correct.
 
     Raises:
-        DataError: The fetch fails, its content is wrong, or `target` cannot be written.
+        DataError: The fetch fails, the content is wrong, or `target` cannot be written.
     """
     try:
         with atomic_directory(target) as folder:

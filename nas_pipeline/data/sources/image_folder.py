@@ -1,4 +1,4 @@
-"""A folder of images, one sub-folder per class. Folders train, test (and val) above the classes are those splits."""
+"""A folder of images with one sub-folder per class; folders train, test and val above the classes are splits."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from nas_pipeline.data.samples import SPLIT_NAMES, Sample, assemble, dataset_nam
 from nas_pipeline.data.source import RawData
 from nas_pipeline.errors import ConfigError, DataError
 
-_NOT_MEANT = ("thumbs.db", "desktop.ini")
-"""What file managers leave behind; names that begin with a dot are passed over too."""
+_IGNORED = ("thumbs.db", "desktop.ini")
+"""Files of file managers. They are ignored, as are names that begin with a dot."""
 
 
 class ImageFolder:
-    r"""`path`: the folder. `side`, `channels`, `fit`, `background`: what images are brought to, see `decode.Shape`.
+    r"""`path`: the folder. `side`, `channels`, `fit`, `background`: see `decode.Shape`.
 
-    `group`: a regular expression on the path below the class; its first bracket is the group of an image, as
-    `(patient\d+)_`. `name`: of the data set, else that of the folder.
+    `group`: a regular expression that is searched in the path below the class folder; its first group (brackets) is
+    the group of the image, as in `(patient\d+)_`. `name`: name of the data set; default: name of the folder.
     """
 
     def __init__(
@@ -33,26 +33,26 @@ class ImageFolder:
         try:
             self._group = re.compile(group) if group else None
         except re.error as error:
-            raise ConfigError(f"source option group: {group!r} is no regular expression ({error})") from None
+            raise ConfigError(f"source option group: {group!r} is not a regular expression ({error})") from None
         if self._group is not None and not self._group.groups:
-            raise ConfigError(f"source option group: {group!r} has no bracket; write one around what names the group")
+            raise ConfigError(f"source option group: {group!r} has no brackets; put them around the name of the group")
 
     def load(self) -> RawData:
-        """All images of all classes.
+        """Load all images of all classes.
 
         Raises:
-            DataError: The folder is not as it should be, or an image cannot be used.
+            DataError: The folder is malformed, or an image cannot be used.
         """
         return assemble(
             dataset_name(self._name, self._path.resolve().name), self.samples(), self._shape, classes=None,
-            found=str(self._path), remedy="the folders (its folder is an image's label)",
+            location=str(self._path), remedy="the folders (its folder is an image's label)",
         )
 
     def samples(self) -> list[Sample]:
-        """All images, none opened, in the order of their paths.
+        """List all images without opening them, in the order of their paths.
 
         Raises:
-            DataError: There is no such folder, it has no classes, one is empty, or something else lies in the way.
+            DataError: The folder is missing, it has no classes, a class is empty, or it has unexpected files.
         """
         if not self._path.is_dir():
             raise DataError(f"there is no folder {self._path}; name one with a sub-folder of images per class")
@@ -66,15 +66,15 @@ class ImageFolder:
         if loose:
             raise DataError(f"{folder / loose[0]} lies beside the class folders, so it has no class ({len(loose)} such "
                             "image(s)); move each into the folder of its class")
-        found = []
-        for each in _folders(folder):
-            files = list(_walk(each, (folder.resolve(),)))
+        samples = []
+        for member in _folders(folder):
+            files = list(_walk(member, (folder.resolve(),)))
             if not files:
-                raise DataError(f"the class folder {each} has no image; add images or remove the folder")
-            found += [self._sample(path, each, split) for path in files]
-        if not found:
+                raise DataError(f"the class folder {member} has no image; add images or remove the folder")
+            samples += [self._sample(path, member, split) for path in files]
+        if not samples:
             raise DataError(f"{folder} has no class folders; make one sub-folder per class and put its images there")
-        return found
+        return samples
 
     def _sample(self, path: Path, folder: Path, split: str) -> Sample:
         group = ""
@@ -82,7 +82,7 @@ class ImageFolder:
             below = path.relative_to(folder).as_posix()
             match = self._group.search(below)
             if match is None or not match[1]:
-                raise DataError(f"{path}: data.source.options.group finds no group in {below!r}; correct the "
+                raise DataError(f"{path}: data.source.options.group does not match {below!r}; correct the "
                                 "expression, or the file's name")
             group = match[1]
         return Sample(path.relative_to(self._path).as_posix(), partial(read_file, path), folder.name, split, group)
@@ -91,7 +91,7 @@ class ImageFolder:
 def _entries(folder: Path) -> list[Path]:
     try:
         return sorted(path for path in folder.iterdir()
-                      if not path.name.startswith(".") and path.name.lower() not in _NOT_MEANT)
+                      if not path.name.startswith(".") and path.name.lower() not in _IGNORED)
     except OSError as error:
         raise DataError(f"{folder} {why_unreadable(error)}") from error
 
@@ -101,15 +101,15 @@ def _folders(folder: Path) -> list[Path]:
 
 
 def _walk(folder: Path, above: Sequence[Path]) -> Iterator[Path]:
-    """Image files at any depth. Links are followed, but not in circles."""
-    place = folder.resolve()
-    if place in above:
-        raise DataError(f"{folder} is a symbolic link that leads back to {place}, a folder above it; remove the link")
+    """Image files at any depth. Symbolic links are followed, except to a parent folder."""
+    resolved = folder.resolve()
+    if resolved in above:
+        raise DataError(f"{folder} is a symbolic link to {resolved}, a folder above it; remove the link")
     for path in _entries(folder):
         if path.is_dir():
-            yield from _walk(path, (*above, place))
+            yield from _walk(path, (*above, resolved))
         elif path.suffix.lower() in SUFFIXES:
             yield path
         else:
-            raise DataError(f"{path} is no image of a kind that is read here ({', '.join(SUFFIXES)}); "
+            raise DataError(f"{path} is not an image of a supported type ({', '.join(SUFFIXES)}); "
                             "convert it or move it out of the class folders")

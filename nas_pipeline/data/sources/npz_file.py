@@ -1,4 +1,4 @@
-"""Arrays in one npz file: train_images, train_labels, and if there are such val_* and test_*.
+"""An npz file with the arrays train_images and train_labels, and optionally val_* and test_*.
 
 Source: the layout of MedMNIST (Yang et al., arXiv:2110.14795).
 """
@@ -19,7 +19,7 @@ from nas_pipeline.data.source import Details, RawData
 from nas_pipeline.errors import ConfigError, DataError
 
 _MAX_BYTES = 1 << 34
-"""Of one array, as its file declares it: a small archive must not fill the memory."""
+"""Largest declared size of one array, so that a small archive cannot fill the memory."""
 
 _SPLITS = ("train", "val", "test")
 
@@ -27,8 +27,9 @@ _SPLITS = ("train", "val", "test")
 class NpzFile:
     """`path`: the file. Images are uint8 [N, H, W] or [N, H, W, C], labels whole numbers [N] or [N, 1].
 
-    `side`, `channels`, `fit`: bring images to this shape, else they stay as they are. `classes`: names of the labels
-    0, 1, 2, ... in this order. `name`: of the data set, else that of the file.
+    `side`, `channels`, `fit`: shape of the images; default: unchanged. `classes`: names of the labels
+    0, 1, 2, ... in this order. `name`: name of the data set; default:
+    name of the file.
     """
 
     def __init__(
@@ -41,10 +42,10 @@ class NpzFile:
         self._name = name
 
     def load(self) -> RawData:
-        """All splits of the file; val stays val.
+        """Load all splits of the file; val remains val.
 
         Raises:
-            DataError: The file or an array in it is not as it should be.
+            DataError: The file or one of its arrays is malformed.
         """
         arrays = self._arrays()
         images = {split: self._images(arrays, split) for split in _SPLITS if f"{split}_images" in arrays}
@@ -53,7 +54,7 @@ class NpzFile:
             raise DataError(f"{self._path} has no train_images, it has {', '.join(arrays) or 'nothing'}; "
                             "save the arrays under the names train_images, train_labels, test_images, test_labels")
         names = self._names(labels)
-        shapes = {each.shape[1:] for each in images.values()}
+        shapes = {part.shape[1:] for part in images.values()}
         if len(shapes) > 1:
             raise DataError(f"{self._path}: the splits differ in size ({', '.join(map(str, sorted(shapes)))}); "
                             "set data.source.options.side and channels")
@@ -92,7 +93,7 @@ class NpzFile:
         except OSError as error:
             raise DataError(f"{self._path} {why_unreadable(error)}") from error
         except (ValueError, EOFError, zipfile.BadZipFile) as error:
-            raise DataError(f"{self._path} is no npz file of plain arrays ({error}); write it with numpy.savez"
+            raise DataError(f"{self._path} is not an npz file of plain arrays ({error}); write it with numpy.savez"
                             ) from error
 
     def _images(self, arrays: dict[str, np.ndarray], split: str) -> np.ndarray:
@@ -131,15 +132,15 @@ class NpzFile:
         return labels.astype(np.int64)
 
     def _names(self, labels: dict[str, np.ndarray]) -> tuple[str, ...]:
-        classes = 1 + max(int(each.max()) for each in labels.values())
+        classes = 1 + max(int(values.max()) for values in labels.values())
         names = tuple(self._classes) if self._classes is not None else tuple(map(str, range(classes)))
         if len(names) < classes:
             raise ConfigError(f"{self._path} has the label {classes - 1}, data.source.options.classes names only "
                               f"{len(names)}; name all {classes}")
         if len(names) < 2:
-            raise DataError(f"{self._path} has one class only: there is nothing to tell apart; add another")
-        for split, each in labels.items():
-            missing = [names[label] for label in range(len(names)) if label not in set(each.tolist())]
+            raise DataError(f"{self._path} has only one class; add images of another class")
+        for split, values in labels.items():
+            missing = [names[label] for label in range(len(names)) if label not in set(values.tolist())]
             if missing:
                 raise DataError(f"{self._path}: no image of {', '.join(missing[:10])} in the split {split}; add some, "
                                 "or leave the class out")

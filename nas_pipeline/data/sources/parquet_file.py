@@ -1,4 +1,4 @@
-"""Parquet with the bytes of the image files: one file, or a folder of files named after their split."""
+"""Parquet files with the bytes of image files: one file, or a folder of files named after their splits."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _OPTIONAL = ("split", "group", "id")
 
 
 class ParquetFile:
-    """`path`: a file, or a folder whose files are called train*.parquet, test*.parquet, val*.parquet.
+    """`path`: a file, or a folder with files named train*.parquet, test*.parquet, val*.parquet.
 
     `image` and `label` name the columns: bytes (or a structure with a field `bytes`) and a text or a whole number.
-    Columns split, group and id are used if they are there. `classes`: the labels that there may be. `side`, `channels`,
-    `fit`, `background`: what images are brought to, see `decode.Shape`. `name`: of the data set.
+    The columns split, group and id are optional. `classes`: the allowed labels. `side`, `channels`, `fit`,
+    `background`: see `decode.Shape`. `name`: name of the data set; default: name of the file.
     """
 
     def __init__(
@@ -38,15 +38,15 @@ class ParquetFile:
         self._name = name
 
     def load(self) -> RawData:
-        """The images of all rows.
+        """Load the images of all rows.
 
         Raises:
-            DataError: A file is not as it should be, or an image cannot be used.
+            DataError: A file is malformed, or an image cannot be used.
         """
         files = sorted(self._path.glob("*.parquet")) if self._path.is_dir() else [self._path]
         return assemble(
             dataset_name(self._name, self._path.stem), [sample for file in files for sample in self._samples(file)],
-            self._shape, classes=self._classes, found=str(self._path), remedy=f"the column {self._label}",
+            self._shape, classes=self._classes, location=str(self._path), remedy=f"the column {self._label}",
         )
 
     def _samples(self, file: Path) -> list[Sample]:
@@ -61,7 +61,7 @@ class ParquetFile:
         split = self._split_of(file)
         return [
             Sample(
-                name=_text(rows["id"][row]) or f"{file.name}#{row:06d}", read=partial(_given, image),
+                name=_text(rows["id"][row]) or f"{file.name}#{row:06d}", read=partial(_checked_content, image),
                 label=_text(rows[self._label][row]), split=_text(rows["split"][row]) or split,
                 group=_text(rows["group"][row]),
             )
@@ -75,29 +75,29 @@ class ParquetFile:
 
 def _read(file: Path) -> pa.Table:
     try:
-        with file.open("rb") as stream:  # our own opening: pyarrow's errors do not say what is wrong
+        with file.open("rb") as stream:  # opened here because the errors of pyarrow do not name the cause
             return pq.read_table(stream)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-        raise DataError(f"{file} is no parquet file ({error}); write it again") from error
+        raise DataError(f"{file} is not a parquet file ({error}); write it again") from error
     except OSError as error:
         raise DataError(f"{file} {why_unreadable(error)}") from error
 
 
 def _content(value: Any) -> bytes | None:
-    """Bytes of a cell: plain, or the field of a structure."""
+    """Bytes of a cell: the cell itself, or its field `bytes`."""
     plain = value.as_py()
     if isinstance(plain, dict):
         plain = plain.get("bytes")
     return plain if isinstance(plain, bytes) else None
 
 
-def _given(content: bytes | None) -> bytes:
+def _checked_content(content: bytes | None) -> bytes:
     if content is None:
         raise DataError("has no bytes in its image column; put the image file's bytes there")
     return content
 
 
 def _text(value: Any) -> str:
-    if isinstance(value, float) and value.is_integer():  # whole numbers beside an empty cell
+    if isinstance(value, float) and value.is_integer():  # integers in a column with empty cells are floats
         value = int(value)
     return "" if value is None else str(value)

@@ -1,4 +1,4 @@
-"""Gratings whose orientation is the class: small, learnable, made from a seed. For tests and demonstrations only."""
+"""Synthetic gratings whose orientation is the class, generated from a seed. For tests and demonstrations only."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Synthetic:
         self._noise = noise
 
     def load(self) -> RawData:
-        """Draw the images; the same options give the same pixels."""
+        """Generate the images; equal options give equal pixels."""
         train_images, train_labels = self._draw("train")
         test_images, test_labels = self._draw("test")
         return RawData(

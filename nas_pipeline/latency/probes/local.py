@@ -1,4 +1,4 @@
-"""This machine is the target: its latency is `measured` evidence."""
+"""Probe that measures on this machine, which is the target. Evidence: `measured`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class LocalProbe:
         self, work: Path, processes: int = 5, runs: int = 500, warmup: int = 50, max_spread: float = 0.25,
         attempts: int = 3,
     ) -> None:
-        """See `latency.measure.measure`; `work` keeps the reference model."""
+        """See `latency.measure.measure`; `work` is the folder of the reference model."""
         self._work = work
         self._processes = processes
         self._runs = runs
@@ -24,7 +24,7 @@ class LocalProbe:
         self._attempts = attempts
 
     def measure(self, model: Path, target: TargetDevice) -> LatencyReport:
-        """Latency of `model` here, with the threads of `target`.
+        """Measure the latency of `model` on this machine, with the threads of `target`.
 
         Raises:
             LatencyError: The file cannot be run.

@@ -1,4 +1,4 @@
-"""This machine stands in for the target: local latency times the target's factor. Ranks candidates, passes no gate."""
+"""Probe that scales the latency on this machine by the factor of the target. No gate accepts its evidence."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from nas_pipeline.latency.probes.local import LocalProbe
 
 
 class ProxyProbe:
-    """Measures here and scales by `target.host_factor`; the evidence is `proxy`."""
+    """Measures on this machine and scales by `target.host_factor`. Evidence: `proxy`."""
 
     def __init__(
         self, work: Path, processes: int = 5, runs: int = 500, warmup: int = 50, max_spread: float = 0.25,
@@ -21,7 +21,7 @@ class ProxyProbe:
         self._local = LocalProbe(work, processes, runs, warmup, max_spread, attempts)
 
     def measure(self, model: Path, target: TargetDevice) -> LatencyReport:
-        """Latency of `model` here times the factor. The reference's figure stays that of this host.
+        """Measure the latency of `model` on this machine and scale it; the figure of the reference model is not scaled.
 
         Raises:
             LatencyError: The file cannot be run, or the factor is not positive.

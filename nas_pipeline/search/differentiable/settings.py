@@ -12,8 +12,8 @@ from nas_pipeline.search.differentiable.guards import Guards
 from nas_pipeline.search.differentiable.hypergradient import Form, Order
 from nas_pipeline.search.differentiable.steps import Rates
 from nas_pipeline.space.cell import FEWEST_CELLS
+from nas_pipeline.space.domains import PRIMITIVES
 from nas_pipeline.space.ops import OPS
-from nas_pipeline.space.primitives import PRIMITIVES
 
 COSTS = ("params", "latency_ms")
 """What may be bounded or penalised."""

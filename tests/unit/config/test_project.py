@@ -87,7 +87,7 @@ def test_images_that_are_not_laid_out_so(tmp_path):
     with pytest.raises(DataError, match="lies beside the class folders"):
         create_project(tmp_path / "project", tmp_path / "images")
     (tmp_path / "images" / "one.png").rename(tmp_path / "images" / "cat" / "one.png")
-    with pytest.raises(DataError, match="one class only, cat"):
+    with pytest.raises(DataError, match="only one class, cat"):
         create_project(tmp_path / "project", tmp_path / "images")
     (tmp_path / "images" / "dog").mkdir()
     (tmp_path / "images" / "dog" / "bad.png").write_bytes(b"bad")

@@ -1,15 +1,15 @@
-"""The corruptions are fixed: the same copies everywhere, mild, and in the shape of what they were given."""
+"""The corruptions are fixed: equal copies on every machine, mild, and in the shape of the input."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from nas_pipeline.data.corruptions import CORRUPTIONS, MAX_IMAGES, Pixels, corrupt, corrupted_subset
+from nas_pipeline.data.corruptions import CORRUPTIONS, MAX_IMAGES, ImagePixels, corrupt, corrupted_subset
 
 
 @pytest.fixture(params=[(28, 28, 1), (32, 24, 3)], ids=["grey", "colour"])
-def images(request: pytest.FixtureRequest) -> Pixels:
+def images(request: pytest.FixtureRequest) -> ImagePixels:
     height, width, channels = request.param
     y, x = np.mgrid[:height, :width]
     drawn = [128 + 100 * np.sin(x / (3 + i)) * np.cos(y / (2 + i)) for i in range(5)]
@@ -17,7 +17,7 @@ def images(request: pytest.FixtureRequest) -> Pixels:
 
 
 @pytest.mark.parametrize("name", CORRUPTIONS)
-def test_copies_are_images_that_differ_a_little(name: str, images: Pixels) -> None:
+def test_copies_are_images_that_differ_a_little(name: str, images: ImagePixels) -> None:
     before = images.copy()
     worse = corrupt(name, images)
     assert (images == before).all(), "what was given is left alone"
@@ -28,11 +28,11 @@ def test_copies_are_images_that_differ_a_little(name: str, images: Pixels) -> No
 
 
 @pytest.mark.parametrize("name", [name for name in CORRUPTIONS if name != "gaussian_noise"])
-def test_an_image_is_corrupted_by_itself(name: str, images: Pixels) -> None:
+def test_an_image_is_corrupted_by_itself(name: str, images: ImagePixels) -> None:
     assert (corrupt(name, images[2:3]) == corrupt(name, images)[2:3]).all()
 
 
-def test_what_each_one_does(images: Pixels) -> None:
+def test_what_each_one_does(images: ImagePixels) -> None:
     grey = np.full((1, 28, 28, 1), 100, dtype=np.uint8)
     assert (corrupt("brightness", grey) == 151).all()
     for name in ("blur", "contrast", "shift", "rotation"):

@@ -1,4 +1,4 @@
-"""Every kind of file that is read, and every kind that must not be."""
+"""Files of every supported type, and files that must be rejected."""
 
 import contextlib
 import errno
@@ -19,7 +19,7 @@ RGB, GREY = Shape(16, 3), Shape(16, 1)
 ORIENTATION = 274
 
 NOBODY = 65534
-"""A user of no rights, on Linux and macOS alike."""
+"""Id of the unprivileged user on Linux and macOS."""
 
 
 def encoded(image, format="PNG", **options):
@@ -35,7 +35,7 @@ def halves(mode="RGB", left="red", right="blue", size=(32, 32)):
 
 
 def png_that_declares(width, height):
-    """A valid head and a few bytes of pixels: 60 bytes that would become gigabytes."""
+    """A valid header and a few bytes of pixels: 60 bytes that would be decoded to gigabytes."""
     def chunk(kind, data):
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
@@ -81,7 +81,7 @@ def test_floating_point():
     pixels, _ = decode(encoded(Image.fromarray(values), "TIFF"), GREY)
     assert (pixels.min(), pixels.max()) == (0, 255)
     values[3, 3] = np.nan
-    with pytest.raises(DataError, match="no numbers"):
+    with pytest.raises(DataError, match="NaN or infinite"):
         decode(encoded(Image.fromarray(values), "TIFF"), GREY)
     with pytest.raises(DataError, match="save it with 8 or 16 bits"):
         decode(encoded(Image.fromarray(np.full((16, 16), 1e6, dtype=np.float32)), "TIFF"), GREY)
@@ -156,8 +156,8 @@ def test_random_damage_is_an_error_or_an_image_never_a_crash(format):
     with own_limit():
         for _ in range(60):
             damaged = bytearray(content)
-            for place in stream.integers(0, len(content), size=4):
-                damaged[place] = stream.integers(256)
+            for position in stream.integers(0, len(content), size=4):
+                damaged[position] = stream.integers(256)
             with contextlib.suppress(DataError):
                 assert decode(bytes(damaged), RGB)[0].shape == (16, 16, 3)
 
@@ -174,15 +174,15 @@ def test_files_that_cannot_be_read(tmp_path):
     large = tmp_path / "large.png"
     with large.open("wb") as stream:
         stream.truncate(MAX_FILE_BYTES + 1)  # a hole: no block of the disk is used
-    for path, words in ((loop, "leads back to itself; remove the link"), (tmp_path / "none.png", "is not there"),
-                        (tmp_path / "pipe.png", "no regular file"), (large, "the limit is")):
+    for path, words in ((loop, "symbolic link to itself; remove the link"), (tmp_path / "none.png", "does not exist"),
+                        (tmp_path / "pipe.png", "not a regular file"), (large, "the limit is")):
         with pytest.raises(DataError, match=words):
             read_file(path)
 
 
 def test_a_file_without_permission():
     assert "chmod u\\+r" not in why_unreadable(OSError(errno.EIO, "Input/output error"))
-    assert "may not be read; give this user the permission" in why_unreadable(PermissionError(errno.EACCES, "denied"))
+    assert "is not readable; grant the permission" in why_unreadable(PermissionError(errno.EACCES, "denied"))
 
 
 def test_a_real_file_without_permission(tmp_path):
@@ -193,7 +193,7 @@ def test_a_real_file_without_permission(tmp_path):
     if user == 0:  # who may read everything
         os.seteuid(NOBODY)
     try:
-        with pytest.raises(DataError, match="may not be read"):
+        with pytest.raises(DataError, match="is not readable"):
             read_file(path)
     finally:
         os.seteuid(user)

@@ -25,8 +25,8 @@ def test_the_count_is_met_and_no_class_is_more_than_one_off(count):
 def test_the_same_name_draws_the_same_and_another_name_another():
     again = stratified(IDS, LABELS, 100, "0/val")
     np.testing.assert_array_equal(stratified(IDS, LABELS, 100, "0/val"), again)
-    other = stratified(IDS, LABELS, 100, "1/val")
-    assert len(set(other.tolist()) & set(again.tolist())) < 40
+    another_stream = stratified(IDS, LABELS, 100, "1/val")
+    assert len(set(another_stream.tolist()) & set(again.tolist())) < 40
 
 
 def test_a_smaller_draw_is_part_of_a_larger_one():

@@ -11,7 +11,7 @@ from nas_pipeline.data.expectations import validate
 from nas_pipeline.data.ingest import ingest
 from nas_pipeline.data.sources.synthetic import Synthetic
 from nas_pipeline.errors import DataError, DataRefusal
-from tests.unit.data.toy_data import Given, noise, raw
+from tests.unit.data.toy_data import FixedSource, noise, raw
 
 BOUNDS = {"min_per_class": 5, "min_side": 8, "max_side": 64, "max_class_drift": 0.05}
 
@@ -38,7 +38,7 @@ def spoil(ingested, tmp_path):
 
 
 def refused(folder, **bounds):
-    """The refusal's text, and rule -> row of the report for what is broken."""
+    """The text of the refusal, and rule -> row of the report for violated rules."""
     with pytest.raises(DataRefusal) as caught:
         validate(folder, folder / "validation", **{**BOUNDS, **bounds})
     report = json.loads((folder / "validation/report.json").read_text())
@@ -154,7 +154,7 @@ def test_columns_that_are_missing(spoil):
 def test_a_constant_image_from_the_source_is_refused_by_its_id(tmp_path):
     train = noise(60, side=8)
     train[17] = 128
-    ingest(Given(raw(train, [0, 1] * 30, noise(20, side=8, seed=1), [0, 1] * 10)), tmp_path,
+    ingest(FixedSource(raw(train, [0, 1] * 30, noise(20, side=8, seed=1), [0, 1] * 10)), tmp_path,
            val=10, calib=10, limit=None, seed=0)
     _, broken = refused(tmp_path)
     assert {rule: ids(check) for rule, check in broken.items()} == {
@@ -167,7 +167,7 @@ def test_what_is_no_ingested_folder_is_an_error_not_a_refusal(tmp_path, ingested
         validate(tmp_path, tmp_path / "out", **BOUNDS)
     assert not isinstance(caught.value, DataRefusal)
     (tmp_path / "dataset.json").write_bytes((ingested / "dataset.json").read_bytes())
-    with pytest.raises(DataError, match=r"there is no .*manifest\.parquet") as caught:
+    with pytest.raises(DataError, match=r"manifest\.parquet does not exist") as caught:
         validate(tmp_path, tmp_path / "out", **BOUNDS)
     assert not isinstance(caught.value, DataRefusal)
     assert not (tmp_path / "out").exists()
@@ -186,7 +186,7 @@ def test_findings_warn_or_refuse_as_they_are_told_to(spoil, caplog):
     refuse = {"blurred": {"level": "refuse"}, "dark": {"level": "off"}}
     message, broken = refused(folder, findings=refuse)
     assert {check["column"] for check in broken.values()} == {"splits_of_group", "sharpness"}
-    assert "  - warning: not so: no file is over 3 times as long" in message
+    assert "  - warning: violated: no file is over 3 times as long" in message
     report = json.loads((folder / "validation/report.json").read_text())
     warned = {check["column"]: ids(check) for check in report["expectations"]
               if not check["success"] and check["level"] == "warn"}

@@ -14,18 +14,18 @@ def write(folder, stem, values):
 
 
 @pytest.fixture
-def others(tmp_path):
-    """Four well-formed IDX files with the pixels of something else."""
+def foreign_files(tmp_path):
+    """Four well-formed IDX files with other pixels than Fashion-MNIST."""
     for prefix, count in (("train", 60), ("t10k", 10)):
         write(tmp_path, f"{prefix}-images-idx3-ubyte", np.zeros((count, 28, 28), dtype=np.uint8))
         write(tmp_path, f"{prefix}-labels-idx1-ubyte", np.zeros(count, dtype=np.uint8))
     return tmp_path
 
 
-def test_a_given_path_with_other_pixels_is_an_error_without_fallback(others):
-    source = FashionMnist(path=str(others))
+def test_a_given_path_with_other_pixels_is_an_error_without_fallback(foreign_files):
+    source = FashionMnist(path=str(foreign_files))
     assert [way.name for way in source.ways()] == ["the given path"]
-    with pytest.raises(DataError, match="is not that of Fashion-MNIST: the sha256 of its values is"):
+    with pytest.raises(DataError, match="does not belong to Fashion-MNIST: the sha256 of its values is"):
         source.load()
 
 
@@ -47,13 +47,13 @@ def test_the_order_of_the_ways(tmp_path):
     assert "apt-get download" in ways[2].name
 
 
-def test_a_download_that_is_wrong_is_not_kept(others, tmp_path):
+def test_a_download_that_is_wrong_is_not_kept(foreign_files, tmp_path):
     cache = tmp_path / "cache"
 
     def fetch(folder):
-        for path in others.glob("*.gz"):
+        for path in foreign_files.glob("*.gz"):
             (folder / path.name).write_bytes(path.read_bytes())
 
-    with pytest.raises(DataError, match="is not that of Fashion-MNIST"):
+    with pytest.raises(DataError, match="does not belong to Fashion-MNIST"):
         download_checked(cache / "fashion-mnist", fetch)
     assert list(cache.iterdir()) == []

@@ -27,7 +27,7 @@ def test_when_nothing_works_one_error_lists_every_way():
     with pytest.raises(DataError) as caught:
         first_that_works("Things", ways, offline=False, advice="Do this.")
     assert str(caught.value).splitlines() == [
-        "Things was not found. Ways tried:",
+        "Things cannot be loaded. Ways tried:",
         "  - a folder: no folder",
         "  - a mirror: no answer",
         "Do this.",
@@ -76,7 +76,7 @@ def test_addresses_name_what_does_not_answer(server, tmp_path):
 
 def test_debian_package_without_the_tools(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(DataError, match="apt-get is not on this machine"):
+    with pytest.raises(DataError, match="apt-get is not installed"):
         debian_package("things", "/usr/share/things", ["a"], tmp_path)
 
 

@@ -1,4 +1,4 @@
-"""Looks, perceptual hashes, and what validation says of them."""
+"""Image statistics, perceptual hashes, and the findings of validation based on them."""
 
 import io
 
@@ -7,7 +7,7 @@ import pytest
 from PIL import Image, ImageFilter
 
 from nas_pipeline.data.findings import FINDINGS, findings
-from nas_pipeline.data.image_stats import looks
+from nas_pipeline.data.image_stats import image_statistics
 from nas_pipeline.data.perceptual import BITS, near_pairs, perceptual_hashes
 from nas_pipeline.errors import ConfigError
 from tests.generated_images import CLASSES, picture
@@ -31,16 +31,16 @@ def jpeg(image, quality=80):
     return Image.open(stream).convert("RGB")
 
 
-def found(images):
-    """Share of the images in which each finding is found."""
-    seen = looks(images)
+def shares(images):
+    """Finding -> share of the images that violate it."""
+    seen = image_statistics(images)
     rows = {name: row for name, row in FINDINGS.items() if row.column in seen}
     return {name: float(((seen[row.column] < row.bound) if row.is_least else (seen[row.column] > row.bound)).mean())
             for name, row in rows.items()}
 
 
 def test_good_images_give_no_finding(good):
-    assert found(good) == {"dark": 0.0, "bright": 0.0, "low_information": 0.0, "blurred": 0.0}
+    assert shares(good) == {"dark": 0.0, "bright": 0.0, "low_information": 0.0, "blurred": 0.0}
 
 
 @pytest.mark.parametrize(("name", "change"), [
@@ -50,17 +50,17 @@ def test_good_images_give_no_finding(good):
     ("blurred", lambda image: image.filter(ImageFilter.GaussianBlur(4))),
 ])
 def test_each_finding_is_found(good, name, change):
-    assert found(changed(good, change))[name] > 0.9
+    assert shares(changed(good, change))[name] > 0.9
 
 
-def test_looks_do_not_depend_on_the_other_images(good):
-    whole, alone = looks(good), looks(good[7:8])
+def test_statistics_do_not_depend_on_the_other_images(good):
+    whole, alone = image_statistics(good), image_statistics(good[7:8])
     assert all(alone[name][0] == pytest.approx(whole[name][7], rel=1e-6) for name in whole)
-    assert all(len(values) == 0 for values in looks(good[:0]).values())
+    assert all(len(values) == 0 for values in image_statistics(good[:0]).values())
 
 
-def test_grey_images_have_looks_and_hashes_too(good):
-    assert looks(good[..., :1])["entropy"].min() > 3
+def test_grey_images_have_statistics_and_hashes_too(good):
+    assert image_statistics(good[..., :1])["entropy"].min() > 3
     assert len(perceptual_hashes(good[..., :1])[0]) == BITS // 4
 
 

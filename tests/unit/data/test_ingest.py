@@ -1,4 +1,5 @@
 import dataclasses
+import doctest
 import json
 
 import numpy as np
@@ -6,12 +7,13 @@ import pandas as pd
 import pytest
 
 from nas_pipeline.core.files import sha256_file
+from nas_pipeline.data import source as source_module
 from nas_pipeline.data.ingest import ingest
 from nas_pipeline.data.loaders import load_manifest
 from nas_pipeline.data.sources.synthetic import Synthetic
 from nas_pipeline.data.table import COLUMNS
 from nas_pipeline.errors import DataError
-from tests.unit.data.toy_data import Given, noise, raw
+from tests.unit.data.toy_data import FixedSource, noise, raw
 
 FILES = ["calib.npz", "dataset.json", "manifest.parquet", "test.npz", "train.npz", "val.npz"]
 COUNTS = {"val": 40, "calib": 20, "limit": None, "seed": 0}
@@ -89,16 +91,16 @@ def test_limit(source, tmp_path, limit, train, test):
 
 
 @pytest.mark.parametrize(
-    "asked", [{"val": 180}, {"limit": 60}, {"val": -1}, {"calib": 200}], ids=["val", "limit", "negative", "calib"]
+    "cuts", [{"val": 180}, {"limit": 60}, {"val": -1}, {"calib": 200}], ids=["val", "limit", "negative", "calib"]
 )
-def test_counts_that_cannot_be_met(source, tmp_path, asked):
+def test_counts_that_cannot_be_met(source, tmp_path, cuts):
     with pytest.raises(DataError, match="lower val and calib or raise limit"):
-        ingest(source, tmp_path, **{**COUNTS, **asked})
+        ingest(source, tmp_path, **{**COUNTS, **cuts})
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_class_with_nothing_left_to_train_on(tmp_path):
-    source = Given(raw(noise(12), [0] * 11 + [1], noise(4, seed=1), [0, 0, 1, 1], classes=3))
+    source = FixedSource(raw(noise(12), [0] * 11 + [1], noise(4, seed=1), [0, 0, 1, 1], classes=3))
     with pytest.raises(DataError, match="no image is left to train on of class2"):
         ingest(source, tmp_path, val=2, calib=0, limit=None, seed=0)
 
@@ -109,7 +111,7 @@ def test_copies_do_not_straddle_splits(tmp_path):
     train[20] = test[0]
     test[5] = test[4]
     labels = [number % 2 for number in range(40)]
-    manifest = ingest(Given(raw(train, labels, test, [0, 1] * 5)), tmp_path, val=6, calib=4, limit=None, seed=0)
+    manifest = ingest(FixedSource(raw(train, labels, test, [0, 1] * 5)), tmp_path, val=6, calib=4, limit=None, seed=0)
     table = pd.read_parquet(tmp_path / "manifest.parquet")
     assert {key: manifest.notes[key] for key in (
         "duplicates_within_train", "duplicates_within_test", "duplicates_train_test", "conflicting_labels", "dropped"
@@ -149,12 +151,18 @@ def test_notes_say_what_the_shards_are_but_not_where_the_images_were(source, tmp
 def test_a_source_that_does_not_keep_its_word(tmp_path, change, message):
     good = raw(noise(10), [0, 1] * 5, noise(4, seed=1), [0, 1, 0, 1])
     with pytest.raises(DataError, match=message):
-        ingest(Given(dataclasses.replace(good, **change)), tmp_path, val=2, calib=2, limit=None, seed=0)
+        ingest(FixedSource(dataclasses.replace(good, **change)), tmp_path, val=2, calib=2, limit=None, seed=0)
 
 
 def test_a_channel_that_carries_nothing(tmp_path):
     train = noise(10, channels=2)
     train[..., 1] = 9
-    source = Given(raw(train, [0, 1] * 5, noise(4, channels=2, seed=1), [0, 1, 0, 1]))
-    with pytest.raises(DataError, match="channel 1 has one value in all training images"):
+    source = FixedSource(raw(train, [0, 1] * 5, noise(4, channels=2, seed=1), [0, 1, 0, 1]))
+    with pytest.raises(DataError, match="channel 1 has the same value in all training images"):
         ingest(source, tmp_path, val=2, calib=2, limit=None, seed=0)
+
+
+def test_the_example_of_a_source_runs():
+    result = doctest.testmod(source_module)
+    assert result.attempted > 0
+    assert result.failed == 0

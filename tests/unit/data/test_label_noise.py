@@ -7,7 +7,7 @@ from nas_pipeline.data.label_noise import doubtful
 
 
 def noisy(images=600, classes=4, flipped=30, seed=0):
-    """Labels of which some are wrong, and what a good network says: the true class, with some doubt."""
+    """Labels of which some are wrong, and predictions of a good network: the true class, with some uncertainty."""
     stream = np.random.default_rng(seed)
     truth = np.arange(images) % classes
     logits = 6 * np.eye(classes)[truth] + stream.normal(0, 1, (images, classes))
@@ -21,13 +21,13 @@ def noisy(images=600, classes=4, flipped=30, seed=0):
 def test_wrong_labels_come_first():
     labels, probabilities, truth, wrong = noisy()
     doubts = doubtful(labels, probabilities)
-    found = [doubt.row for doubt in doubts]
-    assert len(set(found[: len(wrong)]) & wrong) >= 0.8 * len(wrong)
-    assert len(set(found) - wrong) <= 0.05 * len(labels)
+    suspects = [doubt.row for doubt in doubts]
+    assert len(set(suspects[: len(wrong)]) & wrong) >= 0.8 * len(wrong)
+    assert len(set(suspects) - wrong) <= 0.05 * len(labels)
     first = doubts[0]
-    assert (first.given, first.likely) == (labels[first.row], truth[first.row])
-    assert first.likely_probability > first.given_probability
-    assert found == [doubt.row for doubt in doubtful(labels, probabilities)]
+    assert (first.label, first.likely) == (labels[first.row], truth[first.row])
+    assert first.likely_probability > first.label_probability
+    assert suspects == [doubt.row for doubt in doubtful(labels, probabilities)]
 
 
 def test_right_labels_are_not_doubted():

@@ -24,14 +24,14 @@ def ingested(tmp_path_factory):
 
 @pytest.fixture
 def folder(ingested, tmp_path):
-    """A copy to spoil."""
+    """A copy that a test may damage."""
     for path in ingested.iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes())
     return tmp_path
 
 
 def reachable(root):
-    """Every object that attributes, items, closures and array bases of `root` lead to."""
+    """Every object that is reachable from `root` by attributes, items, closures and array bases."""
     seen, todo = {}, [root]
     while todo:
         item = todo.pop()
@@ -84,23 +84,23 @@ def test_a_shard_that_was_changed(folder):
     content = bytearray((folder / "val.npz").read_bytes())
     content[500] ^= 1
     (folder / "val.npz").write_bytes(content)
-    with pytest.raises(DataError, match=r"val\.npz is not the file that ingest noted"):
+    with pytest.raises(DataError, match=r"val\.npz does not have its checksum"):
         load_search_data(folder)
 
 
 def test_a_shard_of_another_ingest(folder, tmp_path_factory):
-    other = tmp_path_factory.mktemp("other")
-    ingest(SOURCE, other, val=40, calib=20, limit=None, seed=1)
-    (folder / "train.npz").write_bytes((other / "train.npz").read_bytes())
-    with pytest.raises(DataError, match=r"train\.npz is not the file that ingest noted"):
+    second_folder = tmp_path_factory.mktemp("other")
+    ingest(SOURCE, second_folder, val=40, calib=20, limit=None, seed=1)
+    (folder / "train.npz").write_bytes((second_folder / "train.npz").read_bytes())
+    with pytest.raises(DataError, match=r"train\.npz does not have its checksum"):
         load_search_data(folder)
 
 
 def test_missing_files(folder, tmp_path_factory):
     (folder / "calib.npz").unlink()
-    with pytest.raises(DataError, match=r"there is no .*calib\.npz; run the ingest stage"):
+    with pytest.raises(DataError, match=r"calib\.npz does not exist; run the ingest stage"):
         load_calib(folder)
-    with pytest.raises(DataError, match=r"there is no .*dataset\.json; run the ingest stage"):
+    with pytest.raises(DataError, match=r"dataset\.json does not exist; run the ingest stage"):
         load_search_data(tmp_path_factory.mktemp("empty"))
 
 

@@ -1,4 +1,4 @@
-"""What sources of own images refuse: each message names the file or row, and the remedy."""
+"""Errors of the sources of image files: each message names the file or row, and the remedy."""
 
 import shutil
 
@@ -75,7 +75,8 @@ def test_a_class_missing_in_a_split_of_the_folder(folder):
     root = folder.parent / "split"
     shutil.copytree(folder, root / "train")
     shutil.copytree(folder / "cat", root / "test" / "cat")
-    refused("image_folder", root, "classes without an image in the split test", "dog", "let the pipeline cut them")
+    refused("image_folder", root, "classes without an image in the split test", "dog",
+            "so that the pipeline assigns them")
 
 
 def test_folders_that_are_not_as_they_should_be(folder, tmp_path):
@@ -89,17 +90,17 @@ def test_folders_that_are_not_as_they_should_be(folder, tmp_path):
     refused("image_folder", folder, "stray.png lies beside the class folders", "move each into the folder of its class")
     (folder / "stray.png").unlink()
     (folder / "cat" / "film.gif").write_bytes(b"GIF89a")
-    refused("image_folder", folder, "cat/film.gif is no image of a kind that is read", "convert it or move it out")
+    refused("image_folder", folder, "cat/film.gif is not an image of a supported type", "convert it or move it out")
     (folder / "cat" / "film.gif").unlink()
     shutil.rmtree(folder / "dog")
-    refused("image_folder", folder, "one class only, 'cat'", "add images of another class")
+    refused("image_folder", folder, "only one class, 'cat'", "add images of another class")
 
 
 def test_links_are_followed_but_not_in_circles(folder):
     (folder / "emu").symlink_to(folder / "cat")
     assert len(load("image_folder", folder).train_labels) == 18
     (folder / "dog" / "round").symlink_to(folder)
-    refused("image_folder", folder, "dog/round is a symbolic link that leads back to", "remove the link")
+    refused("image_folder", folder, "dog/round is a symbolic link to", "remove the link")
 
 
 def test_all_broken_files_are_named_at_once_up_to_ten(folder):
@@ -112,17 +113,17 @@ def test_all_broken_files_are_named_at_once_up_to_ten(folder):
 
 def test_a_file_that_leads_nowhere(folder):
     (folder / "cat" / "gone.png").symlink_to("moved-away.png")
-    refused("image_folder", folder, "cat/gone.png is not there")
+    refused("image_folder", folder, "cat/gone.png does not exist")
     (folder / "cat" / "gone.png").unlink()
     (folder / "cat" / "loop.png").symlink_to("loop.png")
-    refused("image_folder", folder, "cat/loop.png is a symbolic link that leads back to itself; remove the link")
+    refused("image_folder", folder, "cat/loop.png is a symbolic link to itself; remove the link")
 
 
 def test_groups_by_an_expression_on_the_file_name(folder):
     raw = load("image_folder", folder, group=r"(\d)\.png")
     assert raw.train_details.groups == tuple("012345") * 2
-    refused("image_folder", folder, "finds no group in '0.png'", "correct the expression", group="(patient)")
-    with pytest.raises(ConfigError, match="no regular expression"):
+    refused("image_folder", folder, "does not match '0.png'", "correct the expression", group="(patient)")
+    with pytest.raises(ConfigError, match="not a regular expression"):
         load("image_folder", folder, group="(")
     with pytest.raises(ConfigError, match="has no bracket"):
         load("image_folder", folder, group="patient")
@@ -145,7 +146,7 @@ def test_a_group_stays_in_one_split(tmp_path):
 
 def test_too_few_groups(folder, tmp_path):
     source = SOURCES.make("image_folder", {"path": str(folder), "side": 8, "group": "()?([01])?"})
-    with pytest.raises(DataError, match="finds no group"):
+    with pytest.raises(DataError, match="does not match"):
         source.load()
     source = SOURCES.make("image_folder", {"path": str(folder), "side": 8, "group": r"(png)"})
     with pytest.raises(DataError, match=r"1 group\(s\) cannot fill 4 splits.*add images of other groups"):
@@ -154,8 +155,8 @@ def test_too_few_groups(folder, tmp_path):
 
 
 def test_a_csv_with_splits_and_groups(sheet):
-    rows = [f"pets/{place}/{n}.png,{label},{'test' if n == 5 else 'val' if n == 4 else ''},{label}{n}"
-            for label, place in (("cat", "cat"), ("dog", "dog/deep")) for n in range(6)]
+    rows = [f"pets/{folder_name}/{n}.png,{label},{'test' if n == 5 else 'val' if n == 4 else ''},{label}{n}"
+            for label, folder_name in (("cat", "cat"), ("dog", "dog/deep")) for n in range(6)]
     raw = load("csv", sheet("path,label,split,group", rows))
     assert (len(raw.train_labels), len(raw.test_labels)) == (10, 2)
     assert raw.train_details.splits.count("val") == 2
@@ -168,7 +169,7 @@ def test_a_csv_with_splits_and_groups(sheet):
     ("path,label", "pets/new.png,", ["images without a label", "pets/new.png", "give each its label in"]),
     ("path,label", "pets/new.png,NaN", ["images without a label", "pets/new.png"]),
     ("path,label", "pets/cta.png,cta", ["unknown labels", "pets/cta.png is 'cta' (did you mean 'cat'?)", "classes"]),
-    ("path,label", "pets/none.png,cat", ["pets/none.png is not there; correct the path"]),
+    ("path,label", "pets/none.png,cat", ["pets/none.png does not exist; correct the path"]),
     ("path,label,split", "pets/x.png,cat,tset", ["pets/x.png is in the split 'tset'", "write train, val, calib, test"]),
 ])
 def test_rows_that_are_wrong(sheet, columns, row, words):
@@ -185,22 +186,22 @@ def test_a_group_in_two_splits(sheet):
 
 
 def test_csv_files_that_are_none(sheet, tmp_path):
-    refused("csv", tmp_path / "none.csv", "none.csv is not there")
+    refused("csv", tmp_path / "none.csv", "none.csv does not exist")
     refused("csv", sheet("file,class"), "has no column path, label, it has file, class", "its first line must name")
     path = sheet()
     path.write_bytes("path,label\nÄ,cat\n".encode("latin-1"))
-    refused("csv", path, "is no CSV file in UTF-8", "save it as one")
+    refused("csv", path, "is not a CSV file in UTF-8", "save it as one")
     path.write_text("")
-    refused("csv", path, "is no CSV file")
+    refused("csv", path, "is not a CSV file")
     path.write_text("path,label\n")
     refused("csv", path, "has no image")
 
 
 def test_parquet_files_that_are_none(tmp_path, folder):
     path = tmp_path / "pets.parquet"
-    refused("parquet", path, "pets.parquet is not there")
+    refused("parquet", path, "pets.parquet does not exist")
     path.write_bytes(b"PAR1")
-    refused("parquet", path, "pets.parquet is no parquet file", "write it again")
+    refused("parquet", path, "pets.parquet is not a parquet file", "write it again")
     content = (folder / "cat" / "0.png").read_bytes()
     pd.DataFrame({"image": [content, None, b""], "label": ["cat", "dog", "cat"]}).to_parquet(path)
     refused("parquet", path, "pets.parquet#000001 has no bytes", "pets.parquet#000002 is empty")
@@ -211,8 +212,8 @@ def test_parquet_files_that_are_none(tmp_path, folder):
 
 def arrays(**changes):
     pixels = np.random.default_rng(0).integers(0, 256, (12, 9, 9), dtype=np.uint8)
-    found = {"train_images": pixels, "train_labels": np.arange(12) % 2, **changes}
-    return {name: value for name, value in found.items() if value is not None}
+    arrays = {"train_images": pixels, "train_labels": np.arange(12) % 2, **changes}
+    return {name: value for name, value in arrays.items() if value is not None}
 
 
 def test_an_npz_may_be_brought_to_another_shape(tmp_path):
@@ -232,12 +233,12 @@ def test_an_npz_may_be_brought_to_another_shape(tmp_path):
     ({"train_labels": np.array([0, 1, np.nan] * 4)}, ["train_labels: row 2 is nan (4 such row(s))", "correct these"]),
     ({"train_labels": np.array([0, 1, -1] * 4)}, ["row 2 is -1"]),
     ({"train_labels": np.array(["cat", "dog"] * 6)}, ["must be whole numbers 0, 1, 2"]),
-    ({"train_labels": np.zeros(12, dtype=int)}, ["one class only"]),
+    ({"train_labels": np.zeros(12, dtype=int)}, ["only one class"]),
     ({"train_labels": np.arange(12) % 2 * 2}, ["no image of 1 in the split train"]),
     ({"test_images": np.zeros((2, 9, 9), dtype=np.uint8), "test_labels": np.zeros(2, dtype=int)},
      ["no image of 1 in the split test"]),
     ({"test_images": np.zeros((2, 8, 9), dtype=np.uint8), "test_labels": np.arange(2)}, ["the splits differ in size"]),
-    ({"train_labels": np.array([{}] * 12, dtype=object)}, ["no npz file of plain arrays"]),
+    ({"train_labels": np.array([{}] * 12, dtype=object)}, ["not an npz file of plain arrays"]),
 ])
 def test_arrays_that_are_wrong(tmp_path, changes, words):
     np.savez(tmp_path / "some.npz", **arrays(**changes))
@@ -245,9 +246,9 @@ def test_arrays_that_are_wrong(tmp_path, changes, words):
 
 
 def test_npz_files_that_are_none(tmp_path):
-    refused("npz", tmp_path / "none.npz", "none.npz is not there")
+    refused("npz", tmp_path / "none.npz", "none.npz does not exist")
     (tmp_path / "bad.npz").write_bytes(b"PK\x03\x04 and no more")
-    refused("npz", tmp_path / "bad.npz", "no npz file of plain arrays", "numpy.savez")
+    refused("npz", tmp_path / "bad.npz", "not an npz file of plain arrays", "numpy.savez")
     np.savez(tmp_path / "some.npz", **arrays(train_labels=np.arange(12) % 3))
     with pytest.raises(ConfigError, match="names only 2; name all 3"):
         load("npz", tmp_path / "some.npz", classes=["cat", "dog"])

@@ -21,7 +21,7 @@ def test_seeds():
 
 
 def test_the_class_can_be_learned():
-    """Power along the class's direction: a fixed rule is right far above chance, so a network can be."""
+    """A fixed rule on the power along the direction of the class is far above chance, so a network can be too."""
     data = Synthetic(train=200, test=4).load()
     spectrum = np.abs(np.fft.fft2(data.train_images[..., 0] / 255 - 0.5))
     frequency = np.fft.fftfreq(16)

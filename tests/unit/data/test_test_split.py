@@ -43,7 +43,7 @@ def test_the_reading_counts_even_if_the_images_cannot_be_read(folder, tmp_path):
 
 def test_no_ledger_no_reading(folder, tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(DataError, match="the test split stays closed"):
+    with pytest.raises(DataError, match="the test split is not read"):
         read_test(folder, tmp_path / "file" / "ledger")
 
 

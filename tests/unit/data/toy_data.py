@@ -1,4 +1,4 @@
-"""Sources for tests: a data set written down in place."""
+"""Sources for tests, with explicit data sets."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from nas_pipeline.data.source import RawData
 
 
 @dataclass
-class Given:
+class FixedSource:
     raw: RawData
 
     def load(self) -> RawData:

@@ -1,4 +1,4 @@
-"""A small network trained on real digits, and its files: made once for all tests of this folder."""
+"""A small network trained on real digits, and its files, shared by all tests of this folder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A bundle that is read is the bundle that was written."""
+"""Bundles are read as they were written; changed bundles are rejected."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_a_missing_bundle_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         ({"files": {}}, "lists no model.onnx"),
         ({"files": {MODEL_FILE: "0" * 64}}, "changed after it was written"),
@@ -60,10 +60,10 @@ def test_a_missing_bundle_is_refused(tmp_path):
         ({"surprise": 1}, "is not a bundle"),
     ],
 )
-def test_a_changed_description_is_refused(written, change, told):
+def test_a_changed_description_is_refused(written, change, message):
     path = written[0] / BUNDLE_FILE
     path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
-    with pytest.raises(ExportError, match=told):
+    with pytest.raises(ExportError, match=message):
         read_bundle(written[0])
 
 

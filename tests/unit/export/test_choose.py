@@ -1,4 +1,4 @@
-"""Which precision ships, as a table."""
+"""The choice of the precision that ships, as a table of cases."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ def candidate(precision: str, accuracy: float, p95_ms: float, size: int = 500) -
     ],
 )
 def test_choice(fp32, int8, chosen, within):
-    found = choose([candidate("fp32", *fp32), candidate("int8", *int8)], TARGET, int8_drop=DROP)
-    assert (found.chosen.precision, found.within_bounds) == (chosen, within)
-    other = {"fp32": "int8", "int8": "fp32"}[chosen]
-    assert found.reasons[chosen].startswith("chosen")
-    assert found.reasons[other].startswith("not chosen")
+    choice = choose([candidate("fp32", *fp32), candidate("int8", *int8)], TARGET, int8_drop=DROP)
+    assert (choice.chosen.precision, choice.within_bounds) == (chosen, within)
+    second = {"fp32": "int8", "int8": "fp32"}[chosen]
+    assert choice.reasons[chosen].startswith("chosen")
+    assert choice.reasons[second].startswith("not chosen")
 
 
 def test_order_of_the_candidates_does_not_matter():
@@ -52,16 +52,16 @@ def test_order_of_the_candidates_does_not_matter():
 
 def test_a_target_forces_its_precision_even_outside_the_bounds():
     pair = [candidate("fp32", 0.95, 1.0), candidate("int8", 0.80, 0.5)]
-    found = choose(pair, dataclasses.replace(TARGET, precision="int8"), int8_drop=DROP)
-    assert found.chosen.precision == "int8"
-    assert not found.within_bounds
-    assert "drop against fp32 0.15 above 0.01" in found.reasons["int8"]
-    assert "val_accuracy 0.8 below 0.9" in found.reasons["int8"]
+    choice = choose(pair, dataclasses.replace(TARGET, precision="int8"), int8_drop=DROP)
+    assert choice.chosen.precision == "int8"
+    assert not choice.within_bounds
+    assert "drop against fp32 0.15 above 0.01" in choice.reasons["int8"]
+    assert "val_accuracy 0.8 below 0.9" in choice.reasons["int8"]
 
 
 def test_reasons_name_the_violated_bound_and_its_figure():
-    found = choose([candidate("fp32", 0.95, 3.0), candidate("int8", 0.95, 1.0)], TARGET, int8_drop=DROP)
-    assert "p95_ms 3 above 2" in found.reasons["fp32"]
+    choice = choose([candidate("fp32", 0.95, 3.0), candidate("int8", 0.95, 1.0)], TARGET, int8_drop=DROP)
+    assert "p95_ms 3 above 2" in choice.reasons["fp32"]
 
 
 def test_impossible_requests_are_refused():

@@ -1,4 +1,4 @@
-"""Golden vectors: the file's own answers to pixels, as a device asks it; read without pickle."""
+"""Golden vectors: logits of the file for pixels, computed as on a device; read without pickle."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_the_answers_are_those_of_the_file_to_normalised_pixels(model: Path, tmp
 
 def test_large_images_are_fewer(model: Path) -> None:
     assert len(make_golden(model, np.zeros((3, 4, 4, 1), np.uint8), (0.5,), (0.25,)).pixels) == 3
-    with pytest.raises(ExportError, match="does not take images"):
+    with pytest.raises(ExportError, match="does not accept images"):
         make_golden(model, np.zeros((3, 600, 600, 1), np.uint8), (0.5,), (0.25,))
 
 
@@ -49,5 +49,5 @@ def test_what_is_no_golden_file_is_refused() -> None:
         opset_of(b"\xff\xff")
     wrong = io.BytesIO()
     np.savez(wrong, pixels=np.zeros((2, 1, 4, 4)), logits=np.zeros((2, 3), np.float32))
-    with pytest.raises(ExportError, match="does not hold"):
+    with pytest.raises(ExportError, match="does not contain"):
         read_golden(wrong.getvalue())

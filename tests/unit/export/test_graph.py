@@ -1,4 +1,4 @@
-"""What a file must be before it ships."""
+"""Requirements on ONNX files that ship."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_what_is_no_model_is_refused(tmp_path):
     (tmp_path / "m.onnx").write_bytes(b"\xff\xff not a model")
     with pytest.raises(ExportError, match="cannot be read"):
         graph.load(tmp_path / "m.onnx")
-    with pytest.raises(ExportError, match="refuses"):
+    with pytest.raises(ExportError, match="rejects"):
         open_session(tmp_path / "m.onnx")
     with pytest.raises(ExportError, match="cannot be read"):
         open_session(tmp_path / "absent.onnx")

@@ -12,9 +12,9 @@ from onnx import TensorProto
 
 from nas_pipeline.core.files import sha256_file
 from nas_pipeline.errors import ExportError
-from nas_pipeline.export.accuracy import accuracy
 from nas_pipeline.export.int8 import quantize_int8
 from nas_pipeline.export.parity import parity
+from nas_pipeline.export.session import accuracy
 
 
 def test_it_stays_close(shipped, digits):

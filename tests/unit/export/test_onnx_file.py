@@ -1,4 +1,4 @@
-"""One file, any batch, the same bytes, and nothing of the machine in it."""
+"""Export: one file, any batch size, equal bytes, and no metadata of the machine."""
 
 from __future__ import annotations
 
@@ -45,10 +45,10 @@ def test_any_batch_gives_the_networks_logits(shipped, digits, batch):
 
 
 def test_equal_networks_give_equal_bytes_however_they_were_laid_out(plain, trained, tmp_path):
-    other = copy.deepcopy(trained).to(memory_format=torch.channels_last).train()
-    export_onnx(other, SPEC, tmp_path / "again.onnx", opset=20)
+    variant = copy.deepcopy(trained).to(memory_format=torch.channels_last).train()
+    export_onnx(variant, SPEC, tmp_path / "again.onnx", opset=20)
     assert sha256_file(tmp_path / "again.onnx") == sha256_file(plain.fp32)
-    assert other.training
+    assert variant.training
 
 
 def test_nothing_of_the_machine_is_in_the_file(shipped):
@@ -80,8 +80,8 @@ class DependsOnData(nn.Module):
         return x.flatten(1) if x.sum() > 0 else x.flatten(1) * 2
 
 
-@pytest.mark.parametrize(("net", "told"), [(ComputesWithTheBatch(), "batch"), (DependsOnData(), "DependsOnData")])
-def test_what_cannot_ship_is_refused_and_leaves_no_file(net, told, tmp_path):
-    with pytest.raises(ExportError, match=told):
+@pytest.mark.parametrize(("net", "message"), [(ComputesWithTheBatch(), "batch"), (DependsOnData(), "DependsOnData")])
+def test_what_cannot_ship_is_refused_and_leaves_no_file(net, message, tmp_path):
+    with pytest.raises(ExportError, match=message):
         export_onnx(net, SPEC, tmp_path / "net.onnx", opset=20)
     assert list(tmp_path.iterdir()) == []

@@ -1,4 +1,4 @@
-"""Answers of a file on validation images, and the mistakes it is surest of."""
+"""Predictions of a file on validation images, and its most confident mistakes."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ def echo(tmp_path: Path) -> Path:
 def test_surest_mistakes_come_first_and_survive_the_disk(echo: Path, tmp_path: Path) -> None:
     images = np.array([[5, 0, 0], [0, 1, 0], [0, 4, 0]], np.float32).reshape(3, 1, 1, 3)
     raw = np.arange(3 * 130 * 65, dtype=np.int64).astype(np.uint8).reshape(3, 130, 65, 1)
-    found = predict_val(echo, images, np.array([0, 0, 0]), raw)
-    assert found.predictions.tolist() == [0, 1, 1]
-    assert found.mistakes.tolist() == [2, 1]
-    assert found.confidence[2] == pytest.approx(np.exp(4) / (np.exp(4) + 2), abs=1e-6)
-    assert found.thumbnails.shape == (2, 64, 32, 1)
-    write_val_predictions(tmp_path / "a", found)
-    write_val_predictions(tmp_path / "b", found)
+    predictions = predict_val(echo, images, np.array([0, 0, 0]), raw)
+    assert predictions.predictions.tolist() == [0, 1, 1]
+    assert predictions.mistakes.tolist() == [2, 1]
+    assert predictions.confidence[2] == pytest.approx(np.exp(4) / (np.exp(4) + 2), abs=1e-6)
+    assert predictions.thumbnails.shape == (2, 64, 32, 1)
+    write_val_predictions(tmp_path / "a", predictions)
+    write_val_predictions(tmp_path / "b", predictions)
     assert (tmp_path / "a" / FILE).read_bytes() == (tmp_path / "b" / FILE).read_bytes()
     again = read_val_predictions(tmp_path / "a" / FILE)
-    assert again.confidence.tolist() == found.confidence.tolist()
-    assert again.thumbnails.tolist() == found.thumbnails.tolist()
+    assert again.confidence.tolist() == predictions.confidence.tolist()
+    assert again.thumbnails.tolist() == predictions.thumbnails.tolist()
 
 
 def test_a_file_that_is_none_says_what_to_do(tmp_path: Path) -> None:

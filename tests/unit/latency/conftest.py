@@ -1,4 +1,4 @@
-"""Two networks to time: the reference itself, and a file that is none."""
+"""Files to time: the reference model, and a file that is not a model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who measured."""
+"""The fingerprint of the measuring machine."""
 
 from __future__ import annotations
 

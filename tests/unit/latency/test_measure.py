@@ -1,4 +1,4 @@
-"""Measuring in fresh processes, and the verdict on stability."""
+"""Measurement in fresh processes, and the check of stability."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ import pytest
 
 from nas_pipeline.core.files import sha256_file
 from nas_pipeline.errors import LatencyError
-from nas_pipeline.latency.measure import measure, quick_latency_ms, run_fresh
-from nas_pipeline.latency.reference import reference_model
+from nas_pipeline.latency.measure import measure, quick_latency_ms, reference_model, run_fresh
 from nas_pipeline.latency.timing import Request
 
 
@@ -53,7 +52,7 @@ def test_a_file_that_changes_meanwhile_is_noticed(model, tmp_path):
     writer = threading.Thread(target=rewrite)
     writer.start()
     try:
-        with pytest.raises(LatencyError, match="changed while it was measured"):
+        with pytest.raises(LatencyError, match="changed during the measurement"):
             measure(victim, 1, work=tmp_path, processes=2, runs=5, warmup=0)
     finally:
         done.set()
@@ -63,7 +62,7 @@ def test_a_file_that_changes_meanwhile_is_noticed(model, tmp_path):
 def test_what_cannot_be_measured_is_refused(model, broken, tmp_path):
     with pytest.raises(LatencyError, match=r"broken\.onnx cannot be measured"):
         measure(broken, 1, work=tmp_path, processes=2, runs=5, warmup=0)
-    with pytest.raises(LatencyError, match="no such file"):
+    with pytest.raises(LatencyError, match="does not exist"):
         measure(tmp_path / "absent.onnx", 1, work=tmp_path)
     with pytest.raises(LatencyError, match="at least 2 processes"):
         measure(model, 1, work=tmp_path, processes=1)
@@ -76,9 +75,9 @@ def test_the_quick_figure_is_near_the_median(model):
 
 
 def test_the_bench_answers_in_json_and_imports_no_torch(model):
-    asked = json.dumps({"models": [str(model)], "threads": 1, "warmup": 0, "runs": 2})
+    request = json.dumps({"models": [str(model)], "threads": 1, "warmup": 0, "runs": 2})
     command = [sys.executable, "-W", "error", "-m", "nas_pipeline.latency.bench"]
-    done = subprocess.run(command, input=asked, capture_output=True, text=True, check=True)
+    done = subprocess.run(command, input=request, capture_output=True, text=True, check=True)
     assert len(json.loads(done.stdout)["models"][0]["samples_ms"]) == 2
     assert done.stderr == ""
     listing = "import sys, nas_pipeline.latency.bench; sys.stdout.write(' '.join(sys.modules))"

@@ -24,7 +24,7 @@ from nas_pipeline.core.records import (
 from nas_pipeline.export.val_predictions import ValPredictions, write_val_predictions
 from nas_pipeline.report.page import Surroundings, write_page
 from nas_pipeline.space import SPACES
-from nas_pipeline.space.choosers import RandomChooser, Recorder
+from nas_pipeline.space.choosers import DecisionRecorder, RandomChooser
 
 SPEC = InputSpec(channels=1, height=28, width=28, classes=3)
 CLASSES = ("ankle <b>boot</b>", "coat", "shirt & tie")
@@ -33,7 +33,7 @@ TRIALS = 14
 
 def member(seed: int) -> Genotype:
     space = SPACES.make("residual")
-    recorder = Recorder(RandomChooser(Random(seed)))
+    recorder = DecisionRecorder(RandomChooser(Random(seed)))
     space.decide(recorder)
     return Genotype(space.name, space.version, tuple(recorder.genes))
 

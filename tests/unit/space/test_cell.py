@@ -12,7 +12,8 @@ from nas_pipeline.core.genotype import Gene, Genotype
 from nas_pipeline.core.records import InputSpec
 from nas_pipeline.errors import ConfigError, SpaceError
 from nas_pipeline.space.baselines import BASELINES
-from nas_pipeline.space.cell import Cell, CellPlan, CellSpace, Node, genotype_of, resized
+from nas_pipeline.space.cell import CellSpace, genotype_of, resized
+from nas_pipeline.space.cell_plan import Cell, CellPlan, Node
 from nas_pipeline.space.choosers import replay, sample
 from nas_pipeline.space.enumeration import size
 

@@ -59,26 +59,26 @@ def test_equal_cells_give_equal_bytes(tmp_path: Path, suffix: str) -> None:
     files = [tmp_path / f"{name}.{suffix}" for name in "abc"]
     for path, name in zip(files, ("darts_v2", "darts_v2", "darts_v1"), strict=True):
         draw_cells(PUBLISHED[name], path)
-    first, second, other = (path.read_bytes() for path in files)
-    assert first == second != other
+    first, second, third = (path.read_bytes() for path in files)
+    assert first == second != third
     assert sorted(tmp_path.iterdir()) == files
 
 
 def test_a_drawing_says_what_is_on_the_edges() -> None:
-    said = words(cells_svg(DARTS))
-    assert said.count("sep_conv_3x3") == 5
-    assert said.count("max_pool_3x3") == 5
-    assert said.count("skip_connect") == 5
-    assert {"normal cell", "reduction cell", "c(k-2)", "c(k-1)", "c(k)", f"cell  {DARTS.id}"} <= set(said)
+    labels = words(cells_svg(DARTS))
+    assert labels.count("sep_conv_3x3") == 5
+    assert labels.count("max_pool_3x3") == 5
+    assert labels.count("skip_connect") == 5
+    assert {"normal cell", "reduction cell", "c(k-2)", "c(k-1)", "c(k)", f"cell  {DARTS.id}"} <= set(labels)
 
 
 def test_the_drawing_of_a_network_shows_its_cells(tmp_path: Path) -> None:
     genotype = sample(CellSpace(widths=[2], cells=[3], nodes=5), random.Random(0))
     spec = InputSpec(1, 8, 8, 3)
     draw(genotype, layer_rows(build_network(genotype, spec), spec), tmp_path / "net.svg")
-    said = words((tmp_path / "net.svg").read_bytes())
-    assert {"normal cell", "reduction cell", "c(k)", "classifier", "cells.2"} <= set(said)
-    assert any(text.startswith("ReductionCell") for text in said)
+    labels = words((tmp_path / "net.svg").read_bytes())
+    assert {"normal cell", "reduction cell", "c(k)", "classifier", "cells.2"} <= set(labels)
+    assert any(text.startswith("ReductionCell") for text in labels)
 
 
 def test_what_cannot_be_drawn_is_said(tmp_path: Path) -> None:

@@ -7,9 +7,9 @@ import torch
 from torch import nn
 
 from nas_pipeline.core.records import InputSpec
-from nas_pipeline.space.cell import Cell, CellPlan, Node
 from nas_pipeline.space.cell_network import CellNetwork, DropPath, add_auxiliary, reductions
 from nas_pipeline.space.cell_ops import FactorizedReduce
+from nas_pipeline.space.cell_plan import Cell, CellPlan, Node
 from nas_pipeline.space.cost import cost
 
 SPEC = InputSpec(3, 16, 16, 5)
@@ -42,12 +42,12 @@ def test_maps_shrink_and_channels_double_at_one_and_two_thirds() -> None:
 def test_a_cell_computes_its_graph() -> None:
     cell = network().eval().cells[0]
     x, y = torch.randn(2, 2, 12, 6, 6)
-    zero, one = (cell.get_submodule(f"preprocess.{n}")(each) for n, each in enumerate((x, y)))
+    earlier, latest = (cell.get_submodule(f"preprocess.{n}")(state) for n, state in enumerate((x, y)))
     edge = {name: cell.get_submodule(f"edges.{name}") for name in ("2.0", "2.1", "3.0", "3.1")}
-    two = edge["2.0"](zero) + edge["2.1"](one)
-    three = edge["3.0"](one) + edge["3.1"](two)
+    two = edge["2.0"](earlier) + edge["2.1"](latest)
+    three = edge["3.0"](latest) + edge["3.1"](two)
     torch.testing.assert_close(cell(x, y), torch.cat([two, three], 1))
-    assert torch.equal(edge["2.1"](one), one)
+    assert torch.equal(edge["2.1"](latest), latest)
 
 
 def test_nodes_that_lead_nowhere_are_not_built() -> None:

@@ -1,4 +1,4 @@
-"""What the edges of cells compute, beside what the contract suite asks of every operation."""
+"""The operations on the edges of cells, beyond the contract of every operation."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ from torch import nn
 
 from nas_pipeline.space.cell_ops import CellPool, CellSkip, DilConv, FactorizedReduce, ReluConvBn, SepConv, Zero
 from nas_pipeline.space.depthwise import DepthwiseConv2d
-from nas_pipeline.space.domains import OPERATION
+from nas_pipeline.space.domains import BENCHMARK_PRIMITIVES, OPERATION, PRIMITIVES
 from nas_pipeline.space.ops import OPS, settings
-from nas_pipeline.space.primitives import BENCHMARK_PRIMITIVES, PRIMITIVES
 
 
 def weights(net: nn.Module) -> int:
@@ -44,8 +43,8 @@ def test_weights_of_the_convolutions() -> None:
 
 
 def test_depthwise_convolutions_are_ours_and_the_first_has_the_stride() -> None:
-    found = [layer for layer in SepConv(4, 4, 2, kernel=5).modules() if isinstance(layer, DepthwiseConv2d)]
-    assert [layer.stride for layer in found] == [(2, 2), (1, 1)]
+    convolutions = [layer for layer in SepConv(4, 4, 2, kernel=5).modules() if isinstance(layer, DepthwiseConv2d)]
+    assert [layer.stride for layer in convolutions] == [(2, 2), (1, 1)]
     (dilated,) = (layer for layer in DilConv(4, 4, 2).modules() if isinstance(layer, DepthwiseConv2d))
     assert (dilated.stride, dilated.dilation) == ((2, 2), (2, 2))
 
@@ -53,9 +52,9 @@ def test_depthwise_convolutions_are_ours_and_the_first_has_the_stride() -> None:
 @pytest.mark.parametrize("name", [name for name in PRIMITIVES if name != "none"])
 def test_an_operation_leaves_its_input_alone(name: str) -> None:
     x = torch.randn(2, 4, 6, 6)
-    kept = x.clone()
+    original = x.clone()
     OPS[name](4, 4, 2)(x)
-    assert torch.equal(x, kept), "the edges of a node share it"
+    assert torch.equal(x, original), "the edges of a node share it"
 
 
 def test_the_identity_is_its_input_and_nothing_is_zero() -> None:

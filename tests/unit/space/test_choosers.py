@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import doctest
 import random
 from typing import Any
 
@@ -10,7 +11,8 @@ from nas_pipeline.core.genotype import Gene, Genotype
 from nas_pipeline.core.protocols import Chooser
 from nas_pipeline.core.records import InputSpec
 from nas_pipeline.errors import SpaceError
-from nas_pipeline.space.choosers import RandomChooser, Recorder, crossover, mutate, replay, sample
+from nas_pipeline.space import choosers
+from nas_pipeline.space.choosers import DecisionRecorder, RandomChooser, crossover, mutate, replay, sample
 
 
 class Shelf:
@@ -68,7 +70,7 @@ def test_replay_gives_the_plan() -> None:
         (shelf(("rows", 1), ("door", True), ("height", "tall")), r"gene 'height' holds 'tall'"),
         (
             shelf(("rows", 1), ("door", True), ("height", 1.0), ("row0.colour", "red")),
-            r"never asks for row0\.colour = 'red'; it asks for door, height, rows",
+            r"no decision for row0\.colour = 'red'; it decides door, height, rows",
         ),
         (shelf(("rows", 1), ("rows", 1), ("door", True), ("height", 1.0)), r"holds rows twice"),
         (Genotype("shelf", 1, ()), r"is of space 'shelf' version 1, not of 'shelf' version 2"),
@@ -106,8 +108,8 @@ def test_mutation_refuses_a_stranger() -> None:
 
 
 def test_crossover_mixes_both_parents_and_draws_the_rest() -> None:
-    other = shelf(("rows", 1), ("door", False), ("height", 9.0))
-    children = [crossover(Shelf(), TWO_ROWS, other, random.Random(seed)).as_dict() for seed in range(60)]
+    partner = shelf(("rows", 1), ("door", False), ("height", 9.0))
+    children = [crossover(Shelf(), TWO_ROWS, partner, random.Random(seed)).as_dict() for seed in range(60)]
     assert {(child["rows"], child["door"], child["height"]) for child in children} == {
         (rows, door, height) for rows in (1, 2) for door in (False, True) for height in (1.5, 9.0)
     }
@@ -117,7 +119,13 @@ def test_crossover_mixes_both_parents_and_draws_the_rest() -> None:
 
 
 def test_a_name_asked_twice_is_a_defect_of_the_space() -> None:
-    recorder = Recorder(RandomChooser(random.Random(0)))
+    recorder = DecisionRecorder(RandomChooser(random.Random(0)))
     recorder.one_of("a", (1, 2))
-    with pytest.raises(SpaceError, match="asks for 'a' twice"):
+    with pytest.raises(SpaceError, match="two decisions called 'a'"):
         recorder.real("a", 0.0, 1.0)
+
+
+def test_the_examples_of_the_module_run() -> None:
+    result = doctest.testmod(choosers)
+    assert result.attempted > 0
+    assert result.failed == 0

@@ -125,8 +125,8 @@ def test_per_image_gradients_through_vmap() -> None:
         y: Tensor = torch.func.functional_call(layer, weights, (image[None],))
         return y.square().sum()
 
-    each = torch.func.vmap(torch.func.grad(loss), (None, 0))(weights, x)["weight"]
-    for image, gradient in zip(x, each, strict=True):
+    per_image = torch.func.vmap(torch.func.grad(loss), (None, 0))(weights, x)["weight"]
+    for image, gradient in zip(x, per_image, strict=True):
         expected = torch.autograd.grad(layer(image[None]).square().sum(), layer.weight)[0]
         torch.testing.assert_close(gradient, expected)
 

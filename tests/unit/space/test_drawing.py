@@ -94,7 +94,7 @@ def test_costs_of_each_block_and_of_the_whole() -> None:
     assert rows["features.1.0"].params == 25 * 8 + 16 + 64
     assert rows["twice"].macs == 2 * 64 * 16  # both calls
     assert rows["(outside the blocks)"].params == 8 + 27  # the scale and the unused layer
-    assert sum(row.params for row in rows.values()) == sum(each.numel() for each in net.parameters())
+    assert sum(row.params for row in rows.values()) == sum(parameter.numel() for parameter in net.parameters())
     counter = FlopCounterMode(display=False)
     with counter, torch.no_grad():
         net.eval()(torch.randn(1, 3, 16, 16))

@@ -9,14 +9,15 @@ from torch import nn
 from nas_pipeline.core.protocols import Chooser, SearchSpace
 from nas_pipeline.core.records import InputSpec
 from nas_pipeline.errors import SpaceError
-from nas_pipeline.space.enumeration import enumerate_all, size
+from nas_pipeline.space.enumeration import size
 from nas_pipeline.space.flexible_cnn import FlexibleCnnSpace
 from nas_pipeline.space.mbconv import MBConvSpace
 from nas_pipeline.space.residual import ResidualSpace
+from tests.odometer import enumerate_all
 
 
 class Toy:
-    """A space from a function of its chooser."""
+    """A space defined by a function of its chooser."""
 
     name = "toy"
     version = 1
@@ -91,7 +92,7 @@ def test_a_decision_that_hangs_on_two_others_is_found_out() -> None:
         if a and b:
             choose.one_of("c", (1, 2, 3))
 
-    with pytest.raises(SpaceError, match=r"do not form a tree.*: c must hang on at most one"):
+    with pytest.raises(SpaceError, match=r"do not form a tree.*: c must depend on at most one"):
         size(Toy(decide))
 
 

@@ -26,7 +26,7 @@ def test_the_size_of_the_space() -> None:
 
 
 def test_parameters_are_those_of_the_benchmark() -> None:
-    """Its largest and its smallest network: 1.531546 M and 0.073306 M."""
+    """The largest and the smallest network of the benchmark: 1.531546 M and 0.073306 M."""
     assert weights(ALL) == 1_531_546
     assert weights(ALL.replace(CONV, "none")) == weights(ALL.replace(CONV, "skip_connect")) == 73_306
 
@@ -69,7 +69,7 @@ def test_the_notation_goes_both_ways() -> None:
     "text", ["", "|", ALL[:-1], ALL.replace("~2", "~1"), ALL + "+|none~0|", ALL.replace("+", ""), "x" + ALL]
 )
 def test_what_is_no_architecture_is_named(text: str) -> None:
-    with pytest.raises(SpaceError, match="no architecture of NAS-Bench-201"):
+    with pytest.raises(SpaceError, match="not a NAS-Bench-201 architecture"):
         from_architecture(text)
 
 

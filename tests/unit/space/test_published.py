@@ -35,8 +35,8 @@ def test_text_mapping_and_namedtuple_say_the_same() -> None:
     assert from_notation(FIELDS, 8, 3) == from_notation(kind(**FIELDS), 8, 3) == genotype
     genes = genotype.as_dict()
     assert (genes["width"], genes["cells"], genes["nodes"]) == (8, 3, 1)
-    said = [genes[f"normal.node0.{part}"] for part in ("inputs", "op0", "op1")]
-    assert said == ["0-1", "sep_conv_3x3", "skip_connect"]
+    values = [genes[f"normal.node0.{part}"] for part in ("inputs", "op0", "op1")]
+    assert values == ["0-1", "sep_conv_3x3", "skip_connect"]
     assert from_notation(f"G({', '.join(map(repr, FIELDS.values()))})", 8, 3) == genotype
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import functools
 import random
 from dataclasses import replace
 from typing import Any
@@ -8,13 +9,16 @@ import pytest
 import torch
 from torch import nn
 
+from nas_pipeline.core.catalog import Catalog
+from nas_pipeline.core.genotype import Genotype
 from nas_pipeline.core.records import InputSpec
 from nas_pipeline.errors import ConfigError, SpaceError
-from nas_pipeline.space import SPACES
+from nas_pipeline.space import SPACES, mbconv, ops
 from nas_pipeline.space.choosers import replay, sample
 from nas_pipeline.space.flexible_cnn import ConvBlock, FlexibleCnnPlan, FlexibleCnnSpace
 from nas_pipeline.space.mbconv import MBConvSpace
 from nas_pipeline.space.ops import DepthwiseSeparable, InvertedResidual, ResidualBlock
+from nas_pipeline.space.options import counts
 from nas_pipeline.space.residual import ResidualPlan, ResidualSpace, ResidualStage
 
 SPEC = InputSpec(1, 28, 28, 10)
@@ -90,6 +94,67 @@ def test_an_operation_of_the_table_is_searched_by_naming_it() -> None:
     assert not [name for name, _ in genotype.genes if name.endswith("expansion")]
     kernels = [name for name, _ in genotype.genes if name.endswith("kernel")]
     assert len(kernels) == sum(value == "depthwise_separable" for _, value in genotype.genes)
+
+
+class GroupedConv(nn.Conv2d):
+    """An operation with a setting that no space has an option for."""
+
+    def __init__(
+        self, channels_in: int, channels_out: int, stride: int = 1, *, kernel: int = 3, groups: int = 1
+    ) -> None:
+        super().__init__(channels_in, channels_out, kernel, stride, padding=kernel // 2, groups=groups)
+
+
+@pytest.fixture
+def table_with_grouped(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = {**ops.OPS, "grouped": GroupedConv, "fixed_grouped": functools.partial(GroupedConv, groups=2)}
+    monkeypatch.setattr(ops, "OPS", Catalog("operation", rows))
+
+
+@pytest.mark.usefixtures("table_with_grouped")
+def test_an_operation_with_a_setting_that_is_neither_searched_nor_fixed_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"'grouped'.*'groups'"):
+        MBConvSpace(operations=["grouped"])
+    genes = sample(MBConvSpace(operations=["inverted_residual"]), random.Random(0)).genes
+    foreign = tuple((name, "grouped" if name == "stage1.operation" else value) for name, value in genes)
+    with pytest.raises(ConfigError, match=r"'grouped'.*'groups'"):
+        replay(MBConvSpace(), Genotype("mbconv", 1, foreign))
+
+
+@pytest.mark.usefixtures("table_with_grouped")
+def test_a_setting_that_the_row_fixes_is_no_decision() -> None:
+    space = MBConvSpace(operations=["fixed_grouped"])
+    genotype = sample(space, random.Random(0))
+    assert not [name for name, _ in genotype.genes if name.endswith("groups")]
+    convolutions = kinds(space.build(replay(space, genotype), SPEC), GroupedConv)
+    assert convolutions
+    assert {conv.groups for conv in convolutions} == {2}
+
+
+@pytest.mark.usefixtures("table_with_grouped")
+def test_a_new_setting_is_searched_once_the_space_has_an_option_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    class GroupedSpace(MBConvSpace):
+        def __init__(self, groups: tuple[int, ...] = (4, 8)) -> None:
+            super().__init__(operations=["grouped"])
+            self._groups = counts("groups", groups, 64)
+
+    monkeypatch.setitem(mbconv.SETTINGS, "groups", "groups")
+    space = GroupedSpace()
+    genotype = sample(space, random.Random(0))
+    genes = genotype.as_dict()
+    decided = [genes[name] for name in genes if name.endswith(".groups")]
+    assert len(decided) == genes["stages"]
+    net = space.build(replay(space, genotype), SPEC)
+    depths = [value for name, value in genes.items() if name.endswith(".depth")]
+    expected = [groups for groups, depth in zip(decided, depths, strict=True) for _ in range(int(depth))]
+    assert [conv.groups for conv in kinds(net, GroupedConv)] == expected
+
+
+def test_every_setting_of_the_table_is_searched_or_fixed() -> None:
+    searched = set(mbconv.SETTINGS) | mbconv.FIXED_SETTINGS
+    assert {setting for name in ops.OPS for setting in ops.settings(name)} <= searched
+    assert not set(mbconv.SETTINGS) & mbconv.FIXED_SETTINGS
+    MBConvSpace(operations=list(ops.OPS))
 
 
 def test_a_mobile_network_never_shrinks_under_two_pixels() -> None:

@@ -7,7 +7,7 @@ from torch import nn
 from nas_pipeline.data.ingest import ingest
 from nas_pipeline.data.loaders import load_val
 from nas_pipeline.stages.labels import write_doubts
-from tests.unit.data.toy_data import Given, raw
+from tests.unit.data.toy_data import FixedSource, raw
 
 
 class ByBrightness(nn.Module):
@@ -24,7 +24,7 @@ def test_labels_that_the_network_doubts_are_named(tmp_path):
     images = (150 * labels[:, None, None, None] + stream.integers(0, 90, (300, 8, 8, 1))).astype(np.uint8)
     labels[::20] = 1 - labels[::20]
     test = stream.integers(0, 256, (10, 8, 8, 1), dtype=np.uint8)
-    source = Given(raw(images, labels.tolist(), test, [0, 1] * 5))
+    source = FixedSource(raw(images, labels.tolist(), test, [0, 1] * 5))
     ingest(source, tmp_path / "in", val=100, calib=50, limit=None, seed=0)
     count = write_doubts(ByBrightness().eval(), tmp_path / "in", tmp_path / "out")
     found = json.loads((tmp_path / "out" / "label_candidates.json").read_text())

@@ -14,8 +14,8 @@ from torch import nn
 from nas_pipeline.core.records import InputSpec
 from nas_pipeline.data.loaders import SearchData, load_search_data
 from nas_pipeline.errors import ConfigError
-from nas_pipeline.space.cell import Cell, CellPlan, Node
 from nas_pipeline.space.cell_network import CellNetwork, DropPath
+from nas_pipeline.space.cell_plan import Cell, CellPlan, Node
 from nas_pipeline.train.budget import TrainBudget
 from nas_pipeline.train.recipe import Recipe
 from nas_pipeline.train.regularisation import all_logits, equip, set_drop_path

@@ -13,7 +13,8 @@ from nas_pipeline.core.genotype import Genotype
 from nas_pipeline.search.differentiable.derivation.integer_program import Picks
 from nas_pipeline.search.differentiable.network.mixing import INPUTS, edge_softmax, edges
 from nas_pipeline.search.differentiable.settings import Settings
-from nas_pipeline.space.cell import Cell, CellPlan, Node, genotype_of
+from nas_pipeline.space.cell import genotype_of
+from nas_pipeline.space.cell_plan import Cell, CellPlan, Node
 
 Numbers = Sequence[Sequence[float]]
 

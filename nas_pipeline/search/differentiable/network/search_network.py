@@ -14,7 +14,7 @@ from nas_pipeline.search.differentiable.network.candidates import without_runnin
 from nas_pipeline.search.differentiable.network.mixed_cell import MixedCell
 from nas_pipeline.search.differentiable.network.mixing import KINDS, Mixing, edges
 from nas_pipeline.search.differentiable.network.states import State, rectified_output
-from nas_pipeline.space.primitives import PRIMITIVES
+from nas_pipeline.space.domains import PRIMITIVES
 
 _START = 1e-3
 """Standard deviation of alphas and betas at the start: all candidates are nearly equal."""
