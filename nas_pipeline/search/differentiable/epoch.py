@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from nas_pipeline.search.differentiable.bilevel_split import Halves
+from nas_pipeline.search.differentiable.bilevel_split import BilevelSplit
 from nas_pipeline.search.differentiable.curvature import dominant_eigenvalue
 from nas_pipeline.search.differentiable.derivation.cost_table import CostModel
 from nas_pipeline.search.differentiable.derivation.discrete import genotype_from, strengths
@@ -30,7 +30,7 @@ class Epoch:
     """Runs the epochs of a search. Its only state is that of `bilevel`."""
 
     def __init__(
-        self, bilevel: Bilevel, halves: Halves, settings: Settings, variant: Variant, models: Sequence[CostModel],
+        self, bilevel: Bilevel, halves: BilevelSplit, settings: Settings, variant: Variant, models: Sequence[CostModel],
         seed: int,
     ) -> None:
         """`models` are the costs that are penalised or bounded."""

@@ -17,7 +17,7 @@ from nas_pipeline.core.files import canonical_json, read_json, sha256_text, writ
 from nas_pipeline.core.genotype import Genotype
 from nas_pipeline.data.loaders import SearchData
 from nas_pipeline.errors import TrainError
-from nas_pipeline.search.differentiable.bilevel_split import Halves
+from nas_pipeline.search.differentiable.bilevel_split import BilevelSplit
 from nas_pipeline.search.differentiable.derivation.cost_table import Deploy, bounds_of, cost_models
 from nas_pipeline.search.differentiable.derivation.discrete import genotype_from, strengths_of_row
 from nas_pipeline.search.differentiable.derivation.integer_program import strongest
@@ -100,7 +100,7 @@ class _Run:
                             partial=search.variant.partial)
         on_device(net, device)
         self.bilevel = Bilevel(net, settings.rates, order=settings.order, form=settings.form)
-        halves = Halves(data, recipe, seed, device, images=settings.images, batch_size=settings.batch_size)
+        halves = BilevelSplit(data, recipe, seed, device, images=settings.images, batch_size=settings.batch_size)
         self.epoch = Epoch(self.bilevel, halves, settings, search.variant, models, seed)
         by_perturbation = settings.derivation == "perturbation"
         self.files = ProgressFiles(place, 2 * settings.eigenvalue_window * max(1, settings.eigenvalue_every) + 1

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import torch
 import torch.nn.functional as F
 
-from nas_pipeline.search.differentiable.bilevel_split import Halves
+from nas_pipeline.search.differentiable.bilevel_split import BilevelSplit
 from nas_pipeline.search.differentiable.derivation.perturbation import Masks, Score, masked, perturbation_picks
 from nas_pipeline.search.differentiable.network.mixing import KINDS
 from nas_pipeline.search.differentiable.settings import Settings
@@ -18,7 +18,7 @@ from nas_pipeline.train.randomness import generator
 
 
 def picks_by_perturbation(
-    bilevel: Bilevel, halves: Halves, settings: Settings, seed: int
+    bilevel: Bilevel, halves: BilevelSplit, settings: Settings, seed: int
 ) -> dict[str, tuple[tuple[int, str], ...]]:
     """The picks of `perturbation_picks`: scored on the alphas' half, the weights tuned on theirs in between.
 
@@ -48,7 +48,7 @@ def picks_by_perturbation(
     return perturbation_picks(KINDS, settings.ops, settings.nodes, evaluate, tune, generator(f"{seed}/perturbation"))
 
 
-def _endless(halves: Halves, first: int) -> Iterator[Batch]:
+def _endless(halves: BilevelSplit, first: int) -> Iterator[Batch]:
     """Batches of the weights' half; their epochs are numbered on from those of the search."""
     for number in itertools.count(first):
         for batch, _ in halves.epoch(number):

@@ -17,7 +17,7 @@ import torch
 
 from nas_pipeline.core.records import InputSpec
 from nas_pipeline.errors import ConfigError, DataError, SearchError, SearchRefusal, TrainError
-from nas_pipeline.search.differentiable.bilevel_split import Halves
+from nas_pipeline.search.differentiable.bilevel_split import BilevelSplit
 from nas_pipeline.search.differentiable.run import DifferentiableSearch, _Run
 from nas_pipeline.search.differentiable.settings import Settings
 from nas_pipeline.search.differentiable.variants import Variant
@@ -210,7 +210,7 @@ def test_the_halves_are_disjoint_and_depend_on_seed_and_epoch_alone() -> None:
     data.train.images[:] = np.arange(50, dtype=np.uint8)[:, None, None, None]
 
     def shown(seed: int, epoch: int, images: int | None = None) -> list[tuple[set[float], set[float]]]:
-        halves = Halves(data, Recipe(flip=False, shift=0), seed, CPU, images=images, batch_size=5)
+        halves = BilevelSplit(data, Recipe(flip=False, shift=0), seed, CPU, images=images, batch_size=5)
         return [({float(x) for x in a[0][:, 0, 0, 0]}, {float(x) for x in b[0][:, 0, 0, 0]})
                 for a, b in halves.epoch(epoch)]
 
@@ -221,7 +221,27 @@ def test_the_halves_are_disjoint_and_depend_on_seed_and_epoch_alone() -> None:
     assert shown(0, 3) != shown(1, 3)
     assert len(shown(0, 0, images=20)) == 2
     with pytest.raises(DataError, match="at least 4"):
-        Halves(shades(3, 0), Recipe(), 0, CPU, images=None, batch_size=2)
+        BilevelSplit(shades(3, 0), Recipe(), 0, CPU, images=None, batch_size=2)
+
+
+def test_every_attempt_at_every_epoch_has_an_order_of_its_own() -> None:
+    split = BilevelSplit(shades(64, 0), Recipe(), 0, CPU, images=None, batch_size=4)
+
+    def order(epoch: int, attempt: int) -> tuple[int, ...]:
+        return tuple(int(value) for (_, labels), (_, held_out) in split.epoch(epoch, attempt)
+                     for value in (*labels, *held_out))
+
+    pairs = [(epoch, attempt) for epoch in (0, 1, 1000, 1001, 2000) for attempt in (0, 1, 2)]
+    assert len({order(*pair) for pair in pairs}) == len(pairs)
+    assert order(3, 0) == tuple(int(value) for (_, labels), (_, held_out) in split.epoch(3)
+                                for value in (*labels, *held_out))
+
+
+def test_the_order_of_a_first_attempt_is_fixed() -> None:
+    split = BilevelSplit(shades(32, 0), Recipe(), 0, CPU, images=None, batch_size=16)
+    (_, labels), (_, held_out) = next(split.epoch(1))
+    assert labels.tolist() == [1, 0, 0, 0, 1, 1, 0, 1, 1, 0, 1, 1, 0, 1, 0, 0]
+    assert held_out.tolist() == [1, 0, 0, 0, 1, 0, 0, 1, 0, 1, 1, 1, 1, 0, 0, 1]
 
 
 @pytest.mark.parametrize("wrong", [
