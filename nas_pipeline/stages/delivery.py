@@ -24,7 +24,7 @@ from nas_pipeline.latency import PROBES
 from nas_pipeline.stages.context import Context
 from nas_pipeline.stages.scoring import export_candidates
 from nas_pipeline.train.recipe import Recipe
-from nas_pipeline.train.retrain import load_finished
+from nas_pipeline.train.retrain import load_trained_network
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ def run_export(context: Context) -> None:
     manifest, val = load_manifest(data), load_val(data)
     images, calib = normalise(val.images, manifest), normalise(load_calib(data).images, manifest)
     weights = context.artefacts("retrain") / "weights.safetensors"
-    net = load_finished(result.genotype, manifest, weights, Recipe(**result.recipe))
+    net = load_trained_network(result.genotype, manifest, weights, Recipe(**result.recipe))
     with tempfile.TemporaryDirectory() as folder:
         paths = export_candidates(net, manifest.spec, target.opset, calib, params.calibration, Path(folder))
         probe = _probe(context)

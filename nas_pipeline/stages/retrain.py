@@ -20,7 +20,7 @@ from nas_pipeline.stages.context import Context
 from nas_pipeline.stages.labels import write_doubts
 from nas_pipeline.stages.scoring import FileScores
 from nas_pipeline.train.budget import TrainBudget
-from nas_pipeline.train.retrain import Entry, Retrained, load_finished, retrain
+from nas_pipeline.train.retrain import Retrained, RetrainJob, load_trained_network, retrain
 
 
 def run_retrain(context: Context) -> None:
@@ -28,15 +28,15 @@ def run_retrain(context: Context) -> None:
     params, data = context.params.retrain, context.artefacts("ingest")
     winner = Genotype.from_json(read_json(context.artefacts("search") / "winner.json")["genotype"])
     known: Catalog[Genotype] = Catalog("baseline", {name: (lambda g=g: g) for name, g in BASELINES.items()})
-    entries = [Entry("winner", winner, tuple(range(params.seeds)))]
-    entries += [Entry(name, known.make(name), (0,)) for name in params.baselines]
+    jobs = [RetrainJob("winner", winner, tuple(range(params.seeds)))]
+    jobs += [RetrainJob(name, known.make(name), (0,)) for name in params.baselines]
     manifest, ledger = load_manifest(data), context.work / "test_reads.jsonl"
     reads_before = count_reads(ledger, manifest.digest)
     opsets = sorted({target.opset for target in context.params.targets.values()})
     calib = normalise(load_calib(data).images, manifest)
     scores = FileScores(manifest, opsets, calib, context.params.export.calibration)
     outcome = retrain(
-        entries, data, context.recipe, TrainBudget(epochs=params.epochs, device_s=params.device_s),
+        jobs, data, context.recipe, TrainBudget(epochs=params.epochs, device_s=params.device_s),
         workers=params.workers, device=context.params.train.device, folder=context.work / "retrain", ledger=ledger,
         progress=context.progress, score_files=scores,
     )
@@ -61,7 +61,7 @@ def _write(
     for suffix in ("svg", "png"):
         draw(winner, rows, folder / f"drawing.{suffix}")
     data = context.artefacts("ingest")
-    net = load_finished(winner, load_manifest(data), outcome.weights["winner"], context.recipe)
+    net = load_trained_network(winner, load_manifest(data), outcome.weights["winner"], context.recipe)
     doubts = write_doubts(net, data, folder)
     write_json(folder / "metrics.json", {**_metrics(result, baselines, reads), "doubtful_labels": doubts})
 

@@ -23,7 +23,7 @@ from nas_pipeline.search.differentiable.steps import Bilevel
 from nas_pipeline.search.differentiable.variants import Variant, soft_mixing, without_some_skips
 from nas_pipeline.train.randomness import generator, seed_of
 
-Row = dict[str, Any]
+EpochRow = dict[str, Any]
 
 
 class Epoch:
@@ -38,7 +38,7 @@ class Epoch:
         self._models, self._seed = models, seed
         self._device = halves.weights.images.device
 
-    def run(self, number: int, attempt: int, rows: Sequence[Row]) -> Row | None:
+    def run(self, number: int, attempt: int, rows: Sequence[EpochRow]) -> EpochRow | None:
         """The row of epoch `number`, counted from 0; None when a loss was not finite.
 
         `attempt` counts the epochs that failed so far; `rows` are those of the epochs before.
@@ -65,7 +65,7 @@ class Epoch:
             if not math.isfinite(losses[0][-1]):
                 return None
         measured = self._measured(number, rows)
-        row: Row = {"epoch": number, "loss": _mean(losses[0]), "alpha_loss": _mean(losses[1]) if learns else None,
+        row: EpochRow = {"epoch": number, "loss": _mean(losses[0]), "alpha_loss": _mean(losses[1]) if learns else None,
                     **measured}
         row["stable_epochs"] = stable_epochs([*rows, row])
         if not all(math.isfinite(value) for value in row.values() if isinstance(value, float)):
@@ -76,11 +76,11 @@ class Epoch:
         """Whether the alphas do: in the warm-up they rest, and what they say then is no sign of anything."""
         return number >= self.settings.warmup * self.settings.epochs
 
-    def _measured(self, number: int, rows: Sequence[Row]) -> Row:
+    def _measured(self, number: int, rows: Sequence[EpochRow]) -> EpochRow:
         net, settings = self.bilevel.net, self.settings
         alphas, betas = dict(net.alphas.items()), dict(net.betas.items())
         picks = strongest(strengths(alphas, betas), settings.ops, settings.nodes)
-        row: Row = {
+        row: EpochRow = {
             "learning_rate": self.bilevel.learning_rate,
             **{f"entropy_{kind}": entropy(alphas[kind]) for kind in KINDS},
             **{f"skips_{kind}": skips(picks, kind) for kind in KINDS},

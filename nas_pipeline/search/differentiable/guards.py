@@ -15,7 +15,7 @@ from torch import Tensor
 from nas_pipeline.errors import ConfigError
 from nas_pipeline.search.differentiable.derivation.integer_program import NONE, SKIP
 
-Row = dict[str, Any]
+EpochRow = dict[str, Any]
 
 _WITHOUT_WEIGHTS = {NONE, SKIP, "avg_pool_3x3", "max_pool_3x3"}
 
@@ -75,16 +75,16 @@ class Guards:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class GuardVerdict:
     """What the guards say after an epoch."""
 
     stop: bool
     epoch: int
     """Whose alphas the cell is derived from."""
-    decisions: tuple[Row, ...]
+    decisions: tuple[EpochRow, ...]
 
 
-def judge(rows: Sequence[Row], guards: Guards, epochs: int) -> Verdict:
+def apply_guards(rows: Sequence[EpochRow], guards: Guards, epochs: int) -> GuardVerdict:
     """Decide whether the search ends after the last of `rows`, and at which epoch it was still sound.
 
     Args:
@@ -93,7 +93,7 @@ def judge(rows: Sequence[Row], guards: Guards, epochs: int) -> Verdict:
         epochs: How many the search would have.
     """
     last = int(rows[-1]["epoch"])
-    decisions: list[Row] = []
+    decisions: list[EpochRow] = []
     grown = _eigenvalue_grew(rows, guards)
     if grown is not None:
         sound, why = grown
@@ -101,7 +101,7 @@ def judge(rows: Sequence[Row], guards: Guards, epochs: int) -> Verdict:
         decisions.append(_decision(last, "eigenvalue", "stop", why))
         if back != last:
             decisions.append(_decision(last, "eigenvalue", f"roll back to epoch {back}", why))
-        return Verdict(True, back, tuple(decisions))
+        return GuardVerdict(True, back, tuple(decisions))
     if last + 1 > guards.stop_from * epochs:
         skips = int(rows[-1]["skips_normal"])
         if guards.stop_skips is not None and skips >= guards.stop_skips:
@@ -109,10 +109,10 @@ def judge(rows: Sequence[Row], guards: Guards, epochs: int) -> Verdict:
         stable = stable_epochs(rows)
         if guards.stop_stable is not None and stable >= guards.stop_stable:
             decisions.append(_decision(last, "ranking", "stop", f"the ranking is the same since {stable} epochs"))
-    return Verdict(bool(decisions), last, tuple(decisions))
+    return GuardVerdict(bool(decisions), last, tuple(decisions))
 
 
-def stable_epochs(rows: Sequence[Row]) -> int:
+def stable_epochs(rows: Sequence[EpochRow]) -> int:
     """How many epochs before the last one had its ranking, without a break; in the warm-up (no alpha_loss) none has."""
     count = 0
     for row in reversed(rows[:-1]):
@@ -144,7 +144,7 @@ def beta_decay(alphas: Sequence[Tensor]) -> Tensor:
     return torch.cat([table.logsumexp(dim=1) for table in alphas]).mean()
 
 
-def _eigenvalue_grew(rows: Sequence[Row], guards: Guards) -> tuple[int, str] | None:
+def _eigenvalue_grew(rows: Sequence[EpochRow], guards: Guards) -> tuple[int, str] | None:
     measured = [row for row in rows if row.get("eigenvalue") is not None]
     window, half = guards.eigenvalue_window, guards.eigenvalue_window // 2
     if not guards.eigenvalue_every or len(measured) < 2 * window or measured[-1]["epoch"] != rows[-1]["epoch"]:
@@ -157,5 +157,5 @@ def _eigenvalue_grew(rows: Sequence[Row], guards: Guards) -> tuple[int, str] | N
     return sound, f"the dominant eigenvalue grew from {earlier:.3g} (around epoch {sound}) to {later:.3g}"
 
 
-def _decision(epoch: int, guard: str, action: str, why: str) -> Row:
+def _decision(epoch: int, guard: str, action: str, why: str) -> EpochRow:
     return {"epoch": epoch, "guard": guard, "action": action, "why": why}

@@ -11,40 +11,40 @@ import torch
 from nas_pipeline.core.files import atomic_path
 from nas_pipeline.errors import SearchError
 
-Row = dict[str, Any]
+EpochRow = dict[str, Any]
 
 
 @dataclass(slots=True)
-class Progress:
+class SearchState:
     """What the next epoch depends on. Random streams come from names, so they have no state."""
 
     epochs_done: int
     bilevel: dict[str, Any]
     """Of `steps.Bilevel`."""
-    rows: list[Row] = field(default_factory=list)
+    rows: list[EpochRow] = field(default_factory=list)
     """One an epoch."""
-    decisions: list[Row] = field(default_factory=list)
+    decisions: list[EpochRow] = field(default_factory=list)
     """One for everything a guard did."""
     failures: int = 0
     """Epochs that were rolled back because a loss was not finite."""
     device_s: float = 0.0
 
 
-class ProgressFiles:
+class SearchStateFiles:
     """epoch-NNNN.pt in a folder that belongs to one search."""
 
     def __init__(self, folder: Path, keep: int) -> None:
         """The last `keep` epochs stay."""
         self._folder, self._keep = folder, keep
 
-    def save(self, progress: Progress) -> None:
+    def save(self, progress: SearchState) -> None:
         """Write it, then remove what is too old."""
         with atomic_path(self._path(progress.epochs_done)) as temporary:
             torch.save(asdict(progress), temporary)
         for old in self._paths()[: -self._keep]:
             old.unlink()
 
-    def last(self) -> Progress | None:
+    def last(self) -> SearchState | None:
         """The newest, or None at the start.
 
         Raises:
@@ -53,7 +53,7 @@ class ProgressFiles:
         paths = self._paths()
         return self._read(paths[-1]) if paths else None
 
-    def after(self, epoch: int) -> Progress | None:
+    def after(self, epoch: int) -> SearchState | None:
         """The state after `epoch`, counted from 0; None if it is no longer kept."""
         path = self._path(epoch + 1)
         return self._read(path) if path.exists() else None
@@ -69,8 +69,8 @@ class ProgressFiles:
     def _path(self, epochs_done: int) -> Path:
         return self._folder / f"epoch-{epochs_done:04d}.pt"
 
-    def _read(self, path: Path) -> Progress:
+    def _read(self, path: Path) -> SearchState:
         try:
-            return Progress(**torch.load(path, weights_only=True))
+            return SearchState(**torch.load(path, weights_only=True))
         except Exception as error:  # whatever torch makes of a damaged file
             raise SearchError(f"{path} cannot be read ({error}); delete its folder to search anew") from error

@@ -18,14 +18,14 @@ from nas_pipeline.core.genotype import Genotype
 from nas_pipeline.data.loaders import SearchData
 from nas_pipeline.errors import TrainError
 from nas_pipeline.search.differentiable.bilevel_split import BilevelSplit
-from nas_pipeline.search.differentiable.derivation.cost_table import Deploy, bounds_of, cost_models
+from nas_pipeline.search.differentiable.derivation.cost_table import DeploymentCosts, bounds_of, cost_models
 from nas_pipeline.search.differentiable.derivation.discrete import genotype_from, strengths_of_row
 from nas_pipeline.search.differentiable.derivation.integer_program import strongest
 from nas_pipeline.search.differentiable.derivation.trial_removal import picks_by_perturbation
 from nas_pipeline.search.differentiable.epoch import Epoch
-from nas_pipeline.search.differentiable.guards import Verdict, judge
+from nas_pipeline.search.differentiable.guards import GuardVerdict, apply_guards
 from nas_pipeline.search.differentiable.network.search_network import SearchNetwork
-from nas_pipeline.search.differentiable.progress import Progress, ProgressFiles
+from nas_pipeline.search.differentiable.progress import SearchState, SearchStateFiles
 from nas_pipeline.search.differentiable.settings import Settings
 from nas_pipeline.search.differentiable.steps import Bilevel
 from nas_pipeline.search.differentiable.variants import Variant
@@ -51,7 +51,7 @@ class DifferentiableSearch:
 
     def run(
         self, data: SearchData, seed: int, folder: Path, *,
-        device: torch.device, recipe: Recipe | None = None, deploy: Deploy | None = None,
+        device: torch.device, recipe: Recipe | None = None, deploy: DeploymentCosts | None = None,
     ) -> Derived:
         """Search, or go on where the same call was cut off, or answer at once if it has ended.
 
@@ -77,7 +77,7 @@ class DifferentiableSearch:
         with _told_when_memory_ends(self.settings), isolated(f"{seed}/search"):
             derived = _Run(self, data, seed, place, device, recipe, deploy).to_the_end()
         write_json(place / "derived.json", {**asdict(derived), "genotype": derived.genotype.to_json()})
-        ProgressFiles(place, 1).clear()
+        SearchStateFiles(place, 1).clear()
         return derived
 
     def _settings_json(self) -> dict[str, object]:
@@ -89,7 +89,7 @@ class _Run:
 
     def __init__(
         self, search: DifferentiableSearch, data: SearchData, seed: int, place: Path, device: torch.device,
-        recipe: Recipe, deploy: Deploy | None,
+        recipe: Recipe, deploy: DeploymentCosts | None,
     ) -> None:
         settings, spec = search.settings, data.manifest.spec
         self.settings, self.seed = settings, seed
@@ -103,9 +103,9 @@ class _Run:
         halves = BilevelSplit(data, recipe, seed, device, images=settings.images, batch_size=settings.batch_size)
         self.epoch = Epoch(self.bilevel, halves, settings, search.variant, models, seed)
         by_perturbation = settings.derivation == "perturbation"
-        self.files = ProgressFiles(place, 2 * settings.eigenvalue_window * max(1, settings.eigenvalue_every) + 1
+        self.files = SearchStateFiles(place, 2 * settings.eigenvalue_window * max(1, settings.eigenvalue_every) + 1
                                    if by_perturbation else 1)
-        self.state = self.files.last() or Progress(0, self.bilevel.state())
+        self.state = self.files.last() or SearchState(0, self.bilevel.state())
         if self.state.epochs_done == 0:
             self.files.save(self.state)  # what a failed first epoch goes back to
         self.bilevel.restore(self.state.bilevel)
@@ -115,7 +115,7 @@ class _Run:
     def to_the_end(self) -> Derived:
         """The epochs that are left, and the derivation."""
         state = self.state
-        verdict = judge(state.rows, self.settings, self.settings.epochs) if state.rows else None
+        verdict = apply_guards(state.rows, self.settings, self.settings.epochs) if state.rows else None
         while state.epochs_done < self.settings.epochs and not (verdict and verdict.stop):
             row = self.epoch.run(state.epochs_done, state.failures, state.rows)
             if row is None:
@@ -123,7 +123,7 @@ class _Run:
                 continue
             state.rows.append({**row, "device_s": self.clock.seconds()})
             state.epochs_done += 1
-            verdict = judge(state.rows, self.settings, self.settings.epochs)
+            verdict = apply_guards(state.rows, self.settings, self.settings.epochs)
             state.decisions += verdict.decisions
             self._save()
             logger.info("epoch %d of %d: loss %.3f, %d skips in the normal cell", state.epochs_done,
@@ -136,7 +136,7 @@ class _Run:
         })
         return Derived(genotype, self.clock.seconds(), tuple(state.rows), tuple(state.decisions))
 
-    def _derive(self, verdict: Verdict) -> Genotype:
+    def _derive(self, verdict: GuardVerdict) -> Genotype:
         if self.settings.derivation == "perturbation":
             then = self.files.after(verdict.epoch)
             if then is not None:

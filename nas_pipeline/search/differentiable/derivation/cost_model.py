@@ -16,7 +16,7 @@ from nas_pipeline.search.differentiable.network.mixing import INPUTS, KINDS, Kin
 from nas_pipeline.space.cell_network import reductions
 from nas_pipeline.space.ops import OPS
 
-Price = Callable[[nn.Module, tuple[int, int, int]], float]
+OperationCost = Callable[[nn.Module, tuple[int, int, int]], float]
 """(operation, its input [C, H, W]) -> what it costs; milliseconds on the target, or parameters."""
 
 
@@ -42,7 +42,7 @@ def cell_shapes(width: int, cells: int, spec: InputSpec) -> Iterator[CellShape]:
 
 
 def cost_table(
-    ops: Sequence[str], nodes: int, width: int, cells: int, spec: InputSpec, price: Price
+    ops: Sequence[str], nodes: int, width: int, cells: int, spec: InputSpec, price: OperationCost
 ) -> dict[str, NDArray[np.float64]]:
     """Kind -> [E, O]: the price of an operation on an edge, summed over the cells of that kind. `none` is free.
 
@@ -74,7 +74,7 @@ def cost_table(
 
 
 def count_params(operation: nn.Module, shape: tuple[int, int, int]) -> float:
-    """A `Price`: trainable parameters, exactly."""
+    """A `OperationCost`: trainable parameters, exactly."""
     return float(sum(parameter.numel() for parameter in operation.parameters() if parameter.requires_grad))
 
 

@@ -13,14 +13,19 @@ from torch import Tensor, nn
 from nas_pipeline.core.files import read_json, write_json
 from nas_pipeline.core.records import InputSpec
 from nas_pipeline.errors import ConfigError
-from nas_pipeline.search.differentiable.derivation.cost_model import Price, cost_table, count_params, expected_cost
+from nas_pipeline.search.differentiable.derivation.cost_model import (
+    OperationCost,
+    cost_table,
+    count_params,
+    expected_cost,
+)
 from nas_pipeline.search.differentiable.derivation.discrete import plan_of
-from nas_pipeline.search.differentiable.derivation.integer_program import NONE, CostBound, Picks, Table, strongest
+from nas_pipeline.search.differentiable.derivation.integer_program import NONE, CostBound, EdgeTable, Picks, strongest
 from nas_pipeline.search.differentiable.network.mixing import KINDS, KindMixing, edges
 from nas_pipeline.search.differentiable.settings import Settings
 from nas_pipeline.space.cell import CellSpace
 
-Deploy = Callable[[nn.Module, InputSpec], Mapping[str, float]]
+DeploymentCosts = Callable[[nn.Module, InputSpec], Mapping[str, float]]
 """As evaluators get it: what shipping a network would mean, latency_ms among it."""
 
 
@@ -29,7 +34,7 @@ class CostModel:
     """A kind of cost of the derived network: base + the sum over its operations."""
 
     name: str
-    table: Table
+    table: EdgeTable
     base: float
 
     def of(self, picks: Picks, settings: Settings) -> float:
@@ -44,7 +49,7 @@ class CostModel:
         return (self.base + expected_cost(mixing, tables, settings.ops)) / max(scale, 1e-12)
 
 
-def cost_models(settings: Settings, spec: InputSpec, deploy: Deploy | None, cache: Path) -> tuple[CostModel, ...]:
+def cost_models(settings: Settings, spec: InputSpec, deploy: DeploymentCosts | None, cache: Path) -> tuple[CostModel, ...]:
     """One for each of `settings.costs`; read from `cache` where they have been measured before.
 
     What comes on top is what a network costs whose cells are all alike, less what its operations cost.
@@ -69,13 +74,13 @@ def bounds_of(models: tuple[CostModel, ...], settings: Settings) -> tuple[CostBo
     return tuple(CostBound(m.name, m.table, m.base, hard[m.name]) for m in models if m.name in hard)
 
 
-def _priced(name: str, settings: Settings, spec: InputSpec, deploy: Deploy | None) -> dict[str, object]:
-    price: Price = count_params
+def _priced(name: str, settings: Settings, spec: InputSpec, deploy: DeploymentCosts | None) -> dict[str, object]:
+    price: OperationCost = count_params
     if name != "params":
         if deploy is None:
             raise ConfigError("a bound or penalty on latency_ms needs a way to measure it; "
                               "hand in `deploy`, or bound params instead")
-        price = latency_price(deploy)
+        price = operation_latency_ms(deploy)
     table = cost_table(settings.ops, settings.nodes, settings.eval_width, settings.eval_cells, spec, price)
     picks = _all_alike(settings)
     with torch.random.fork_rng(devices=[]):
@@ -86,7 +91,7 @@ def _priced(name: str, settings: Settings, spec: InputSpec, deploy: Deploy | Non
             "base": max(0.0, whole - operations)}
 
 
-def latency_price(deploy: Deploy) -> Price:
+def operation_latency_ms(deploy: DeploymentCosts) -> OperationCost:
     """Milliseconds of an operation on this host, less those of a ReLU of the same shape: what any run costs."""
     nothing: dict[tuple[int, int, int], float] = {}
 

@@ -15,7 +15,7 @@ from nas_pipeline.search.differentiable.network.mixing import INPUTS, edge_softm
 from nas_pipeline.search.differentiable.settings import Settings
 from nas_pipeline.space.cell import Cell, CellPlan, Node, genotype_of
 
-Numbers = Sequence[Sequence[float]]
+NestedNumbers = Sequence[Sequence[float]]
 
 
 def strengths(
@@ -31,7 +31,7 @@ def strengths(
     return found
 
 
-def strengths_of_row(row: Mapping[str, Mapping[str, Numbers]]) -> dict[str, NDArray[np.float64]]:
+def strengths_of_row(row: Mapping[str, Mapping[str, NestedNumbers]]) -> dict[str, NDArray[np.float64]]:
     """The same from the row of an epoch."""
     alphas = {kind: torch.tensor(table) for kind, table in row["alphas"].items()}
     return strengths(alphas, {kind: torch.tensor(table) for kind, table in row["betas"].items()})

@@ -16,7 +16,7 @@ from scipy.sparse import csr_array, hstack, vstack
 from nas_pipeline.errors import SearchError, SearchRefusal
 from nas_pipeline.search.differentiable.network.mixing import edges
 
-Table = Mapping[str, NDArray[np.float64]]
+EdgeTable = Mapping[str, NDArray[np.float64]]
 """Kind of cell -> [E, O], a number for each operation on each edge."""
 
 INPUTS_PER_NODE = 2
@@ -32,7 +32,7 @@ class CostBound:
 
     name: str
     """What is counted, with its unit: `params`, `latency_ms`."""
-    table: Table
+    table: EdgeTable
     base: float
     """What the network costs beside its chosen operations."""
     at_most: float
@@ -49,7 +49,7 @@ Picks = Mapping[str, Sequence[tuple[int, str]]]
 
 
 def strongest(
-    strengths: Table,
+    strengths: EdgeTable,
     ops: Sequence[str],
     nodes: int,
     *,
@@ -111,7 +111,7 @@ class _Program:
     """One binary variable for each usable operation on each edge of each kind of cell."""
 
     def __init__(
-        self, strengths: Table, ops: Sequence[str], usable: list[int], nodes: int, bounds: Sequence[CostBound],
+        self, strengths: EdgeTable, ops: Sequence[str], usable: list[int], nodes: int, bounds: Sequence[CostBound],
         skip_cap: int | None,
     ) -> None:
         self.ops, self.bounds, self.skip_cap = ops, bounds, skip_cap

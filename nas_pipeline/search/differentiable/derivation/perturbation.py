@@ -13,7 +13,7 @@ from nas_pipeline.search.differentiable.network.mixing import KindMixing, edges
 Masks = Mapping[str, Tensor]
 """Kind -> [E, O]: NaN leaves the mixing's weight as it is, a number replaces it."""
 
-Score = tuple[float, float]
+PerturbationScore = tuple[float, float]
 """(accuracy, -loss) of the search network under masks, larger is better; the loss decides ties."""
 
 
@@ -27,7 +27,7 @@ def masked(mixing: Mapping[str, KindMixing], masks: Masks) -> dict[str, KindMixi
 
 def perturbation_picks(
     kinds: Sequence[str], ops: Sequence[str], nodes: int,
-    evaluate: Callable[[Masks], Score], tune: Callable[[Masks], None], stream: torch.Generator,
+    evaluate: Callable[[Masks], PerturbationScore], tune: Callable[[Masks], None], stream: torch.Generator,
 ) -> dict[str, tuple[tuple[int, str], ...]]:
     """First an operation for every edge, in random order; then two edges for every node, in random order.
 

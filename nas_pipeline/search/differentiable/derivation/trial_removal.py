@@ -9,7 +9,12 @@ import torch
 import torch.nn.functional as F
 
 from nas_pipeline.search.differentiable.bilevel_split import BilevelSplit
-from nas_pipeline.search.differentiable.derivation.perturbation import Masks, Score, masked, perturbation_picks
+from nas_pipeline.search.differentiable.derivation.perturbation import (
+    Masks,
+    PerturbationScore,
+    masked,
+    perturbation_picks,
+)
 from nas_pipeline.search.differentiable.network.mixing import KINDS
 from nas_pipeline.search.differentiable.settings import Settings
 from nas_pipeline.search.differentiable.steps import Batch, Bilevel
@@ -29,7 +34,7 @@ def picks_by_perturbation(
     images = min(settings.perturbation_images, len(halves.alphas))
 
     @torch.no_grad()
-    def evaluate(masks: Masks) -> Score:
+    def evaluate(masks: Masks) -> PerturbationScore:
         right, loss, seen = 0.0, 0.0, 0
         mixing = masked(soft_mixing(net), masks)
         for pictures, labels in halves.alphas.in_order(settings.batch_size):

@@ -29,12 +29,12 @@ def candidates(names: Sequence[str], channels: int, stride: int) -> list[nn.Modu
 
 
 @dataclass(frozen=True, slots=True)
-class Nothing:
+class ZeroTerm:
     """Adds nothing, whatever it is given."""
 
 
 @dataclass(frozen=True, slots=True)
-class Shared:
+class SharedTerm:
     """Has no weights, so all edges from one state get the same map: it is computed once."""
 
     key: str
@@ -42,24 +42,24 @@ class Shared:
 
 
 @dataclass(frozen=True, slots=True)
-class Halving:
+class HalvingTerm:
     """Looks at every second pixel of the positive part: the same for all edges from one state."""
 
     layer: FactorizedReduce
 
 
-Role = Nothing | Shared | Halving | Chain | None
+TermKind = ZeroTerm | SharedTerm | HalvingTerm | Chain | None
 """How a candidate is computed; None: as the module that it is."""
 
 
-def role_of(candidate: nn.Module) -> Role:
+def term_kind(candidate: nn.Module) -> TermKind:
     """The cheapest exact way to compute `candidate`."""
     if isinstance(candidate, Zero):
-        return Nothing()
+        return ZeroTerm()
     if isinstance(candidate, CellPool | CellSkip) and not list(candidate.parameters()):
-        return Shared(repr(candidate))  # which states every setting of the layers
+        return SharedTerm(repr(candidate))  # which states every setting of the layers
     if isinstance(candidate, CellSkip) and len(candidate) == 1 and isinstance(candidate[0], FactorizedReduce):
-        return Halving(candidate[0])
+        return HalvingTerm(candidate[0])
     return chain_of(candidate)
 
 

@@ -9,10 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nas_pipeline.search.differentiable.network.candidates import candidates, role_of
+from nas_pipeline.search.differentiable.network.candidates import candidates, term_kind
 from nas_pipeline.search.differentiable.network.mixing import INPUTS, KindMixing, edges
 from nas_pipeline.search.differentiable.network.node_terms import NodeTerms
-from nas_pipeline.search.differentiable.network.states import State, preprocessed
+from nas_pipeline.search.differentiable.network.states import CellState, preprocessed
 from nas_pipeline.space.cell_ops import FactorizedReduce, ReluConvBn
 
 
@@ -44,14 +44,14 @@ class MixedCell(nn.Module):
             for source, _ in edges(nodes)
         )
         self._candidates = [
-            [(candidate, role_of(candidate)) for candidate in cast(nn.ModuleList, edge)] for edge in self.edges
+            [(candidate, term_kind(candidate)) for candidate in cast(nn.ModuleList, edge)] for edge in self.edges
         ]
 
-    def forward(self, before_last: Tensor, last: Tensor, mixing: KindMixing) -> list[State]:
+    def forward(self, before_last: Tensor, last: Tensor, mixing: KindMixing) -> list[CellState]:
         """The nodes."""
         states = [
-            State(preprocessed(self.preprocess0, before_last), self.partial),
-            State(preprocessed(self.preprocess1, last), self.partial),
+            CellState(preprocessed(self.preprocess0, before_last), self.partial),
+            CellState(preprocessed(self.preprocess1, last), self.partial),
         ]
         weights = mixing.op_weights
         if mixing.edge_weights is not None:
@@ -73,16 +73,16 @@ class MixedCell(nn.Module):
                 total = self._nothing(states[0])
             if rests is not None:
                 total = shuffle(torch.cat((total, rests), dim=1), self.partial)
-            states.append(State(total, self.partial))
+            states.append(CellState(total, self.partial))
         return states[INPUTS:]
 
-    def _passed_by(self, state: State, source: int) -> Tensor:
+    def _passed_by(self, state: CellState, source: int) -> Tensor:
         """The channels that no candidate sees, at the size of a node."""
         if self.kind == "reduce" and source < INPUTS:
             return state.once("halved", lambda: F.max_pool2d(state.rest, 2, 2, ceil_mode=True))
         return state.rest
 
-    def _nothing(self, state: State) -> Tensor:
+    def _nothing(self, state: CellState) -> Tensor:
         step = 2 if self.kind == "reduce" else 1
         return torch.zeros_like(state.seen[:, :, ::step, ::step])
 

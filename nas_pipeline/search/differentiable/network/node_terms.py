@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from nas_pipeline.search.differentiable.network.candidates import Halving, Nothing, Role, Shared
+from nas_pipeline.search.differentiable.network.candidates import HalvingTerm, SharedTerm, TermKind, ZeroTerm
 from nas_pipeline.search.differentiable.network.chains import Chain, Unit
 from nas_pipeline.search.differentiable.network.fused_node import NodePlan, fused_node, measured_here, plain_node
 from nas_pipeline.search.differentiable.network.shared_maps import shared_map
-from nas_pipeline.search.differentiable.network.states import State, halved
+from nas_pipeline.search.differentiable.network.states import CellState, halved
 
 
 class NodeTerms:
@@ -20,14 +20,14 @@ class NodeTerms:
         self._chains: list[tuple[int, tuple[Unit, ...], list[Tensor], tuple[int, int]]] = []
         self._terms: list[tuple[Tensor, tuple[int, int]]] = []
 
-    def add(self, state: State, candidate: nn.Module, role: Role, cell: tuple[int, int]) -> None:
+    def add(self, state: CellState, candidate: nn.Module, role: TermKind, cell: tuple[int, int]) -> None:
         """One candidate on one edge; its weight is the entry `cell` (row, column) of the op weights."""
         match role:
-            case Nothing():
+            case ZeroTerm():
                 return
-            case Shared(key):
+            case SharedTerm(key):
                 self._terms.append((state.once(key, lambda: shared_map(candidate, state.seen)), cell))
-            case Halving(layer):
+            case HalvingTerm(layer):
                 self._terms.append((halved(layer, state.rectified(2), state.rectified(2, first=1)), cell))
             case Chain(units, layers):
                 first, step = units[0], 1

@@ -13,7 +13,7 @@ from nas_pipeline.errors import ConfigError
 from nas_pipeline.search.differentiable.network.candidates import without_running_statistics
 from nas_pipeline.search.differentiable.network.mixed_cell import MixedCell
 from nas_pipeline.search.differentiable.network.mixing import KINDS, Mixing, edges
-from nas_pipeline.search.differentiable.network.states import State, rectified_output
+from nas_pipeline.search.differentiable.network.states import CellState, rectified_output
 from nas_pipeline.space.primitives import PRIMITIVES
 
 _START = 1e-3
@@ -73,7 +73,7 @@ class SearchNetwork(nn.Module):
 
     def forward(self, x: Tensor, mixing: Mixing) -> Tensor:
         """x: [N, channels, H, W] -> [N, classes]."""
-        nodes = [State(self.stem(x.contiguous(memory_format=torch.channels_last)))]
+        nodes = [CellState(self.stem(x.contiguous(memory_format=torch.channels_last)))]
         before_last = last = rectified_output(nodes)
         for number, cell in enumerate(cast(Iterable[MixedCell], self.cells), start=1):
             nodes = cell(before_last, last, mixing[cell.kind])

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from nas_pipeline.space.cell_ops import FactorizedReduce, ReluConvBn
 
 
-class State:
+class CellState:
     """One state, [N, C, H, W], and maps made of it."""
 
     def __init__(self, whole: Tensor, partial: int = 1) -> None:
@@ -50,7 +50,7 @@ def every(x: Tensor, step: int, first: int = 0) -> Tensor:
     return taken.contiguous(memory_format=torch.channels_last)
 
 
-def rectified_output(nodes: Sequence[State]) -> Tensor:
+def rectified_output(nodes: Sequence[CellState]) -> Tensor:
     """A cell's output as the next two cells use it, for both begin with a ReLU: the positive parts, side by side."""
     return torch.cat([node.rectified_whole() for node in nodes], dim=1)
 

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import torch
 
-from nas_pipeline.search.differentiable.derivation.perturbation import Masks, Score, masked, perturbation_picks
+from nas_pipeline.search.differentiable.derivation.perturbation import (
+    Masks,
+    PerturbationScore,
+    masked,
+    perturbation_picks,
+)
 from nas_pipeline.search.differentiable.network.mixing import KINDS, KindMixing, edges
 from nas_pipeline.train.randomness import generator
 
@@ -18,7 +23,7 @@ def test_it_finds_what_is_missed_most_not_what_weighs_most() -> None:
     alphas = {kind: KindMixing((-worth[kind]).softmax(1)) for kind in KINDS}
     tuned: list[dict[str, torch.Tensor]] = []
 
-    def evaluate(masks: Masks) -> Score:
+    def evaluate(masks: Masks) -> PerturbationScore:
         weights = masked(alphas, masks)
         return float(sum(((weights[k].op_weights > 0) * worth[k]).sum() for k in KINDS)), 0.0
 
@@ -40,7 +45,7 @@ def test_masks_replace_only_what_they_name() -> None:
 
 
 def test_the_loss_decides_where_accuracies_are_equal() -> None:
-    def evaluate(masks: Masks) -> Score:
+    def evaluate(masks: Masks) -> PerturbationScore:
         return 0.5, -float((masks["normal"][:, 1] == 0).sum())  # the loss rises with each skip that is taken away
 
     found = perturbation_picks(("normal",), OPS, 1, evaluate, lambda masks: None, generator("order"))
