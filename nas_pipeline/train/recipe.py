@@ -84,7 +84,7 @@ class Recipe:
     infobatch_ratio: FractionBelowOne = 0.0
     """Share of the images with a loss below the mean that each epoch leaves out; 0 turns InfoBatch off.
 
-    Source: Qin et al., arXiv:2303.04947."""
+    Source: Qin et al., InfoBatch, arXiv:2303.04947."""
     infobatch_until: Fraction = 0.8
     """Share of the training after which every image is shown in every epoch."""
     low_resolution: FractionBelowOne = 0.0

@@ -1,4 +1,4 @@
-"""Guards: what they see in rows, and what they decide."""
+"""Guards: the measures in rows, and the decisions."""
 
 from __future__ import annotations
 
@@ -60,9 +60,9 @@ def test_a_growing_eigenvalue_rolls_back_to_the_epoch_before_it_grew() -> None:
     assert not apply_guards(rows(eigenvalues=calm), guards, 50).stop
     verdict = apply_guards(rows(eigenvalues=[*calm, 0.3, 0.5, 0.6]), guards, 50)
     assert (verdict.stop, verdict.epoch) == (True, 4)
-    assert [each["action"] for each in verdict.decisions] == ["stop", "roll back to epoch 4"]
-    kept = Guards(stop_skips=None, stop_stable=None, eigenvalue_window=3, roll_back=False)
-    assert apply_guards(rows(eigenvalues=[*calm, 0.3, 0.5, 0.6]), kept, 50).epoch == 8
+    assert [decision["action"] for decision in verdict.decisions] == ["stop", "roll back to epoch 4"]
+    without_roll_back = Guards(stop_skips=None, stop_stable=None, eigenvalue_window=3, roll_back=False)
+    assert apply_guards(rows(eigenvalues=[*calm, 0.3, 0.5, 0.6]), without_roll_back, 50).epoch == 8
 
 
 def test_epochs_without_a_measurement_are_passed_over() -> None:

@@ -263,7 +263,7 @@ def test_a_cell_in_which_only_none_was_chosen_is_zero() -> None:
 
 
 def test_what_cannot_be_built_is_said() -> None:
-    with pytest.raises(ConfigError, match="width 6 is no multiple of partial 4"):
+    with pytest.raises(ConfigError, match="width 6 is not a multiple of partial 4"):
         SearchNetwork(SPEC, width=6, partial=4)
     with pytest.raises(ConfigError, match="unknown operation 'sep_conv_3x4'"):
         SearchNetwork(SPEC, width=4, cells=3, ops=("sep_conv_3x4",))
