@@ -22,7 +22,8 @@ class MixedCell(nn.Module):
     The inputs are rectified outputs of the two cells before (`states.rectified_output`).
 
     With `partial` above 1 the candidates process the first 1 / partial of the channels of each state; the others bypass
-    the candidates, and a shuffle distributes both over the state. Source: Xu et al., PC-DARTS, arXiv:1907.05737, section 3.2.
+    the candidates, and a shuffle distributes both over the state. Source: Xu et al., PC-DARTS, arXiv:1907.05737,
+    section 3.2.
     """
 
     def __init__(
