@@ -11,7 +11,7 @@ from optuna.samplers import BaseSampler, RandomSampler
 from nas_pipeline.core.protocols import SearchSpace
 from nas_pipeline.data.loaders import load_search_data
 from nas_pipeline.errors import ConfigError
-from nas_pipeline.search.differentiable.derivation.cost_model import DeploymentCosts
+from nas_pipeline.search.differentiable.derivation.cost_model import DeploymentCosts as Deploy
 from nas_pipeline.search.differentiable.derivation.integer_program import NONE
 from nas_pipeline.search.differentiable.run import DifferentiableSearch
 from nas_pipeline.search.differentiable.settings import Settings
@@ -27,7 +27,7 @@ class _Given:
 
     __slots__ = ("_given",)
 
-    _given: tuple[Path | None, str, Recipe | None, DeploymentCosts | None]
+    _given: tuple[Path | None, str, Recipe | None, Deploy | None]
 
     def __getstate__(self) -> tuple[dict[str, Any], Any]:
         return vars(self), self._given
@@ -45,10 +45,10 @@ class DifferentiableStrategy(_Given, Settings):
     """Folder of the ingested data; of its shards the search uses train alone."""
     device: InitVar[str] = "auto"
     recipe: InitVar[Recipe | None] = None
-    deploy: InitVar[DeploymentCosts | None] = None
+    deploy: InitVar[Deploy | None] = None
 
     def __post_init__(
-        self, data: Path | None, device: str, recipe: Recipe | None, deploy: DeploymentCosts | None
+        self, data: Path | None, device: str, recipe: Recipe | None, deploy: Deploy | None
     ) -> None:
         super().__post_init__()
         object.__setattr__(self, "_given", (data, device, recipe, deploy))

@@ -77,15 +77,15 @@ def test_a_source_made_of_a_plain_term_is_not_counted_twice_in_second_derivative
         torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-9)
 
 
-def test_chains_are_found_by_their_structure() -> None:
+def test_chains_are_detected_by_their_structure() -> None:
     for module, units in ((SepConv(4, 4, 2, kernel=5, affine=False), UNITS[2]), (DilConv(4, 4, kernel=5, affine=False),
                                                                                 UNITS[1])):
         assert chain_of(module) is None, "its batch norm keeps running statistics"
         without_running_statistics(module)
-        found = chain_of(module)
+        chain = chain_of(module)
         assert found is not None
-        assert found.units == units
-        assert [layer.weight for layer in found.layers] == list(module.parameters())
-    for other in (SepConv(4, 4), SepConv(4, 8, affine=False), nn.Sequential(), nn.ReLU()):
-        without_running_statistics(other)
-        assert chain_of(other) is None
+        assert chain.units == units
+        assert [layer.weight for layer in chain.layers] == list(module.parameters())
+    for module in (SepConv(4, 4), SepConv(4, 8, affine=False), nn.Sequential(), nn.ReLU()):
+        without_running_statistics(module)
+        assert chain_of(module) is None

@@ -75,7 +75,7 @@ def test_operations_are_sampled_by_their_probability() -> None:
 @pytest.mark.parametrize("betas", [False, True])
 def test_the_generator_decides(betas: bool) -> None:
     net = Architecture(betas=betas)
-    one, same, other = (gumbel_mixing(net, 1.0, torch.Generator().manual_seed(seed)) for seed in (1, 1, 2))
-    assert torch.equal(one["normal"].op_weights, same["normal"].op_weights)
-    assert not torch.equal(one["normal"].op_weights, other["normal"].op_weights)
-    assert (one["normal"].edge_weights is not None) == betas
+    first, same_seed, other_seed = (gumbel_mixing(net, 1.0, torch.Generator().manual_seed(seed)) for seed in (1, 1, 2))
+    assert torch.equal(first["normal"].op_weights, same_seed["normal"].op_weights)
+    assert not torch.equal(first["normal"].op_weights, other_seed["normal"].op_weights)
+    assert (first["normal"].edge_weights is not None) == betas

@@ -38,7 +38,7 @@ def twins(partial: int = 1, cells: int = 4, dtype: torch.dtype = torch.float64) 
     reference = Reference(3, 5, width=4, cells=cells, partial=partial).to(dtype)
     copy_weights(ours.weights(), list(reference.parameters()))
     with torch.no_grad():
-        for parameter in ours.architecture():  # far from uniform, so that a mixed-up row is seen
+        for parameter in ours.architecture():  # far from uniform, so that a permuted row is detected
             parameter.normal_()
     return ours, reference
 
@@ -64,15 +64,15 @@ def mixing_of(net: SearchNetwork, variant: str) -> Mixing:
 def worst(mine: list[Tensor | None], theirs: list[Tensor | None]) -> float:
     """The largest relative difference; a missing gradient is one of zeros."""
     scale = max(float(b.norm()) for b in theirs if b is not None)
-    found = 0.0
+    largest = 0.0
     for a, b in zip(mine, theirs, strict=True):
         if a is None and b is None:
             continue
         a = torch.zeros_like(b) if a is None else a
         b = torch.zeros_like(a) if b is None else b
         assert a.shape == b.shape
-        found = max(found, float((a - b).norm()) / max(float(b.norm()), 1e-6 * scale))
-    return found
+        largest = max(largest, float((a - b).norm()) / max(float(b.norm()), 1e-6 * scale))
+    return largest
 
 
 @pytest.mark.parametrize("size", [8, 9])
@@ -238,9 +238,9 @@ def test_the_network_of_the_paper_has_its_size() -> None:
 
 def test_weights_and_architecture_share_nothing_and_are_all() -> None:
     net = SearchNetwork(SPEC, width=4, cells=3, partial=4)
-    own, others = {id(p) for p in net.architecture()}, {id(p) for p in net.weights()}
+    architecture, weights = {id(p) for p in net.architecture()}, {id(p) for p in net.weights()}
     assert not own & others
-    assert own | others == {id(p) for p in net.parameters()}
+    assert architecture | weights == {id(p) for p in net.parameters()}
     assert {kind: tuple(betas.shape) for kind, betas in net.betas.items()} == {"normal": (14,), "reduce": (14,)}
 
 
@@ -262,7 +262,7 @@ def test_a_cell_in_which_only_none_was_chosen_is_zero() -> None:
     torch.testing.assert_close(net(torch.randn(2, 3, 8, 8), mixing), net.classifier.bias.expand(2, -1))
 
 
-def test_what_cannot_be_built_is_said() -> None:
+def test_a_network_that_cannot_be_built_is_an_error() -> None:
     with pytest.raises(ConfigError, match="width 6 is not a multiple of partial 4"):
         SearchNetwork(SPEC, width=6, partial=4)
     with pytest.raises(ConfigError, match="unknown operation 'sep_conv_3x4'"):
