@@ -130,7 +130,7 @@ class Cell(nn.Module):
 
 
 class Reference(nn.Module):
-    """The search network. Weights are given by kind, {"normal": [E, O], "reduce": [E, O]}; so are betas and `chosen`."""
+    """The search network. Weights are by kind, {"normal": [E, O], "reduce": [E, O]}; so are betas and `chosen`."""
 
     def __init__(self, channels: int = 3, classes: int = 10, *, width: int = 16, cells: int = 8, nodes: int = 4,
                  ops: tuple[str, ...] = OPS, partial: int = 1) -> None:

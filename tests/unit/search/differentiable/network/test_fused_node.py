@@ -83,7 +83,7 @@ def test_chains_are_detected_by_their_structure() -> None:
         assert chain_of(module) is None, "its batch norm keeps running statistics"
         without_running_statistics(module)
         chain = chain_of(module)
-        assert found is not None
+        assert chain is not None
         assert chain.units == units
         assert [layer.weight for layer in chain.layers] == list(module.parameters())
     for module in (SepConv(4, 4), SepConv(4, 8, affine=False), nn.Sequential(), nn.ReLU()):

@@ -239,7 +239,7 @@ def test_the_network_of_the_paper_has_its_size() -> None:
 def test_weights_and_architecture_share_nothing_and_are_all() -> None:
     net = SearchNetwork(SPEC, width=4, cells=3, partial=4)
     architecture, weights = {id(p) for p in net.architecture()}, {id(p) for p in net.weights()}
-    assert not own & others
+    assert not architecture & weights
     assert architecture | weights == {id(p) for p in net.parameters()}
     assert {kind: tuple(betas.shape) for kind, betas in net.betas.items()} == {"normal": (14,), "reduce": (14,)}
 
