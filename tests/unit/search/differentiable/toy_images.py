@@ -9,7 +9,7 @@ from nas_pipeline.data.loaders import SearchData, Split
 
 HEIGHT, WIDTH = 6, 16
 NEAR, FAR = 5, 8
-"""Distances of two bars in pixels: a window of 5 never covers both, one of 6 covers a near pair, one of 8 no far one."""
+"""Distances of two bars in pixels: a window of 6 covers a near pair, one of 5 does not; one of 8 covers no far pair."""
 
 
 def _data(images: np.ndarray, labels: np.ndarray, name: str) -> SearchData:
