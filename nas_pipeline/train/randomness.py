@@ -1,6 +1,7 @@
 """Named random streams: a name gives the same stream on every machine, whatever was drawn before.
 
-A name is built from the seed of the run and the purpose: `generator(f"{seed}/epoch/{number}")`.
+A name is built from the seed of the run and the purpose: `generator(f"{seed}/epoch/{number}")`. Equal names give equal
+streams, so two purposes must not share a name.
 """
 
 from __future__ import annotations
@@ -29,7 +30,10 @@ def generator(name: str) -> torch.Generator:
 
 @contextlib.contextmanager
 def isolated(name: str) -> Iterator[None]:
-    """Seeds the global stream of torch (initialisation, dropout) from `name`, and restores it after the block."""
+    """Seeds the global stream of torch (initialisation, dropout) from `name`, and restores it after the block.
+
+    The streams of all GPUs are seeded and restored too.
+    """
     devices = list(range(torch.cuda.device_count()))
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(seed_of(name))

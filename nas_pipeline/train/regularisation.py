@@ -21,14 +21,27 @@ def add_auxiliary_head(net: nn.Module, recipe: Recipe) -> None:
 
 
 def set_drop_path(net: nn.Module, probability: float) -> None:
-    """Sets the probability of dropping a path, for every `DropPath` in `net`."""
+    """Sets the probability of dropping a path, for every `DropPath` in `net`.
+
+    Args:
+        net: Any network.
+        probability: In [0, 1).
+    """
     for module in net.modules():
         if isinstance(module, DropPath):
             module.probability = probability
 
 
 def all_logits(net: nn.Module, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """Returns the logits [N, classes] of `net` and of its auxiliary head; None where it has no such head."""
+    """Returns the logits [N, classes] of `net` and of its auxiliary head.
+
+    Args:
+        net: Any network.
+        images: [N, C, H, W].
+
+    Returns:
+        The second is None where `net` has no auxiliary head.
+    """
     if isinstance(net, CellNetwork) and net.auxiliary is not None:
         return net.both_logits(images)
     return net(images), None

@@ -24,8 +24,7 @@ from nas_pipeline.data.test_split import read_test
 from nas_pipeline.errors import TrainError
 from nas_pipeline.space.cost import cost
 from nas_pipeline.space.load import build_network
-from nas_pipeline.train.accuracy import accuracy
-from nas_pipeline.train.batches import Batches
+from nas_pipeline.train.batches import Batches, accuracy
 from nas_pipeline.train.budget import TrainBudget
 from nas_pipeline.train.calibration import calibrate
 from nas_pipeline.train.device import on_device, pick_device

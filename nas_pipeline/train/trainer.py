@@ -19,8 +19,7 @@ from torch import nn
 
 from nas_pipeline.core.files import canonical_json, sha256_text
 from nas_pipeline.data.loaders import SearchData
-from nas_pipeline.train.accuracy import accuracy
-from nas_pipeline.train.batches import Batches, shrink
+from nas_pipeline.train.batches import Batches, accuracy, shrink
 from nas_pipeline.train.budget import TrainBudget
 from nas_pipeline.train.checkpoint import Checkpoint
 from nas_pipeline.train.device import DeviceClock, on_device

@@ -13,7 +13,7 @@ from torch import Tensor
 from nas_pipeline.search.differentiable.bilevel_split import BilevelSplit
 from nas_pipeline.search.differentiable.curvature import dominant_eigenvalue
 from nas_pipeline.search.differentiable.derivation.cost_model import CostModel
-from nas_pipeline.search.differentiable.derivation.discrete import genotype_from, strengths
+from nas_pipeline.search.differentiable.derivation.discretisation import genotype_from, strengths
 from nas_pipeline.search.differentiable.derivation.integer_program import SKIP, skips, strongest
 from nas_pipeline.search.differentiable.guards import EpochRow, beta_decay, entropy, stable_epochs, top_learnable
 from nas_pipeline.search.differentiable.hypergradient import frozen

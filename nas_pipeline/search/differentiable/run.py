@@ -19,7 +19,7 @@ from nas_pipeline.data.loaders import SearchData
 from nas_pipeline.errors import TrainError
 from nas_pipeline.search.differentiable.bilevel_split import BilevelSplit
 from nas_pipeline.search.differentiable.derivation.cost_model import DeploymentCosts, cost_models, hard_bounds
-from nas_pipeline.search.differentiable.derivation.discrete import genotype_from, strengths_of_row
+from nas_pipeline.search.differentiable.derivation.discretisation import genotype_from, strengths_of_row
 from nas_pipeline.search.differentiable.derivation.integer_program import strongest
 from nas_pipeline.search.differentiable.derivation.trial_removal import picks_by_perturbation
 from nas_pipeline.search.differentiable.epoch import Epoch

@@ -1,4 +1,4 @@
-"""Drop-path and the auxiliary head: on by the recipe, gone from what is saved, nothing to other networks."""
+"""Drop path and the auxiliary head: set by the recipe, absent from saved weights, without effect on other networks."""
 
 from __future__ import annotations
 
@@ -40,17 +40,17 @@ def run(data: SearchData, recipe: Recipe, build: Callable[[], nn.Module] = netwo
 
 
 def test_the_saved_weights_are_those_of_the_network_without_the_head(data: SearchData, tmp_path: Path) -> None:
-    path, seen = tmp_path / "checkpoint.pt", []
+    path, has_head = tmp_path / "checkpoint.pt", []
 
     def read_checkpoint(row: EvaluationRow) -> bool:
         names = torch.load(path, weights_only=True)["net"]
-        seen.append(any(name.startswith("auxiliary.") for name in names))
+        has_head.append(any(name.startswith("auxiliary.") for name in names))
         return True
 
     fitted = run(data, FULL, checkpoint=path, on_evaluation=read_checkpoint)
     assert fitted.state.keys() == network().state_dict().keys()
     network().load_state_dict(fitted.state)
-    assert seen == [True, True], "a resumed training needs its head"
+    assert has_head == [True, True], "a resumed training needs its head"
 
 
 def test_a_resumed_training_equals_an_uninterrupted_one(data: SearchData, tmp_path: Path) -> None:

@@ -125,19 +125,19 @@ def test_two_views_make_a_network_blind_to_mirroring() -> None:
 
 
 def test_two_views_are_the_mean_and_six_weigh_the_image_in_place_half() -> None:
-    seen: list[torch.Tensor] = []
+    views: list[torch.Tensor] = []
 
     class Probe(nn.Module):
         def forward(self, x: torch.Tensor) -> torch.Tensor:
-            seen.append(x)
+            views.append(x)
             return x.mean((1, 2, 3))[:, None]
 
     x = torch.arange(32.0).view(2, 1, 4, 4)
     assert torch.allclose(AugmentedNetwork(Probe(), 2)(x), x.mean((1, 2, 3))[:, None])
     logits = AugmentedNetwork(Probe(), 6)(x)
-    means = seen[-1].view(6, 2, -1).mean(2)
+    means = views[-1].view(6, 2, -1).mean(2)
     assert torch.allclose(logits[:, 0], means[:2].mean(0) / 2 + means[2:].mean(0) / 2)
-    assert torch.equal(seen[-1][4:6, 0, 1:, 1:], x[:, 0, :-1, :-1])
+    assert torch.equal(views[-1][4:6, 0, 1:, 1:], x[:, 0, :-1, :-1])
 
 
 @pytest.mark.parametrize(("net", "kind"), [

@@ -19,7 +19,7 @@ from nas_pipeline.search.differentiable.derivation.cost_table import (
     count_params,
     expected_cost,
 )
-from nas_pipeline.search.differentiable.derivation.discrete import plan_of
+from nas_pipeline.search.differentiable.derivation.discretisation import plan_of
 from nas_pipeline.search.differentiable.derivation.integer_program import NONE, CostBound, EdgeTable, Picks, strongest
 from nas_pipeline.search.differentiable.network.mixing import KINDS, KindMixing, edges
 from nas_pipeline.search.differentiable.settings import Settings

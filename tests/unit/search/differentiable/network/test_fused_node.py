@@ -42,10 +42,10 @@ def node(dtype: torch.dtype = torch.float64) -> tuple[NodePlan, Tensor, list[Ten
 
 def test_output_and_gradients_are_those_of_the_plain_formula() -> None:
     plan, factors, tensors = node()
-    mine, theirs = fused_node(plan, factors, tensors), plain_node(plan, factors, tensors)
-    torch.testing.assert_close(mine, theirs, rtol=1e-11, atol=1e-12)
-    y_grad = torch.randn_like(theirs)
-    for a, b in zip(*(torch.autograd.grad(y, [factors, *tensors], y_grad) for y in (mine, theirs)), strict=True):
+    actual, desired = fused_node(plan, factors, tensors), plain_node(plan, factors, tensors)
+    torch.testing.assert_close(actual, desired, rtol=1e-11, atol=1e-12)
+    y_grad = torch.randn_like(desired)
+    for a, b in zip(*(torch.autograd.grad(y, [factors, *tensors], y_grad) for y in (actual, desired)), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-12)
 
 
@@ -57,9 +57,9 @@ def test_each_gradient_is_the_same_whatever_else_is_frozen(needed: list[int]) ->
     for number, tensor in enumerate(inputs):
         tensor.requires_grad_(number in needed)
     wanted = [inputs[number] for number in needed]
-    mine = torch.autograd.grad(fused_node(plan, factors, tensors), wanted, y_grad)
-    theirs = torch.autograd.grad(plain_node(plan, factors, tensors), wanted, y_grad)
-    for a, b in zip(mine, theirs, strict=True):
+    actual = torch.autograd.grad(fused_node(plan, factors, tensors), wanted, y_grad)
+    desired = torch.autograd.grad(plain_node(plan, factors, tensors), wanted, y_grad)
+    for a, b in zip(actual, desired, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-12)
 
 

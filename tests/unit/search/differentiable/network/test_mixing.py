@@ -53,11 +53,11 @@ def test_a_gumbel_sample_is_one_operation_an_edge_with_the_gradient_of_the_soft_
     soft = torch.softmax((torch.log_softmax(net.alphas["normal"], 1) + noise) / temperature, 1)
     assert torch.equal(soft.argmax(1), mixing.chosen)
     direction = torch.randn(14, 8, dtype=torch.float64)
-    mine, theirs = (
+    actual, desired = (
         torch.autograd.grad((weights * direction).sum(), net.alphas["normal"])[0]
         for weights in (mixing.op_weights, soft)
     )
-    torch.testing.assert_close(mine, theirs)
+    torch.testing.assert_close(actual, desired)
 
 
 def test_operations_are_sampled_by_their_probability() -> None:

@@ -61,11 +61,11 @@ def mixing_of(net: SearchNetwork, variant: str) -> Mixing:
     return partial_mixing(net) if variant == "pc_darts" else softmax_mixing(net)
 
 
-def worst(mine: list[Tensor | None], theirs: list[Tensor | None]) -> float:
+def worst(actual: list[Tensor | None], desired: list[Tensor | None]) -> float:
     """The largest relative difference; a missing gradient is one of zeros."""
-    scale = max(float(b.norm()) for b in theirs if b is not None)
+    scale = max(float(b.norm()) for b in desired if b is not None)
     largest = 0.0
-    for a, b in zip(mine, theirs, strict=True):
+    for a, b in zip(actual, desired, strict=True):
         if a is None and b is None:
             continue
         a = torch.zeros_like(b) if a is None else a
@@ -82,17 +82,17 @@ def test_output_and_all_gradients_are_those_of_the_straightforward_network(varia
     x, y = batch(size=size)
     x.requires_grad_()
     mixing = mixing_of(ours, variant)
-    theirs = expected(reference, x, mixing)
-    mine = ours(x, mixing)
-    torch.testing.assert_close(mine, theirs, rtol=1e-10, atol=1e-12)
+    desired = expected(reference, x, mixing)
+    actual = ours(x, mixing)
+    torch.testing.assert_close(actual, desired, rtol=1e-10, atol=1e-12)
     wanted = [*ours.architecture(), x]
-    mine_all = torch.autograd.grad(
-        F.cross_entropy(mine, y), [*wanted, *ours.weights()], retain_graph=True, allow_unused=True
+    actual_all = torch.autograd.grad(
+        F.cross_entropy(actual, y), [*wanted, *ours.weights()], retain_graph=True, allow_unused=True
     )
-    theirs_all = torch.autograd.grad(
-        F.cross_entropy(theirs, y), [*wanted, *reference.parameters()], allow_unused=True
+    desired_all = torch.autograd.grad(
+        F.cross_entropy(desired, y), [*wanted, *reference.parameters()], allow_unused=True
     )
-    assert worst(list(mine_all), list(theirs_all)) < 1e-10
+    assert worst(list(actual_all), list(desired_all)) < 1e-10
 
 
 @pytest.mark.parametrize("variant", ["darts", "pc_darts", "gdas"])
@@ -100,12 +100,12 @@ def test_single_precision_is_as_near_as_single_precision_gets(variant: str) -> N
     ours, reference = twins(partial=2 if variant == "pc_darts" else 1, dtype=torch.float32)
     x, y = batch(torch.float32)
     mixing = mixing_of(ours, variant)
-    theirs = expected(reference, x, mixing)
-    mine = ours(x, mixing)
-    torch.testing.assert_close(mine, theirs, rtol=1e-3, atol=1e-4)
-    mine_all = torch.autograd.grad(F.cross_entropy(mine, y), ours.weights(), allow_unused=True)
-    theirs_all = torch.autograd.grad(F.cross_entropy(theirs, y), list(reference.parameters()), allow_unused=True)
-    together = [torch.cat([g.flatten() for g in grads if g is not None]) for grads in (mine_all, theirs_all)]
+    desired = expected(reference, x, mixing)
+    actual = ours(x, mixing)
+    torch.testing.assert_close(actual, desired, rtol=1e-3, atol=1e-4)
+    actual_all = torch.autograd.grad(F.cross_entropy(actual, y), ours.weights(), allow_unused=True)
+    desired_all = torch.autograd.grad(F.cross_entropy(desired, y), list(reference.parameters()), allow_unused=True)
+    together = [torch.cat([g.flatten() for g in grads if g is not None]) for grads in (actual_all, desired_all)]
     assert float((together[0] - together[1]).norm() / together[1].norm()) < 1e-3
 
 
@@ -120,8 +120,8 @@ def test_the_alpha_pass_with_frozen_weights_gives_the_same_alpha_gradients(varia
     free = gradients()
     for weight in ours.weights():
         weight.requires_grad_(False)
-    for mine, theirs in zip(gradients(), free, strict=True):
-        torch.testing.assert_close(mine, theirs, rtol=1e-10, atol=1e-14)
+    for actual, desired in zip(gradients(), free, strict=True):
+        torch.testing.assert_close(actual, desired, rtol=1e-10, atol=1e-14)
 
 
 def test_one_frozen_chain_among_free_ones() -> None:
@@ -131,11 +131,11 @@ def test_one_frozen_chain_among_free_ones() -> None:
     for weight in frozen:
         weight.requires_grad_(False)
     free = [weight for weight in ours.weights() if weight.requires_grad]
-    theirs = [b for a, b in zip(ours.weights(), reference.parameters(), strict=True) if a.requires_grad]
+    desired = [b for a, b in zip(ours.weights(), reference.parameters(), strict=True) if a.requires_grad]
     mixing = softmax_mixing(ours)
-    mine_all = torch.autograd.grad(F.cross_entropy(ours(x, mixing), y), free, retain_graph=True)
-    theirs_all = torch.autograd.grad(F.cross_entropy(expected(reference, x, mixing), y), theirs)
-    assert worst(list(mine_all), list(theirs_all)) < 1e-10
+    actual_all = torch.autograd.grad(F.cross_entropy(ours(x, mixing), y), free, retain_graph=True)
+    desired_all = torch.autograd.grad(F.cross_entropy(expected(reference, x, mixing), y), desired)
+    assert worst(list(actual_all), list(desired_all)) < 1e-10
 
 
 @pytest.mark.parametrize("variant", ["darts", "pc_darts", "gdas"])
@@ -157,9 +157,9 @@ def test_second_derivatives_are_those_of_the_straightforward_network(variant: st
         )
         return list(torch.autograd.grad(along, [*weights, *alphas], allow_unused=True, retain_graph=True))
 
-    mine = products(ours(x, mixing), ours.weights())
-    theirs = products(expected(reference, x, mixing), list(reference.parameters()))
-    assert worst(mine, theirs) < 1e-8
+    actual = products(ours(x, mixing), ours.weights())
+    desired = products(expected(reference, x, mixing), list(reference.parameters()))
+    assert worst(actual, desired) < 1e-8
 
 
 def test_second_derivatives_in_single_precision() -> None:
