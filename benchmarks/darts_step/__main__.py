@@ -1,12 +1,12 @@
-"""CPU-seconds and peak memory of a first-order DARTS step: the straightforward form against ours.
+"""CPU-seconds and peak memory of a first-order DARTS step: a straightforward implementation against this package.
 
     python -m benchmarks.darts_step [--batch 64] [--rounds 7] [--allocator workers|system]
 
 One step: a weight pass and an alpha pass, with their optimisers. 16 channels, 8 cells, 4 nodes, 8 operations, images
-3x32x32, fp32, one thread. Each side lives in a process of its own; the sides take turns, so a busy machine slows all of
-them. Read the ratios. "spread" is (largest - smallest) / median of the rounds. The first round of each side, in which
-memory is new, is left out. Peak: largest resident size, less what was there before the first step. "workers": the
-allocator settings that the pipeline gives to the processes it trains in (nas_pipeline/train/workers.py), for all sides.
+3x32x32, fp32, one thread. Each side runs in its own process and the sides take turns, so other load slows all of them
+alike; compare the ratios. "spread" is (largest - smallest) / median of the rounds. The first round of each side, which
+allocates memory, is not counted. Peak: largest resident size, less the size before the first step. "workers": the
+allocator settings of the training processes of the pipeline (nas_pipeline/train/workers.py), for all sides.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ import torch
 
 WORKERS = "glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=4294967296:glibc.malloc.trim_threshold=8589934592"
 TITLES = {
-    "reference": "straightforward DARTS", "darts": "ours, DARTS", "pc_darts": "ours, PC-DARTS (1/4)",
-    "gdas": "ours, GDAS",
+    "reference": "straightforward DARTS", "darts": "this package, DARTS", "pc_darts": "this package, PC-DARTS (1/4)",
+    "gdas": "this package, GDAS",
 }
 
 
 def main() -> None:
-    """Print the machine, the versions and the table."""
+    """Prints the machine, the versions and the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=7)
@@ -39,10 +39,10 @@ def main() -> None:
     parser.add_argument("--sides", nargs="+", choices=TITLES, default=list(TITLES))
     arguments = parser.parse_args()
     sides = {name: start(name, arguments.batch, arguments.allocator) for name in arguments.sides}
-    answers: dict[str, list[dict[str, float]]] = {name: [] for name in sides}
+    rounds: dict[str, list[dict[str, float]]] = {name: [] for name in sides}
     for _ in range(arguments.rounds + 1):
         for name, side in sides.items():
-            answers[name].append(step(side))
+            rounds[name].append(step(side))
     for side in sides.values():
         side.communicate()
     print(f"{cpu_model()} | torch {torch.__version__} | {torch.backends.cpu.get_cpu_capability()} | Python "
@@ -50,13 +50,13 @@ def main() -> None:
           f"turns | allocator: {arguments.allocator} | load {os.getloadavg()[0]:.1f}\n")
     print("| step | CPU-seconds (median) | spread | times fewer | peak memory, MB | of the straightforward |")
     print("|---|---:|---:|---:|---:|---:|")
-    first = next(iter(answers.values()))
-    for name, found in answers.items():
-        print(row(TITLES[name], found, first))
+    first = next(iter(rounds.values()))
+    for name, measured in rounds.items():
+        print(row(TITLES[name], measured, first))
 
 
 def start(name: str, batch: int, allocator: str) -> subprocess.Popen[str]:
-    """A process that waits for the word to make a step."""
+    """Starts the process of one side; it takes a step for each line on its input."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     if allocator == "workers":
         environment["GLIBC_TUNABLES"] = WORKERS
@@ -69,27 +69,27 @@ def start(name: str, batch: int, allocator: str) -> subprocess.Popen[str]:
 
 
 def step(side: subprocess.Popen[str]) -> dict[str, Any]:
-    """One step of one side."""
+    """Takes one step of one side and returns its cost."""
     assert side.stdin is not None
     assert side.stdout is not None
     side.stdin.write("step\n")
     side.stdin.flush()
-    answer: dict[str, Any] = json.loads(side.stdout.readline())
-    return answer
+    cost: dict[str, Any] = json.loads(side.stdout.readline())
+    return cost
 
 
-def row(title: str, found: list[dict[str, float]], first: list[dict[str, float]]) -> str:
-    """One line of the table; `first` is what it is compared with, round by round."""
-    costs = [answer["cpu_s"] for answer in found[1:]]
-    ratios = [other["cpu_s"] / answer["cpu_s"] for answer, other in zip(found[1:], first[1:], strict=True)]
+def row(title: str, measured: list[dict[str, float]], first: list[dict[str, float]]) -> str:
+    """Returns one line of the table; `first` are the rounds of the side that it is compared with."""
+    costs = [cost["cpu_s"] for cost in measured[1:]]
+    ratios = [base["cpu_s"] / cost["cpu_s"] for cost, base in zip(measured[1:], first[1:], strict=True)]
     middle = statistics.median(costs)
-    peak, peak_of_first = (side[-1]["peak_bytes"] - side[-1]["before_bytes"] for side in (found, first))
+    peak, peak_of_first = (side[-1]["peak_bytes"] - side[-1]["before_bytes"] for side in (measured, first))
     return (f"| {title} | {middle:.2f} | {(max(costs) - min(costs)) / middle:.0%} | {statistics.median(ratios):.1f} | "
             f"{peak / 1e6:,.0f} | {peak / peak_of_first:.2f} |")
 
 
 def cpu_model() -> str:
-    """As the kernel names it."""
+    """Returns the name of the CPU as the kernel reports it."""
     path = Path("/proc/cpuinfo")
     lines = path.read_text().splitlines() if path.exists() else []
     return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())

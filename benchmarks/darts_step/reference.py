@@ -1,7 +1,7 @@
-"""The DARTS search network written straight from the papers: the thing that ours is compared with.
+"""The DARTS search network written directly from the papers, as the reference of tests and of the benchmark.
 
-One module for each candidate operation, NCHW, nothing shared between edges, all that autograd keeps is kept. It takes
-nothing from the package, so a defect there cannot hide here. Parameters are registered in the order of ours.
+One module per candidate operation, NCHW, nothing shared between edges, and autograd saves what it needs. It imports
+nothing from the package, so that it does not share its defects. Parameters are registered in the same order as there.
 
 Source: Liu et al., DARTS, arXiv:1806.09055; `partial` above 1: Xu et al., PC-DARTS, arXiv:1907.05737, equation 2;
 `chosen`: Dong and Yang, GDAS, arXiv:1910.04465, equation 5.
@@ -46,12 +46,12 @@ class Reduce(nn.Module):
 
 
 def relu_conv_bn(c_in: int, c_out: int) -> nn.Sequential:
-    """What makes the inputs of a cell as wide as its states."""
+    """ReLU, 1x1 convolution and batch norm: gives the inputs of a cell the channels of its states."""
     return nn.Sequential(nn.ReLU(), nn.Conv2d(c_in, c_out, 1, bias=False), nn.BatchNorm2d(c_out, affine=False))
 
 
 def filters(c: int, kernel: int, stride: int, dilation: int) -> list[nn.Module]:
-    """One depthwise separable convolution."""
+    """One depthwise separable convolution, after a ReLU."""
     pad = dilation * (kernel // 2)
     return [
         nn.ReLU(), nn.Conv2d(c, c, kernel, stride, pad, dilation, groups=c, bias=False), nn.Conv2d(c, c, 1, bias=False),
@@ -60,7 +60,7 @@ def filters(c: int, kernel: int, stride: int, dilation: int) -> list[nn.Module]:
 
 
 def operation(name: str, c: int, stride: int) -> nn.Module:
-    """The candidate `name`."""
+    """Returns the candidate `name`."""
     norm = nn.BatchNorm2d(c, affine=False)
     match name:
         case "none":
@@ -87,7 +87,7 @@ class MixedOp(nn.Module):
         self.pool = nn.MaxPool2d(2, 2, ceil_mode=True) if stride == 2 else nn.Identity()
 
     def forward(self, x: Tensor, weights: Tensor, chosen: int | None) -> Tensor:
-        """The weighted sum, or one term of it; weights: [O]."""
+        """Returns the weighted sum of all candidates, or only the chosen term; weights: [O]."""
         seen = x.shape[1] // self.partial
         y = x if self.partial == 1 else x[:, :seen]
         if chosen is None:
@@ -116,7 +116,7 @@ class Cell(nn.Module):
         )
 
     def forward(self, s0: Tensor, s1: Tensor, weights: Tensor, betas: Tensor | None, chosen: Tensor | None) -> Tensor:
-        """The nodes, side by side; weights: [E, O], betas and chosen: [E]."""
+        """Returns the nodes, concatenated; weights: [E, O], betas and chosen: [E]."""
         states = [self.preprocess0(s0), self.preprocess1(s1)]
         edge = 0
         for _ in range(self.nodes):
@@ -130,7 +130,7 @@ class Cell(nn.Module):
 
 
 class Reference(nn.Module):
-    """Takes weights by kind, {"normal": [E, O], "reduce": [E, O]}, and likewise edge weights and chosen operations."""
+    """The search network. Weights are by kind, {"normal": [E, O], "reduce": [E, O]}; so are betas and `chosen`."""
 
     def __init__(self, channels: int = 3, classes: int = 10, *, width: int = 16, cells: int = 8, nodes: int = 4,
                  ops: tuple[str, ...] = OPS, partial: int = 1) -> None:
@@ -158,7 +158,7 @@ class Reference(nn.Module):
 
 
 def copy_weights(source: list[nn.Parameter], target: list[nn.Parameter]) -> None:
-    """From one network to the other, in the order of registration."""
+    """Copies the parameters `source` to `target`, in the order of registration."""
     assert [p.shape for p in source] == [p.shape for p in target]
     with torch.no_grad():
         for a, b in zip(source, target, strict=True):

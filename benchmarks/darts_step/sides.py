@@ -1,4 +1,4 @@
-"""One side of the comparison in a process of its own: a line on its input is a step, a line on its output the cost."""
+"""One side of the comparison, in its own process: it takes a step per line of input and prints the cost."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ PARTIAL = 4
 
 
 def main() -> None:
-    """Serve steps until the input ends."""
+    """Takes steps until the input ends."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("side", choices=SIDES)
     parser.add_argument("--batch", type=int, default=64)
@@ -47,13 +47,13 @@ def main() -> None:
 
 
 def data(batch: int) -> list[tuple[Tensor, Tensor]]:
-    """A batch for the weights and one for the alphas."""
+    """Returns a batch for the weights and one for the alphas."""
     return [(torch.randn(batch, SPEC.channels, SPEC.height, SPEC.width), torch.randint(SPEC.classes, (batch,)))
             for _ in range(2)]
 
 
 def optimisers(net: SearchNetwork, weights: list[torch.nn.Parameter]) -> tuple[torch.optim.SGD, torch.optim.Adam]:
-    """Those of the paper, section 3.1."""
+    """Returns the optimisers of the paper, section 3.1."""
     return (
         torch.optim.SGD(weights, 0.025, momentum=0.9, weight_decay=3e-4),
         torch.optim.Adam(net.architecture(), 3e-4, betas=(0.5, 0.999), weight_decay=1e-3),
@@ -62,15 +62,15 @@ def optimisers(net: SearchNetwork, weights: list[torch.nn.Parameter]) -> tuple[t
 
 def reference(batch: int) -> Callable[[], None]:
     """Both passes compute all gradients, as an implementation with one `loss.backward()` does."""
-    ours, net = SearchNetwork(SPEC), Reference()
-    copy_weights(ours.weights(), list(net.parameters()))
-    weight_step, alpha_step = optimisers(ours, list(net.parameters()))
+    search_net, net = SearchNetwork(SPEC), Reference()
+    copy_weights(search_net.weights(), list(net.parameters()))
+    weight_step, alpha_step = optimisers(search_net, list(net.parameters()))
 
     def step() -> None:
         for (x, y), optimiser in zip(data(batch), (weight_step, alpha_step), strict=True):
             weight_step.zero_grad()
             alpha_step.zero_grad()
-            mixing = {kind: F.softmax(ours.alphas[kind], dim=1) for kind in KINDS}
+            mixing = {kind: F.softmax(search_net.alphas[kind], dim=1) for kind in KINDS}
             F.cross_entropy(net(x, mixing), y).backward()
             optimiser.step()
 
@@ -78,7 +78,7 @@ def reference(batch: int) -> Callable[[], None]:
 
 
 def own(batch: int, net: SearchNetwork, mixing_of: Callable[[SearchNetwork], Mixing]) -> Callable[[], None]:
-    """Each pass computes the gradients that it is for."""
+    """Each pass computes only the gradients that it needs."""
     weights = net.weights()
     weight_step, alpha_step = optimisers(net, weights)
 
@@ -108,23 +108,23 @@ def darts(batch: int) -> Callable[[], None]:
 
 
 def gdas(batch: int) -> Callable[[], None]:
-    """One operation on each edge, drawn anew for each pass."""
+    """One sampled operation on each edge, sampled for each pass."""
     generator = torch.Generator().manual_seed(0)
     return own(batch, SearchNetwork(SPEC), lambda net: gumbel_mixing(net, 5.0, generator))
 
 
 def pc_darts(batch: int) -> Callable[[], None]:
-    """A quarter of the channels."""
+    """A quarter of the channels passes through the operations."""
     return own(batch, SearchNetwork(SPEC, partial=PARTIAL), partial_mixing)
 
 
 def peak_bytes() -> int:
-    """Largest resident size of this process so far."""
+    """Returns the largest resident size of this process so far."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def resident_bytes() -> int:
-    """Resident size now."""
+    """Returns the current resident size of this process."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
 
 

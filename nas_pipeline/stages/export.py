@@ -25,7 +25,7 @@ from nas_pipeline.stages.context import Context
 from nas_pipeline.stages.probe import open_probe
 from nas_pipeline.stages.scoring import export_candidates
 from nas_pipeline.train.recipe import Recipe
-from nas_pipeline.train.retrain import load_finished
+from nas_pipeline.train.retrain import load_trained_network
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ def run_export(context: Context, *, export: ExportSection, verify: VerifySection
     manifest, val = load_manifest(data), load_val(data)
     images, calib = normalise(val.images, manifest), normalise(load_calib(data).images, manifest)
     weights = context.artefacts("retrain") / "weights.safetensors"
-    net = load_finished(result.genotype, manifest, weights, Recipe(**result.recipe))
+    net = load_trained_network(result.genotype, manifest, weights, Recipe(**result.recipe))
     with tempfile.TemporaryDirectory() as folder:
         paths = export_candidates(net, manifest.spec, device.opset, calib, export.calibration, Path(folder))
         probe = open_probe(context, verify, target)

@@ -25,7 +25,7 @@ from nas_pipeline.stages.labels import write_doubts
 from nas_pipeline.stages.scoring import FileScores
 from nas_pipeline.train.budget import TrainBudget
 from nas_pipeline.train.recipe import Recipe
-from nas_pipeline.train.retrain import Entry, Retrained, load_finished
+from nas_pipeline.train.retrain import Retrained, RetrainJob, load_trained_network
 from nas_pipeline.train.retrain import retrain as retrain_all
 
 
@@ -40,8 +40,8 @@ def run_retrain(
     data = context.artefacts("ingest")
     winner = Genotype.from_json(read_json(context.artefacts("search") / "winner.json")["genotype"])
     known: Catalog[Genotype] = Catalog("baseline", {name: (lambda g=g: g) for name, g in BASELINES.items()})
-    entries = [Entry("winner", winner, tuple(range(retrain.seeds)))]
-    entries += [Entry(name, known.make(name), (0,)) for name in retrain.baselines]
+    jobs = [RetrainJob("winner", winner, tuple(range(retrain.seeds)))]
+    jobs += [RetrainJob(name, known.make(name), (0,)) for name in retrain.baselines]
     manifest, ledger = load_manifest(data), context.work / "test_reads.jsonl"
     reads_before = count_reads(ledger, manifest.digest)
     opsets = sorted({target.opset for target in targets.values()})
@@ -50,7 +50,7 @@ def run_retrain(
     recipe = train.as_recipe()
     working_state = context.work / "retrain" / context.code_version()[:16]
     outcome = retrain_all(
-        entries, data, recipe, TrainBudget(epochs=retrain.epochs, device_s=retrain.device_s),
+        jobs, data, recipe, TrainBudget(epochs=retrain.epochs, device_s=retrain.device_s),
         workers=retrain.workers, device=train.device, folder=working_state, ledger=ledger,
         progress=context.progress, score_files=scores,
     )
@@ -75,7 +75,7 @@ def _write(
     for suffix in ("svg", "png"):
         draw(winner, rows, folder / f"drawing.{suffix}")
     data = context.artefacts("ingest")
-    net = load_finished(winner, load_manifest(data), outcome.weights["winner"], recipe)
+    net = load_trained_network(winner, load_manifest(data), outcome.weights["winner"], recipe)
     doubts = write_doubts(net, data, folder)
     write_json(folder / "metrics.json", {**_metrics(result, baselines, reads), "doubtful_labels": doubts})
 

@@ -1,6 +1,6 @@
-"""Images in memory, batches drawn and augmented as whole tensors.
+"""Batches of images that are held in memory, drawn and augmented as whole tensors, and the accuracy on them.
 
-A DataLoader with PIL transforms gives 16,900 images per CPU-second, this gives over 100,000.
+They come at over 100,000 images per CPU-second; a DataLoader with PIL transforms yields 16,900.
 """
 
 from __future__ import annotations
@@ -9,17 +9,27 @@ from collections.abc import Iterator
 
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from nas_pipeline.data.loaders import Split
 from nas_pipeline.train.randomness import generator
 from nas_pipeline.train.recipe import Recipe
 
+_EVAL_BATCH = 500
+
 
 class Batches:
-    """The images of one split on one device, uint8 until a batch is drawn."""
+    """The images of one split on one device. They are stored as uint8; a batch is float32."""
 
     def __init__(self, split: Split, mean: tuple[float, ...], std: tuple[float, ...], device: torch.device) -> None:
-        """`split.images`: uint8 [N, H, W, C]; mean and std in units of pixel / 255."""
+        """Moves the images to `device`.
+
+        Args:
+            split: Its images are uint8 [N, H, W, C].
+            mean: Per channel, in units of pixel / 255.
+            std: Per channel, in units of pixel / 255.
+            device: Where the images are stored and the batches are made.
+        """
         self.images = torch.from_numpy(split.images).to(device).permute(0, 3, 1, 2)
         self.labels = torch.from_numpy(split.labels).to(device)
         self._mean = torch.tensor(mean, device=device).mul(255).view(1, -1, 1, 1)
@@ -30,27 +40,34 @@ class Batches:
         return len(self.labels)
 
     def normalise(self, images: torch.Tensor) -> torch.Tensor:
-        """uint8 [N, C, H, W] -> float32 in channels_last."""
+        """Normalises uint8 images [N, C, H, W] to float32, in channels_last."""
         return images.float().sub_(self._mean).mul_(self._scale).contiguous(memory_format=torch.channels_last)
 
     def in_order(self, size: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """Every image once, as it is: for accuracy."""
+        """Yields (images [B, C, H, W], labels [B]): every image once, in order, not augmented. For evaluation."""
         for start in range(0, len(self), size):
             yield self.normalise(self.images[start : start + size]), self.labels[start : start + size]
 
     def epoch(
-        self, number: int, recipe: Recipe, seed: int, kept: torch.Tensor | None = None
+        self, number: int, recipe: Recipe, seed: int, subset: torch.Tensor | None = None, *, attempt: int = 0
     ) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
-        """One shuffled, augmented pass over the images `kept` (all when None); the last, short batch is left out.
+        """Yields one shuffled, augmented pass over the images; the last batch is dropped if it is short.
 
-        The stream depends on (seed, number, kept) alone, so a resumed run draws what an undisturbed one draws.
+        The batches depend on the arguments alone, so a resumed run draws the same ones as an uninterrupted run.
+
+        Args:
+            number: Number of the epoch, from 0. Its parity decides which images are mirrored.
+            recipe: Batch size and augmentation.
+            seed: Names the random streams.
+            subset: Indices of the images to show; all when None.
+            attempt: Above 0 for a repeated epoch, which gets a random stream of its own.
 
         Yields:
             Images [B, C, H, W], labels [B], and the images' indices [B] (on the CPU).
         """
-        stream = generator(f"{seed}/epoch/{number}")
-        kept = torch.arange(len(self)) if kept is None else kept
-        order = kept[torch.randperm(len(kept), generator=stream)]
+        stream = generator(f"{seed}/epoch/{number}" if attempt == 0 else f"{seed}/epoch/{number}/attempt/{attempt}")
+        subset = torch.arange(len(self)) if subset is None else subset
+        order = subset[torch.randperm(len(subset), generator=stream)]
         mirrored = self._mirrored(number, seed) if recipe.flip else None
         size = min(recipe.batch_size, len(order))
         for start in range(0, len(order) - size + 1, size):
@@ -66,11 +83,11 @@ class Batches:
             yield batch, self.labels[index.to(self.labels.device)], index
 
     def steps_per_epoch(self, recipe: Recipe) -> int:
-        """Number of batches that `epoch` yields."""
+        """Number of batches that `epoch` yields over all images."""
         return len(self) // min(recipe.batch_size, len(self))
 
     def _mirrored(self, number: int, seed: int) -> torch.Tensor:
-        """Which images are mirrored in this epoch: every image alternates, half start mirrored.
+        """Returns a mask of the images to mirror in an epoch: each image alternates, half of them start mirrored.
 
         Source: Jordan, arXiv:2404.00498, section 3.6 (alternating flip).
         """
@@ -78,11 +95,30 @@ class Batches:
         return first if number % 2 == 0 else ~first
 
 
-def shrink(images: torch.Tensor, side: int) -> torch.Tensor:
-    """[N, C, H, W] averaged down to `side` pixels; smaller images stay as they are.
+@torch.no_grad()
+def accuracy(net: nn.Module, batches: Batches, autocast: torch.dtype | None = None) -> float:
+    """Returns the share of images whose top class is correct, in [0, 1].
 
-    Source: Touvron et al., arXiv:1906.06423, for what a change of resolution does; the order, low first, is common
-    practice (progressive resizing).
+    Args:
+        net: Evaluated in evaluation mode; its mode is restored afterwards.
+        batches: The images and labels, on the device of `net`.
+        autocast: Type of mixed precision; None for fp32.
+    """
+    training = net.training
+    net.eval()
+    correct = 0
+    for images, labels in batches.in_order(_EVAL_BATCH):
+        with torch.autocast(images.device.type, autocast, enabled=autocast is not None):
+            logits = net(images)
+        correct += int((logits.float().argmax(1) == labels).sum())
+    net.train(training)
+    return correct / len(batches)
+
+
+def shrink(images: torch.Tensor, side: int) -> torch.Tensor:
+    """Averages images [N, C, H, W] down to `side` x `side` pixels; smaller images are returned unchanged.
+
+    Source: progressive resizing, low resolution first; its effect: Touvron et al., arXiv:1906.06423.
     """
     height, width = (min(side, size) for size in images.shape[2:])
     if (height, width) == tuple(images.shape[2:]):
@@ -91,7 +127,7 @@ def shrink(images: torch.Tensor, side: int) -> torch.Tensor:
 
 
 def _shift(images: torch.Tensor, reach: int, stream: torch.Generator) -> torch.Tensor:
-    """Translate each image by its own whole number of pixels in [-reach, reach], black outside."""
+    """Translates each image by a random whole number of pixels in [-reach, reach]; the border is filled with 0."""
     count, _, height, width = images.shape
     rows, columns = (torch.randint(0, 2 * reach + 1, (count,), generator=stream).to(images.device) for _ in range(2))
     windows = F.pad(images, (reach,) * 4).unfold(2, height, 1).unfold(3, width, 1)  # [N, C, 2r+1, 2r+1, H, W]
@@ -99,7 +135,10 @@ def _shift(images: torch.Tensor, reach: int, stream: torch.Generator) -> torch.T
 
 
 def _cutout(images: torch.Tensor, side: int, stream: torch.Generator) -> torch.Tensor:
-    """Blank a square (to the mean, which is zero here) in half of the images. Source: arXiv:1708.04552."""
+    """Sets a random square to the mean (0 after normalisation) in half of the images.
+
+    Source: DeVries and Taylor, arXiv:1708.04552.
+    """
     count, _, height, width = images.shape
     draw = torch.rand((3, count, 1), generator=stream).to(images.device)
     in_rows = (torch.arange(height, device=images.device) - (draw[0] * height).floor()).abs() < side / 2

@@ -1,7 +1,7 @@
-"""How long a training lasts: given in epochs or in device seconds, always carried out in steps.
+"""The length of a training: given in epochs or in device seconds, carried out in steps.
 
-Seconds become steps once, by measurement, before the first step. From then on the training is a pure function of its
-seed, and a resumed one ends where an undisturbed one ends.
+Seconds are converted to steps once, by a measurement before the first step. From then on the training is a function of
+its seed, and a resumed training equals an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -10,13 +10,17 @@ from dataclasses import dataclass
 
 from nas_pipeline.errors import ConfigError
 
-_UPKEEP = 1.12
+_OVERHEAD = 1.12
 """Optimiser, averaging, augmentation and evaluation on top of the passes (measured 1.08 to 1.15)."""
 
 
 @dataclass(frozen=True, slots=True)
 class TrainBudget:
-    """Exactly one of the two is given."""
+    """The length of a training, in one of two units: exactly one of the fields is set.
+
+    Raises:
+        ConfigError: Both or none is set, or the value is not positive.
+    """
 
     epochs: float | None = None
     device_s: float | None = None
@@ -28,11 +32,14 @@ class TrainBudget:
             raise ConfigError("a training budget must be positive")
 
     def steps(self, steps_per_epoch: int, seconds_per_step: float, saved: float = 0.0) -> int:
-        """Number of optimiser steps, at least 1.
+        """Returns the number of optimiser steps, at least 1.
 
-        `saved` is the share of the cost of a full step that steps save on average (low resolution at the start).
+        Args:
+            steps_per_epoch: Batches of an epoch over all images.
+            seconds_per_step: Device seconds of a forward and backward pass at full resolution.
+            saved: Share of that cost which steps save on average (low resolution at the start).
         """
         if self.epochs is not None:
             return max(1, round(self.epochs * steps_per_epoch))
         assert self.device_s is not None
-        return max(1, int(self.device_s / (seconds_per_step * _UPKEEP * (1 - saved))))
+        return max(1, int(self.device_s / (seconds_per_step * _OVERHEAD * (1 - saved))))

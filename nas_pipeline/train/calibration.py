@@ -1,4 +1,4 @@
-"""Confidence that means what it says: one temperature for all logits, folded into the last layer's weights."""
+"""Temperature scaling: one divisor for all logits, folded into the weights of the last layer."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from nas_pipeline.train.batches import Batches
 
 _BATCH = 500
 _BOUNDS = (0.25, 4.0)
-"""Where every validation image is right, the likelihood asks for endless confidence: it is not given."""
+"""Where all validation images are classified correctly, the likelihood has no maximum: the lower bound is used."""
 
 
 def temperature(logits: torch.Tensor, labels: torch.Tensor) -> float:
-    """The divisor of the logits under which `labels` are most likely.
+    """Returns the divisor of the logits that maximises the likelihood of `labels`.
 
     Args:
         logits: [N, classes].
@@ -30,22 +30,29 @@ def temperature(logits: torch.Tensor, labels: torch.Tensor) -> float:
     def loss(log_temperature: float) -> float:
         return float(F.cross_entropy(logits / math.exp(log_temperature), labels))
 
-    found = minimize_scalar(loss, bounds=tuple(math.log(bound) for bound in _BOUNDS), method="bounded")
-    return math.exp(float(found.x))
+    minimum = minimize_scalar(loss, bounds=tuple(math.log(bound) for bound in _BOUNDS), method="bounded")
+    return math.exp(float(minimum.x))
 
 
 @torch.no_grad()
-def calibrate(net: nn.Module, finished: nn.Module, val: Batches) -> float:
-    """Divide the weights of `net.classifier` by the temperature that validation images ask for, and return it.
+def calibrate(net: nn.Module, deployed: nn.Module, val: Batches) -> float:
+    """Divides the weights of `net.classifier` by the temperature that validation images call for.
+
+    The top class of an image does not change.
 
     Args:
-        net: The trained network; its last layer is `classifier`, linear. The order of its classes does not change.
-        finished: The form in which `net` is judged and shipped; it shares its weights.
+        net: The trained network; its last layer is `classifier`, linear.
+        deployed: `net` with test-time augmentation, as it is evaluated and shipped; it shares its weights.
         val: Validation images.
+
+    Returns:
+        The temperature.
     """
-    finished.eval()
-    seen = [(finished(images).float(), labels) for images, labels in val.in_order(_BATCH)]
-    divisor = temperature(torch.cat([logits for logits, _ in seen]), torch.cat([labels for _, labels in seen]))
+    deployed.eval()
+    predictions = [(deployed(images).float(), labels) for images, labels in val.in_order(_BATCH)]
+    divisor = temperature(
+        torch.cat([logits for logits, _ in predictions]), torch.cat([labels for _, labels in predictions])
+    )
     last = net.classifier
     assert isinstance(last, nn.Linear)
     for parameter in last.parameters():

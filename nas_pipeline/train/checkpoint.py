@@ -1,4 +1,4 @@
-"""The state of a training at an evaluation point: everything that the next step depends on."""
+"""The state of a training at an evaluation point, written to a file."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from nas_pipeline.errors import TrainError
 
 @dataclass(slots=True)
 class Checkpoint:
-    """Weights, average, optimiser, random state and history after `step` steps."""
+    """Everything that the steps after `step` depend on, and the history of the steps before."""
 
     key: str
     """Identity of the training; a checkpoint of another training is not resumed."""
@@ -31,22 +31,26 @@ class Checkpoint:
     best_epoch: float
     device_s: float
     epoch: int = 0
-    """Number of the running pass."""
+    """Number of the current epoch, from 0."""
     offset: int = 0
-    """Steps of that pass that are done."""
+    """Steps of that epoch that are done."""
     losses: torch.Tensor | None = None
-    """Last loss per image."""
-    kept: torch.Tensor | None = None
-    """What the running pass shows; None for all."""
+    """Last loss of each image, for InfoBatch."""
+    subset: torch.Tensor | None = None
+    """Indices of the images that the current epoch shows; None for all."""
 
     def save(self, path: Path) -> None:
-        """Write atomically."""
+        """Writes the checkpoint atomically."""
         with atomic_path(path) as temporary:
             torch.save(asdict(self), temporary)
 
     @classmethod
     def load(cls, path: Path, key: str) -> Checkpoint | None:
-        """The checkpoint in `path`, or None when there is none or it belongs to another training.
+        """Returns the checkpoint in `path`; None if there is none or it belongs to another training.
+
+        Args:
+            path: The file; it may be absent.
+            key: Identity of the training.
 
         Raises:
             TrainError: The file is damaged.
@@ -56,5 +60,7 @@ class Checkpoint:
         try:
             checkpoint = cls(**torch.load(path, weights_only=True))
         except Exception as error:
-            raise TrainError(f"checkpoint {path} cannot be read ({error}); delete it to train anew") from error
+            raise TrainError(
+                f"checkpoint {path} cannot be read ({error}); delete it to start the training again"
+            ) from error
         return checkpoint if checkpoint.key == key else None

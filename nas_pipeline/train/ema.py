@@ -1,4 +1,4 @@
-"""A moving average of a network's weights and statistics: a better network than the last step's."""
+"""Exponential moving average of a network's parameters and buffers."""
 
 from __future__ import annotations
 
@@ -9,26 +9,39 @@ from torch import nn
 
 
 class Ema:
-    """Keeps `average`, a copy of the network with averaged parameters and buffers.
+    """Maintains `average`, a copy of a network with averaged parameters and buffers.
 
-    Source: Polyak and Juditsky (1992); the ramp of the decay as in Tarvainen, arXiv:1703.01780.
+    The average usually classifies better than the network after its last step.
+
+    Source: Polyak and Juditsky (1992); the ramp of the decay: Tarvainen and Valpola, arXiv:1703.01780.
     """
 
     def __init__(self, net: nn.Module, decay: float) -> None:
-        """`decay` is per step; 0 makes `average` follow the network."""
+        """Copies `net`.
+
+        Args:
+            net: The network to follow.
+            decay: Per step, in [0, 1); 0 makes `average` equal to the network.
+        """
         self.decay = decay
         self.average = copy.deepcopy(net).eval().requires_grad_(False)
         self._floats: list[torch.Tensor] = []
-        self._others: list[torch.Tensor] = []
+        self._integers: list[torch.Tensor] = []
         for tensor in self.average.state_dict().values():
-            (self._floats if tensor.is_floating_point() else self._others).append(tensor)
+            (self._floats if tensor.is_floating_point() else self._integers).append(tensor)
 
     @torch.no_grad()
     def update(self, net: nn.Module, step: int) -> None:
-        """Move the average towards the network after step number `step` (from 0)."""
+        """Moves the average towards the network.
+
+        Args:
+            net: The network after the step; of the same structure as at construction.
+            step: Number of the step, from 0. The decay is at most (1 + step) / (10 + step).
+        """
         decay = min(self.decay, (1 + step) / (10 + step)) if self.decay else 0.0
         state = net.state_dict().values()
         floats = [tensor for tensor in state if tensor.is_floating_point()]
         torch._foreach_lerp_(self._floats, floats, 1 - decay)
-        for mine, theirs in zip(self._others, (t for t in state if not t.is_floating_point()), strict=True):
-            mine.copy_(theirs)
+        integers = (tensor for tensor in state if not tensor.is_floating_point())
+        for average, current in zip(self._integers, integers, strict=True):
+            average.copy_(current)

@@ -1,4 +1,4 @@
-"""Muon: momentum whose steps are made orthogonal, for the inner convolutions; Nesterov SGD for everything else.
+"""Muon: momentum with orthogonalised steps for the inner convolutions, Nesterov SGD for all other parameters.
 
 Source: Jordan et al., "Muon: an optimizer for hidden layers in neural networks" (2024), with the weight normalisation
 of Jordan, arXiv:2404.00498's successor recipe: each weight is kept at the norm of an orthogonal matrix of its shape.
@@ -14,19 +14,19 @@ from torch import nn
 from torch.optim import Optimizer
 
 _COEFFICIENTS = (3.4445, -4.7750, 2.0315)
-"""Of the quintic that drives all singular values towards 1."""
+"""Of the quintic polynomial that moves all singular values towards 1."""
 _ROUNDS = 3
 
 
 class Muon(Optimizer):
-    """Groups with `orthogonal: True` take orthogonal steps, the others Nesterov SGD with weight decay."""
+    """Takes orthogonalised steps in groups with `orthogonal: True`, Nesterov SGD with weight decay in the others."""
 
     def __init__(self, groups: list[dict[str, Any]]) -> None:
         super().__init__(groups, {"lr": 0.1, "momentum": 0.9, "weight_decay": 0.0, "orthogonal": False})
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> None:  # type: ignore[override]  # no closure is called
-        """One update of every parameter that has a gradient."""
+        """Updates every parameter that has a gradient. `closure` is ignored."""
         for group in self.param_groups:
             for weight in group["params"]:
                 if weight.grad is not None:
@@ -48,7 +48,9 @@ class Muon(Optimizer):
 
 
 def orthogonalise(matrix: torch.Tensor) -> torch.Tensor:
-    """Nearly the orthogonal factor of `matrix` [rows, columns]: singular values come out between about 0.5 and 1.2.
+    """Returns an approximation of the orthogonal factor of `matrix` [rows, columns].
+
+    The singular values of the result are between about 0.5 and 1.2.
 
     Source: the Newton-Schulz iteration of Bernstein and Newhouse, arXiv:2409.20325, with tuned coefficients.
     """
@@ -62,5 +64,5 @@ def orthogonalise(matrix: torch.Tensor) -> torch.Tensor:
 
 
 def takes_orthogonal_steps(weight: torch.Tensor) -> bool:
-    """Whether a parameter is the weight of an inner convolution: depthwise and single-channel filters are not."""
+    """Returns whether a parameter is the weight of an inner convolution; depthwise and one-channel filters are not."""
     return weight.ndim == 4 and weight.shape[1] > 1

@@ -1,7 +1,8 @@
-"""Optimisers by name. A row is a function (parameter groups, recipe) -> optimiser."""
+"""The optimisers by name, and the schedule of the learning rate."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -14,7 +15,9 @@ from nas_pipeline.train.recipe import Recipe
 
 
 def make_optimiser(net: nn.Module, recipe: Recipe) -> Optimizer:
-    """The recipe's optimiser over `net`; weight decay on weights only, never on biases and normalisation.
+    """Returns the recipe's optimiser of the parameters of `net`.
+
+    Weight decay applies to parameters of two and more dimensions, never to biases and normalisation.
 
     Raises:
         ConfigError: There is no optimiser of that name.
@@ -55,7 +58,22 @@ OPTIMISERS: dict[str, Callable[[list[nn.Parameter], list[nn.Parameter], Recipe],
 
 
 def set_learning_rate(optimiser: torch.optim.Optimizer, factor: float) -> None:
-    """Set every group's rate to its own peak times `factor`, which is in [0, 1]."""
+    """Sets the rate of every group to its own peak times `factor`, which is in [0, 1]."""
     for group in optimiser.param_groups:
         group.setdefault("peak_lr", group["lr"])
         group["lr"] = group["peak_lr"] * factor
+
+
+def learning_rate(peak: float, progress: float, warmup: float) -> float:
+    """Returns the learning rate: a linear warm-up to `peak`, then a cosine down to zero.
+
+    Args:
+        peak: Largest learning rate.
+        progress: Share of the steps that are done, in [0, 1).
+        warmup: Share of the steps in which the rate rises, in [0, 1).
+
+    Source: Loshchilov and Hutter, arXiv:1608.03983; warm-up: Goyal et al., arXiv:1706.02677.
+    """
+    if progress < warmup:
+        return peak * max(progress, 1e-3) / warmup
+    return peak * 0.5 * (1 + math.cos(math.pi * (progress - warmup) / (1 - warmup)))

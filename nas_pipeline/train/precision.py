@@ -1,6 +1,6 @@
-"""fp32 or bf16 autocast: decided by a short measurement, once per host and kind of network.
+"""The choice of fp32 or bf16 autocast, by a short measurement, once per host and kind of network.
 
-Dense convolutions win up to 2x from bf16 on CPUs that have it; depthwise ones lose. So the kind is what matters.
+On CPUs with bf16 instructions dense convolutions are up to twice as fast in bf16; depthwise convolutions are slower.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ logger = logging.getLogger(__name__)
 _ROUNDS = 3
 _STEPS = 4
 _MARGIN = 1.05
-"""bf16 has to be faster by this factor: on a tie the exact arithmetic wins."""
+"""bf16 is chosen only if it is faster by this factor: fp32 is more exact."""
 
 
 def kind_of(net: nn.Module) -> str:
-    """`depthwise` when any convolution is depthwise, else `dense`."""
+    """Returns `depthwise` if any convolution of `net` is depthwise, else `dense`."""
     depthwise = any(isinstance(m, nn.Conv2d) and m.groups == m.in_channels > 1 for m in net.modules())
     return "depthwise" if depthwise else "dense"
 
@@ -35,14 +35,14 @@ def kind_of(net: nn.Module) -> str:
 def autocast_dtype(
     net: nn.Module, images: torch.Tensor, labels: torch.Tensor, recipe: Recipe, cache: Path | None
 ) -> torch.dtype | None:
-    """The autocast type to train `net` with, or None for fp32.
+    """Returns the autocast type to train `net` with; None for fp32.
 
     Args:
-        net: Any network; it is not changed.
+        net: The network; it is not changed.
         images: One normalised batch [N, C, H, W], on the device.
         labels: [N].
-        recipe: Its `precision` decides unless it is `auto`.
-        cache: JSON file that remembers the answer per device and kind of network.
+        recipe: Its `precision` is used unless it is `auto`.
+        cache: JSON file with the measurements so far, by device and kind of network; None to measure each time.
     """
     if recipe.precision != "auto":
         return torch.bfloat16 if recipe.precision == "bf16" else None
@@ -55,7 +55,7 @@ def autocast_dtype(
                 timings[name].append(seconds_per_step(net, images, labels, dtype, steps=_STEPS))
         best = {name: min(values) for name, values in timings.items()}
         known[key] = {**best, "choice": "bf16" if best["bf16"] * _MARGIN < best["fp32"] else "fp32"}
-        logger.info("precision %s: fp32 %.4f s, bf16 %.4f s a step", key, best["fp32"], best["bf16"])
+        logger.info("precision %s: fp32 %.4f s, bf16 %.4f s per step", key, best["fp32"], best["bf16"])
         if cache is not None:
             write_json(cache, known)
     return torch.bfloat16 if known[key]["choice"] == "bf16" else None
@@ -64,7 +64,15 @@ def autocast_dtype(
 def seconds_per_step(
     net: nn.Module, images: torch.Tensor, labels: torch.Tensor, autocast: torch.dtype | None, *, steps: int
 ) -> float:
-    """Device seconds of one forward and backward pass, on a copy of `net`, after one pass to warm up."""
+    """Measures the device seconds of one forward and backward pass, on a copy of `net`, after one warm-up pass.
+
+    Args:
+        net: The network; it is not changed.
+        images: One normalised batch [N, C, H, W], on the device.
+        labels: [N].
+        autocast: Type of mixed precision; None for fp32.
+        steps: Passes that are averaged.
+    """
     trial = copy.deepcopy(net).train()
     clock = DeviceClock(images.device)
     for step in range(steps + 1):

@@ -1,6 +1,6 @@
-"""Parts that some networks have in training only: paths that are dropped, and a second classifier half-way.
+"""Regularisation that exists in training only: drop path and the auxiliary head of networks of cells.
 
-Networks without such parts train as ever; what is saved never holds them.
+Other networks are not changed. The saved weights contain neither.
 """
 
 from __future__ import annotations
@@ -14,26 +14,39 @@ from nas_pipeline.space.cell_network import AUXILIARY, CellNetwork, DropPath, ad
 from nas_pipeline.train.recipe import Recipe
 
 
-def equip(net: nn.Module, recipe: Recipe) -> None:
-    """Add an auxiliary head where the recipe gives it a weight and `net` has a place for one."""
+def add_auxiliary_head(net: nn.Module, recipe: Recipe) -> None:
+    """Adds the auxiliary head to `net` if it is a network of cells and `recipe.auxiliary` is not 0."""
     if recipe.auxiliary and isinstance(net, CellNetwork):
         add_auxiliary(net)
 
 
 def set_drop_path(net: nn.Module, probability: float) -> None:
-    """The probability of losing a path, for all paths of `net` that may be lost."""
+    """Sets the probability of dropping a path, for every `DropPath` in `net`.
+
+    Args:
+        net: Any network.
+        probability: In [0, 1).
+    """
     for module in net.modules():
         if isinstance(module, DropPath):
             module.probability = probability
 
 
 def all_logits(net: nn.Module, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """Logits [N, classes], and those of the auxiliary head where there is one."""
+    """Returns the logits [N, classes] of `net` and of its auxiliary head.
+
+    Args:
+        net: Any network.
+        images: [N, C, H, W].
+
+    Returns:
+        The second is None where `net` has no auxiliary head.
+    """
     if isinstance(net, CellNetwork) and net.auxiliary is not None:
         return net.both_logits(images)
     return net(images), None
 
 
-def without(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The entries of a state dict that the finished network has."""
+def without_auxiliary_head(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Returns the entries of a state dict that do not belong to the auxiliary head."""
     return {name: tensor for name, tensor in state.items() if not name.startswith(AUXILIARY)}

@@ -1,6 +1,6 @@
-"""One training run: a network, a recipe, a seed and a budget in; the best weights by validation out.
+"""One training run: network, recipe, seed and budget to the weights with the best validation accuracy.
 
-On the CPU, with the number of steps and the precision fixed, the result is a pure function of its inputs.
+On a CPU, with the number of steps and the precision fixed, the result is a function of its inputs.
 """
 
 from __future__ import annotations
@@ -19,37 +19,40 @@ from torch import nn
 
 from nas_pipeline.core.files import canonical_json, sha256_text
 from nas_pipeline.data.loaders import SearchData
-from nas_pipeline.train.accuracy import accuracy
-from nas_pipeline.train.batches import Batches, shrink
+from nas_pipeline.train.batches import Batches, accuracy, shrink
 from nas_pipeline.train.budget import TrainBudget
 from nas_pipeline.train.checkpoint import Checkpoint
 from nas_pipeline.train.device import DeviceClock, on_device
 from nas_pipeline.train.ema import Ema
-from nas_pipeline.train.infobatch import EasyImages
-from nas_pipeline.train.optimiser import make_optimiser, set_learning_rate
+from nas_pipeline.train.infobatch import InfoBatch
+from nas_pipeline.train.optimiser import learning_rate, make_optimiser, set_learning_rate
 from nas_pipeline.train.precision import autocast_dtype, seconds_per_step
 from nas_pipeline.train.randomness import isolated
 from nas_pipeline.train.recipe import Recipe
-from nas_pipeline.train.regularisation import all_logits, equip, set_drop_path, without
-from nas_pipeline.train.schedule import learning_rate
+from nas_pipeline.train.regularisation import (
+    add_auxiliary_head,
+    all_logits,
+    set_drop_path,
+    without_auxiliary_head,
+)
 
 logger = logging.getLogger(__name__)
 
-Row = dict[str, float]
-"""One evaluation point: epoch (images shown / training images), loss, val_accuracy, lr, device_s, progress."""
+EvaluationRow = dict[str, float]
+"""One evaluation point: epoch (a fraction), loss, val_accuracy, lr, device_s, progress (0 to 1)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fitted:
-    """Outcome of a training. `state` is the averaged network at the epoch that validation chose."""
+    """Outcome of a training. `state` is the averaged network at `epoch`, which has the best validation accuracy."""
 
     state: dict[str, torch.Tensor]
     val_accuracy: float
     epoch: float
-    history: list[Row]
+    history: list[EvaluationRow]
     device_s: float
     ended: str
-    """`complete`, `stopped` (by the caller) or `diverged` (the loss is not finite)."""
+    """`complete`, `stopped` (by the caller) or `diverged` (a loss was not finite)."""
 
 
 def fit(
@@ -63,36 +66,39 @@ def fit(
     evaluations: int | None = None,
     checkpoint: Path | None = None,
     precision_cache: Path | None = None,
-    on_evaluation: Callable[[Row], bool] = lambda row: True,
+    on_evaluation: Callable[[EvaluationRow], bool] = lambda row: True,
     key: str = "",
 ) -> Fitted:
-    """Train a network from scratch.
+    """Trains a network from scratch, or resumes a training from its checkpoint.
 
     Args:
-        build: Makes the network; called with torch's random state seeded from `seed`.
-        data: Training and validation images; nothing else can be reached from it.
-        recipe: Settings.
-        budget: Epochs or device seconds.
+        build: Creates the network; called with torch's random state seeded from `seed`.
+        data: Training and validation images.
+        recipe: Training settings.
+        budget: Length, in epochs or device seconds.
         seed: Names every random stream of the run.
         device: Where to train.
         evaluations: Number of evenly spaced evaluation points; one per epoch when None.
         checkpoint: File to resume from and to write at every evaluation point.
-        precision_cache: Where `recipe.precision == "auto"` remembers its measurement.
+        precision_cache: File with the measurements for `recipe.precision == "auto"`.
         on_evaluation: Called after each evaluation point; False stops the training.
         key: Identity of the network, part of the checkpoint's key.
+
+    Raises:
+        TrainError: The checkpoint is damaged.
     """
     run_key = sha256_text(canonical_json(
         [key, recipe.to_json(), seed, data.manifest.digest, budget.epochs, budget.device_s, evaluations]
     ))
     with isolated(f"{seed}/network"):
         net = on_device(build(), device)
-        equip(net, recipe)
+        add_auxiliary_head(net, recipe)
         train, val = (Batches(s, data.manifest.mean, data.manifest.std, device) for s in (data.train, data.val))
         saved = Checkpoint.load(checkpoint, run_key) if checkpoint is not None else None
         if saved is None:
             saved = _fresh(net, train, recipe, budget, precision_cache, run_key)
         run = _Run(net, train, val, recipe, seed, saved)
-        return run.to_the_end(evaluations, checkpoint, on_evaluation)
+        return run.complete(evaluations, checkpoint, on_evaluation)
 
 
 def _fresh(
@@ -111,7 +117,7 @@ def _fresh(
 
 
 class _Run:
-    """The moving parts of a training between two checkpoints."""
+    """The state of a running training."""
 
     def __init__(
         self, net: nn.Module, train: Batches, val: Batches, recipe: Recipe, seed: int, saved: Checkpoint
@@ -127,18 +133,20 @@ class _Run:
         self.ema = Ema(net, recipe.ema_decay)
         self.ema.average.load_state_dict(saved.average)
         torch.set_rng_state(saved.rng)
-        self.easy = EasyImages(len(train), recipe, seed)
+        self.infobatch = InfoBatch(len(train), recipe, seed)
         if saved.losses is not None:
-            self.easy.losses = saved.losses
+            self.infobatch.losses = saved.losses
         self.clock = DeviceClock(train.images.device, saved.device_s)
 
-    def to_the_end(self, evaluations: int | None, path: Path | None, on_evaluation: Callable[[Row], bool]) -> Fitted:
+    def complete(
+        self, evaluations: int | None, path: Path | None, on_evaluation: Callable[[EvaluationRow], bool]
+    ) -> Fitted:
         state, per_epoch = self.state, self.train.steps_per_epoch(self.recipe)
         count = evaluations or max(1, math.ceil(state.total_steps / per_epoch))
         points = sorted({round(state.total_steps * (i + 1) / count) for i in range(count)} - {0})
         losses: list[float] = []
         while state.step < state.total_steps:
-            for images, labels, index in self._rest_of_the_pass():
+            for images, labels, index in self._rest_of_epoch():
                 losses.append(self._step(images, labels, index))
                 if not math.isfinite(losses[-1]):
                     return self._outcome("diverged")
@@ -154,12 +162,12 @@ class _Run:
                     break
         return self._outcome("complete")
 
-    def _rest_of_the_pass(self) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
-        """What is left of the running pass; a pass that was interrupted is drawn again up to where it stopped."""
+    def _rest_of_epoch(self) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
+        """Yields the batches of the current epoch that are not done; the same ones as without an interruption."""
         state = self.state
         if state.offset == 0:
-            state.kept = self.easy.kept(state.epoch, state.step / state.total_steps)
-        batches = self.train.epoch(state.epoch, self.recipe, self.seed, state.kept)
+            state.subset = self.infobatch.subset(state.epoch, state.step / state.total_steps)
+        batches = self.train.epoch(state.epoch, self.recipe, self.seed, state.subset)
         yield from itertools.islice(batches, state.offset, None)
         state.epoch, state.offset = state.epoch + 1, 0
 
@@ -172,23 +180,23 @@ class _Run:
             images = shrink(images, recipe.low_side)
         with torch.autocast(images.device.type, self.autocast, enabled=self.autocast is not None):
             logits, auxiliary = all_logits(self.net, images)
-        each = F.cross_entropy(logits.float(), labels, label_smoothing=recipe.label_smoothing, reduction="none")
-        loss = each.mean()
+        losses = F.cross_entropy(logits.float(), labels, label_smoothing=recipe.label_smoothing, reduction="none")
+        loss = losses.mean()
         if auxiliary is not None:
-            second = F.cross_entropy(auxiliary.float(), labels, label_smoothing=recipe.label_smoothing)
-            loss = loss + recipe.auxiliary * second
+            auxiliary_loss = F.cross_entropy(auxiliary.float(), labels, label_smoothing=recipe.label_smoothing)
+            loss = loss + recipe.auxiliary * auxiliary_loss
         self.optimiser.zero_grad()
         torch.autograd.backward(loss)
         nn.utils.clip_grad_norm_(self.net.parameters(), recipe.clip_norm)
         self.optimiser.step()
         self.ema.update(self.net, self.state.step)
-        self.easy.note(index, each)
+        self.infobatch.record(index, losses)
         self.state.step, self.state.offset = self.state.step + 1, self.state.offset + 1
         return float(loss.detach())
 
-    def _evaluate(self, loss: float) -> Row:
+    def _evaluate(self, loss: float) -> EvaluationRow:
         state = self.state
-        # Of the plain network: averaging over views costs as many passes, and hardly changes which epoch is best.
+        # Without test-time augmentation, which costs several passes and hardly changes which epoch is best.
         score = accuracy(self.ema.average, self.val, self.autocast)
         state.device_s = self.clock.seconds()
         rate = learning_rate(self.recipe.learning_rate, (state.step - 1) / state.total_steps, self.recipe.warmup)
@@ -207,9 +215,9 @@ class _Run:
         self.state.average = self.ema.average.state_dict()
         self.state.optimiser = self.optimiser.state_dict()
         self.state.rng = torch.get_rng_state()
-        self.state.losses = self.easy.losses
+        self.state.losses = self.infobatch.losses
 
     def _outcome(self, ended: str) -> Fitted:
         state = self.state
-        best = {name: tensor.detach().cpu() for name, tensor in without(state.best).items()}
+        best = {name: tensor.detach().cpu() for name, tensor in without_auxiliary_head(state.best).items()}
         return Fitted(best, max(state.best_accuracy, 0.0), state.best_epoch, state.history, self.clock.seconds(), ended)

@@ -1,4 +1,7 @@
-"""Processes of one torch thread each: two of them train 1.15 to 12 times as much as one process of two threads."""
+"""Worker processes with one torch thread each.
+
+Two of them train 1.15 to 12 times as fast as one process with two threads.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ from nas_pipeline.errors import ERRORS, NasError
 
 _SETTINGS = {
     "OMP_NUM_THREADS": "1",
-    # 7 to 14 % more images per second: memory is reused instead of being given back to the system.
+    # 7 to 14 % more images per second: memory is reused instead of being returned to the system.
     "GLIBC_TUNABLES": (
         "glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=4294967296:glibc.malloc.trim_threshold=8589934592"
     ),
@@ -29,59 +32,67 @@ _SETTINGS = {
 
 @dataclass(frozen=True)
 class Worker:
-    """A process that works for this one."""
+    """A child process, and the connection on which it reports an error."""
 
     process: BaseProcess
-    answers: Connection
+    errors: Connection
 
     @property
     def alive(self) -> bool:
-        """It has not ended."""
+        """Whether the process is running."""
         return self.process.is_alive()
 
     @property
     def exitcode(self) -> int | None:
-        """As in multiprocessing: negative after a signal, None while it runs."""
+        """Exit code as in multiprocessing: negative after a signal, None while the process runs."""
         return self.process.exitcode
 
     def error(self) -> NasError | None:
-        """Why it ended, where that was an error of ours. It comes through a pipe: a full disk is one of the reasons."""
+        """Returns the `NasError` that ended the process; None if there was none.
+
+        It is sent through a pipe, not a file: a full disk is one of the possible errors.
+        """
         try:
-            name, message = self.answers.recv() if self.answers.poll() else (None, "")
+            name, message = self.errors.recv() if self.errors.poll() else (None, "")
         except EOFError:
             return None
         return ERRORS[name](message) if name else None
 
 
 def start_worker(target: Callable[..., None], *args: Any) -> Worker:
-    """Run `target(*args)` in a process of its own that dies with this one. Arguments are pickled."""
+    """Runs `target(*args)` in a new process, which ends when this one ends.
+
+    Args:
+        target: A function at module level.
+        args: Its arguments; they are pickled.
+    """
     context = multiprocessing.get_context("spawn")
     level = logging.getLogger("nas_pipeline").getEffectiveLevel()
-    answers, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=_main, args=(os.getpid(), level, theirs, target, args), daemon=True)
+    receiving, sending = context.Pipe(duplex=False)
+    process = context.Process(target=_main, args=(os.getpid(), level, sending, target, args), daemon=True)
     saved = {name: os.environ.get(name) for name in _SETTINGS}
     os.environ.update(_SETTINGS)
     try:
-        process.start()  # the child reads these variables as it starts, before any line of ours
+        process.start()  # the child reads these variables at start, before it runs any Python code
     finally:
-        theirs.close()
+        sending.close()
         for name, value in saved.items():
             if value is None:
                 del os.environ[name]
             else:
                 os.environ[name] = value
-    return Worker(process, answers)
+    return Worker(process, receiving)
 
 
 def stop_workers(workers: Sequence[Worker]) -> None:
-    """End all of them and wait until they are gone."""
+    """Terminates all workers and waits up to 10 seconds for each to end."""
     for worker in workers:
         worker.process.terminate()
     for worker in workers:
         worker.process.join(10)
 
 
-def _main(parent: int, level: int, answers: Connection, target: Callable[..., None], args: tuple[Any, ...]) -> None:
+def _main(parent: int, level: int, errors: Connection, target: Callable[..., None], args: tuple[Any, ...]) -> None:
     _die_with(parent)
     import torch
 
@@ -93,13 +104,13 @@ def _main(parent: int, level: int, answers: Connection, target: Callable[..., No
         error = raised if isinstance(raised, NasError) else storage_error(raised, Path.cwd())
         if error is None:
             raise
-        answers.send((type(error).__name__, str(error)))
+        errors.send((type(error).__name__, str(error)))
         sys.exit(1)
 
 
 def _die_with(parent: int) -> None:
-    """Ask the kernel to end this process when its parent dies: a killed run leaves nothing running."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
+    """Makes the kernel end this process when its parent dies, so that a killed run leaves no worker."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
         if os.getppid() != parent:

@@ -25,7 +25,7 @@ from nas_pipeline.export.onnx_file import export_onnx
 from nas_pipeline.export.reference import write_reference
 from nas_pipeline.space import SPACES
 from nas_pipeline.space.choosers import replay, sample
-from nas_pipeline.train.accuracy import AveragedViews
+from nas_pipeline.train.test_time_augmentation import AugmentedNetwork
 from tests.security.model_files import array, content_of, linear
 
 SPEC = InputSpec(1, 12, 12, 4)
@@ -58,7 +58,7 @@ def test_what_we_export_is_accepted(space, views, tmp_path):
     maker = SPACES.make(space, {})
     net = maker.build(replay(maker, sample(maker, random.Random(3))), SPEC)
     path, int8 = tmp_path / "fp32.onnx", tmp_path / "int8.onnx"
-    export_onnx(AveragedViews(net, views) if views > 1 else net, SPEC, path, opset=20)
+    export_onnx(AugmentedNetwork(net, views) if views > 1 else net, SPEC, path, opset=20)
     quantize_int8(path, int8, np.random.default_rng(0).standard_normal((4, 1, 12, 12)).astype(np.float32))
     for file in (path, int8):
         check_model(file, max_bytes=1 << 26, max_opset=20)

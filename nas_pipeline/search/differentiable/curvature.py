@@ -1,4 +1,4 @@
-"""How sharp the validation loss is in the alphas: the sign by which a search that is about to collapse is known."""
+"""Curvature of the validation loss in the alphas, which rises before a search collapses to skip connections."""
 
 from __future__ import annotations
 
@@ -13,21 +13,22 @@ _SMALL = 1e-12
 def dominant_eigenvalue(
     loss: Tensor, alphas: Sequence[Tensor], stream: torch.Generator, *, iterations: int = 8, tolerance: float = 0.02
 ) -> float:
-    """The largest eigenvalue of the Hessian of `loss` with respect to all `alphas` together.
+    """Returns the largest eigenvalue of the Hessian of `loss` with respect to all `alphas` together.
 
-    By power iteration: the Hessian is never built, a product with a vector is one backward pass through the gradient.
-    If the eigenvalue of largest size is negative, a second iteration on the Hessian shifted by it finds the largest.
-    (Differences of two gradients would be cheaper, and are wrong: a network of ReLUs has a kink at every scale, which a
-    difference takes for curvature.)
+    The method is power iteration: the Hessian is never built, a product with a vector is one backward pass through the
+    gradient. If the eigenvalue of largest magnitude is negative, a second iteration on the shifted Hessian finds the
+    largest one. Differences of two gradients would be cheaper but wrong: a network of ReLUs has kinks at every scale,
+    which a difference mistakes for curvature.
 
     Args:
-        loss: A scalar whose graph reaches the alphas. Freeze the weights, or their gradients are kept for nothing.
-        alphas: Leaves.
-        stream: A CPU stream; draws the start.
-        iterations: Most products for either iteration.
-        tolerance: Ends an iteration when the eigenvalue changes by less than this share of it.
+        loss: A scalar whose graph contains the alphas. Freeze the weights, or memory is spent on their gradients.
+        alphas: Leaves of the graph.
+        stream: A CPU generator for the first vector.
+        iterations: Largest number of products in each of the two iterations.
+        tolerance: An iteration ends when the eigenvalue changes by less than this share of it.
 
-    Source: Zela et al., arXiv:1909.09656, section 4 (what it says); von Mises and Pollaczek-Geiringer (the method).
+    Source: Zela et al., arXiv:1909.09656, section 4 (the eigenvalue as an indicator); von Mises and
+    Pollaczek-Geiringer (power iteration).
     """
     gradient = torch.autograd.grad(loss, alphas, create_graph=True, allow_unused=True)
     pairs = [(g, a) for g, a in zip(gradient, alphas, strict=True) if g is not None and g.requires_grad]
@@ -52,7 +53,7 @@ def dominant_eigenvalue(
 def _iterate(
     product: Callable[[list[Tensor]], list[Tensor]], vector: list[Tensor], iterations: int, tolerance: float
 ) -> float:
-    """The eigenvalue of largest size, by Rayleigh quotients."""
+    """Returns the eigenvalue of largest magnitude, by Rayleigh quotients."""
     value = 0.0
     for _ in range(iterations):
         norm = _dot(vector, vector) ** 0.5

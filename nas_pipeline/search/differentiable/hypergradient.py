@@ -1,6 +1,6 @@
 """The gradient of the validation loss with respect to the alphas, through one virtual step of the weights.
 
-The weights are moved in place and always put back, so that a network needs no second copy; nothing else is touched.
+The weights are changed in place and always restored, so no second copy of the network is needed.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from nas_pipeline.errors import ConfigError
 Order = Literal["first", "second"]
 Form = Literal["exact", "finite_difference"]
 Loss = Callable[[], Tensor]
-"""A scalar of the live weights and alphas. Called twice it must give the same: random draws are made outside it."""
+"""Returns a scalar of the current weights and alphas. Two calls must return the same: it must not draw at random."""
 
 
 def hypergradient(
@@ -34,27 +34,28 @@ def hypergradient(
     weight_decay: float = 0.0,
     eps: float = 0.01,
 ) -> list[Tensor]:
-    """D L_val(w', alpha) / d alpha, with w' = w - xi (momentum x buffer + dL_train/dw + decay x w).
+    """Returns d L_val(w', alpha) / d alpha, with w' = w - xi (momentum x buffer + dL_train/dw + decay x w).
 
-    First order takes w' = w. Second order adds what alpha changes in w': - xi d2 L_train / (d alpha d w) v, where
-    v = dL_val / dw' at w'. The weight step's clipping of gradients is no part of w', as in the paper's code.
+    First order uses w' = w. Second order adds the effect of alpha on w': - xi d2 L_train / (d alpha d w) v, where
+    v = dL_val / dw' at w'. The clipping of gradients in the weight step is not part of w', as in the code of
+    the paper.
 
     Args:
-        train_loss: L_train of the live parameters.
-        val_loss: L_val of the live parameters.
-        weights: The network's weights, leaves that require gradients; bit-equal afterwards.
-        alphas: The architecture's parameters, the same.
+        train_loss: L_train of the current parameters.
+        val_loss: L_val of the current parameters.
+        weights: Weights of the network, leaves that require gradients; bit-equal afterwards.
+        alphas: Architecture parameters, leaves that require gradients; bit-equal afterwards.
         order: `first` or `second`.
         form: The product with the mixed second derivative: `exact` (a backward pass through the gradient) or
-            `finite_difference` (central, as in the paper: two more gradients, no second backward, less memory).
+            `finite_difference` (central, as in the paper: two more gradients, less memory).
         learning_rate: xi, of the virtual step.
-        momentum: Of the weights' optimiser.
-        momentum_buffers: Its buffers, one a weight; None where there is none yet.
-        weight_decay: Of the weights' optimiser.
+        momentum: Of the optimiser of the weights.
+        momentum_buffers: Buffers of that optimiser, one per weight; None where there is none yet.
+        weight_decay: Of the optimiser of the weights.
         eps: The finite difference moves the weights by a vector of this length.
 
     Returns:
-        One tensor an alpha; zeros for an alpha that no loss depends on.
+        One tensor per alpha; zeros for an alpha that no loss depends on.
 
     Raises:
         ConfigError: Unknown order or form.
@@ -62,8 +63,8 @@ def hypergradient(
     Source: Liu et al., arXiv:1806.09055, equations 6 to 8.
     """
     if order not in ("first", "second") or form not in ("exact", "finite_difference"):
-        raise ConfigError(f"the hypergradient has no order {order!r} with form {form!r}; "
-                          "take first or second, and exact or finite_difference")
+        raise ConfigError(f"unknown hypergradient: order {order!r} with form {form!r}; "
+                          "order is first or second, form is exact or finite_difference")
     weights, alphas = list(weights), list(alphas)
     if order == "first":
         return _alpha_gradient(val_loss, weights, alphas)
@@ -85,7 +86,7 @@ def hypergradient(
 
 
 def _exact(train_loss: Loss, weights: list[Tensor], alphas: list[Tensor], direction: list[Tensor]) -> list[Tensor]:
-    """d/d alpha <dL_train/dw, direction>: the mixed second derivative times `direction`."""
+    """Returns d/d alpha <dL_train/dw, direction>: the mixed second derivative times `direction`."""
     gradient = torch.autograd.grad(train_loss(), weights, create_graph=True, allow_unused=True)
     pairs = [(g, d) for g, d in zip(gradient, direction, strict=True) if g is not None and g.requires_grad]
     if not pairs:
@@ -96,7 +97,7 @@ def _exact(train_loss: Loss, weights: list[Tensor], alphas: list[Tensor], direct
 def _finite_difference(
     train_loss: Loss, weights: list[Tensor], alphas: list[Tensor], direction: list[Tensor], length: float
 ) -> list[Tensor]:
-    """The same by the slopes for alpha at w + eps v and w - eps v."""
+    """Returns the same product from the gradients of alpha at w + eps v and w - eps v."""
     norm = float(torch.stack([d.norm() for d in direction]).norm())
     if norm == 0.0:
         return [torch.zeros_like(alpha) for alpha in alphas]
@@ -109,7 +110,7 @@ def _finite_difference(
 
 
 def _alpha_gradient(loss: Loss, weights: list[Tensor], alphas: list[Tensor]) -> list[Tensor]:
-    """The slope for alpha alone: nothing is kept or computed for the weights' gradients."""
+    """Returns the gradient of the alphas only: nothing is stored or computed for gradients of the weights."""
     with frozen(weights):
         return _gradient(loss(), alphas)
 
@@ -122,7 +123,7 @@ def _gradient(loss: Tensor, inputs: list[Tensor]) -> list[Tensor]:
 
 @contextlib.contextmanager
 def frozen(tensors: Sequence[Tensor]) -> Iterator[None]:
-    """No gradient for `tensors`, and nothing kept for one, in graphs that are made inside the block."""
+    """Turns `requires_grad` of `tensors` off inside the block, and restores it afterwards."""
     before = [tensor.requires_grad for tensor in tensors]
     try:
         for tensor in tensors:
@@ -135,7 +136,7 @@ def frozen(tensors: Sequence[Tensor]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def moved(tensors: Sequence[Tensor], step: Sequence[Tensor]) -> Iterator[None]:
-    """`tensors` plus `step` inside the block; the very bits of before after it, whatever happens inside."""
+    """Adds `step` to `tensors` inside the block, and restores the exact bits afterwards, also after an exception."""
     before = [tensor.detach().clone() for tensor in tensors]
     try:
         with torch.no_grad():

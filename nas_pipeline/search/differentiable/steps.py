@@ -1,6 +1,7 @@
-"""The two alternating steps: weights on one half of train, alphas on the other; neither moves what the other owns.
+"""The two alternating steps of a search: the weights on one half of the training images, the alphas on the other.
 
-The alpha step computes no gradient for a weight that it does not need, the weight step none for an alpha.
+Each step changes only its own parameters. The weight step computes no gradients of the alphas, and the alpha step only
+those gradients of the weights that it needs.
 """
 
 from __future__ import annotations
@@ -15,19 +16,18 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nas_pipeline.search.differentiable.hypergradient import Form, Order, frozen, hypergradient
-from nas_pipeline.search.differentiable.network.mixing import KindMixing
+from nas_pipeline.search.differentiable.network.mixing import Mixing
 from nas_pipeline.search.differentiable.network.search_network import SearchNetwork
 
-Mixing = Mapping[str, KindMixing]
-Mix = Callable[[], Mixing]
-"""The mixing of the live alphas. Called twice it must give the same, so its random draws are fixed."""
+MixingFunction = Callable[[], Mixing]
+"""Returns the mixing of the current alphas. Two calls must return the same, so its random draws are fixed."""
 Batch = tuple[Tensor, Tensor]
 """Images [N, C, H, W] and labels [N]."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """Settings of both optimisers; the defaults are those of the paper.
+    """Settings of the optimisers of the weights and of the alphas; the defaults are those of the paper.
 
     Source: Liu et al., arXiv:1806.09055, appendix A.1.
     """
@@ -41,16 +41,20 @@ class Rates:
     alpha_weight_decay: float = 1e-3
 
     def at(self, progress: float) -> float:
-        """The weights' learning rate: half a cosine from the first to the least; `progress` in [0, 1]."""
+        """Returns the learning rate of the weights: a cosine from `learning_rate` to `least_learning_rate`.
+
+        Args:
+            progress: Share of the epochs that are done, in [0, 1].
+        """
         span = self.learning_rate - self.least_learning_rate
         return self.least_learning_rate + span * 0.5 * (1 + math.cos(math.pi * progress))
 
 
 class Bilevel:
-    """A search network and its two optimisers."""
+    """A search network and the optimisers of its weights (SGD) and its alphas (Adam)."""
 
     def __init__(self, net: SearchNetwork, rates: Rates, *, order: Order = "first", form: Form = "exact") -> None:
-        """`order` and `form` are those of `hypergradient`."""
+        """Creates the optimisers; `order` and `form` are those of `hypergradient`."""
         self.net, self.rates = net, rates
         self._order, self._form = order, form
         self.weights, self.alphas = net.weights(), net.architecture()
@@ -63,18 +67,18 @@ class Bilevel:
 
     @property
     def learning_rate(self) -> float:
-        """Of the weights, now."""
+        """Current learning rate of the weights."""
         return float(self.weight_optimiser.param_groups[0]["lr"])
 
     @learning_rate.setter
     def learning_rate(self, value: float) -> None:
         self.weight_optimiser.param_groups[0]["lr"] = value
 
-    def weight_step(self, batch: Batch, mix: Mix) -> float:
-        """One step of the weights on a batch of their half.
+    def weight_step(self, batch: Batch, mix: MixingFunction) -> float:
+        """Takes one step of the weights on a batch of their half.
 
         Returns:
-            The loss. If it is not finite, nothing has moved.
+            The loss. If it is not finite, no parameter was changed.
         """
         with frozen(self.alphas):
             loss = self._loss(batch, mix())
@@ -85,24 +89,24 @@ class Bilevel:
         return value
 
     def alpha_step(
-        self, batch: Batch, train_batch: Batch, mix: Mix, extra: Callable[[], Tensor | float] = lambda: 0.0
+        self, batch: Batch, train_batch: Batch, mix: MixingFunction, extra: Callable[[], Tensor | float] = lambda: 0.0
     ) -> float:
-        """One step of the alphas on a batch of their half.
+        """Takes one step of the alphas on a batch of their half.
 
         Args:
-            batch: Of the alphas' half.
-            train_batch: Of the weights' half, for the virtual step of second order.
-            mix: The mixing.
-            extra: Added to the loss on `batch`: penalties and regularisation.
+            batch: Of the half of the alphas.
+            train_batch: Of the half of the weights, for the virtual step of second order.
+            mix: Returns the mixing.
+            extra: Returns a term that is added to the loss on `batch`: penalties and regularisation.
 
         Returns:
-            The cross-entropy on `batch`, at the virtual weights. If it is not finite, nothing has moved.
+            The cross-entropy on `batch`, at the virtual weights. If it is not finite, no parameter was changed.
         """
-        seen: list[float] = []
+        losses: list[float] = []
 
         def val_loss() -> Tensor:
             loss = self._loss(batch, mix())
-            seen.append(float(loss.detach()))
+            losses.append(float(loss.detach()))
             return loss + extra()
 
         slopes = hypergradient(
@@ -112,18 +116,18 @@ class Bilevel:
             if self.weight_optimiser.state else None,
             weight_decay=self.rates.weight_decay,
         )
-        if not math.isfinite(seen[-1]) or not all(bool(slope.isfinite().all()) for slope in slopes):
+        if not math.isfinite(losses[-1]) or not all(bool(slope.isfinite().all()) for slope in slopes):
             return math.nan
         _step(self.alpha_optimiser, self.alphas, slopes, None)
-        return seen[-1]
+        return losses[-1]
 
     def state(self) -> dict[str, Any]:
-        """Everything that the next step depends on."""
+        """Returns everything that the next step depends on, for `restore`."""
         return {"net": self.net.state_dict(), "weight_optimiser": self.weight_optimiser.state_dict(),
                 "alpha_optimiser": self.alpha_optimiser.state_dict()}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Take up what `state` gave."""
+        """Restores a result of `state`."""
         self.net.load_state_dict(state["net"])
         self.weight_optimiser.load_state_dict(state["weight_optimiser"])
         self.alpha_optimiser.load_state_dict(state["alpha_optimiser"])
@@ -136,7 +140,7 @@ class Bilevel:
 def _step(
     optimiser: torch.optim.Optimizer, owned: list[nn.Parameter], slopes: Any, clip_norm: float | None
 ) -> None:
-    """An optimiser's step with these gradients; a parameter that took no part (None) stays as it is."""
+    """Takes a step of `optimiser` with these gradients; a parameter with gradient None is not changed."""
     for parameter, slope in zip(owned, slopes, strict=True):
         parameter.grad = slope
     if clip_norm is not None:

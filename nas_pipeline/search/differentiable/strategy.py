@@ -11,7 +11,7 @@ from optuna.samplers import BaseSampler, RandomSampler
 from nas_pipeline.core.protocols import SearchSpace
 from nas_pipeline.data.loaders import load_search_data
 from nas_pipeline.errors import ConfigError
-from nas_pipeline.search.differentiable.derivation.cost_table import Deploy
+from nas_pipeline.search.differentiable.derivation.cost_model import DeploymentCosts as Deploy
 from nas_pipeline.search.differentiable.derivation.integer_program import NONE
 from nas_pipeline.search.differentiable.run import DifferentiableSearch
 from nas_pipeline.search.differentiable.settings import Settings

@@ -17,12 +17,12 @@ from nas_pipeline.data.loaders import SearchData, load_search_data
 from nas_pipeline.search.protocols import Metrics, Score
 from nas_pipeline.space.cost import cost
 from nas_pipeline.space.load import build_network
-from nas_pipeline.train.accuracy import finished
 from nas_pipeline.train.budget import TrainBudget
 from nas_pipeline.train.device import pick_device
 from nas_pipeline.train.randomness import isolated
 from nas_pipeline.train.recipe import Recipe
-from nas_pipeline.train.trainer import Row, fit
+from nas_pipeline.train.test_time_augmentation import with_test_time_augmentation
+from nas_pipeline.train.trainer import EvaluationRow, fit
 
 Deploy = Callable[[nn.Module, InputSpec], Metrics]
 """What shipping a network would mean: latency_ms and size_bytes, measured on its exported file."""
@@ -63,7 +63,7 @@ class TrainEvaluator:
         spec = self._data.manifest.spec
         with isolated(f"{self.seed}/deploy"):
             net = build_network(genotype, spec).eval()
-            static: Metrics = {**_cost(net, spec), **self.deploy(finished(net, self.recipe), spec)}
+            static: Metrics = {**_cost(net, spec), **self.deploy(with_test_time_augmentation(net, self.recipe), spec)}
         fitted = fit(
             lambda: build_network(genotype, spec), self._data, self.recipe,
             TrainBudget(epochs=self.epochs, device_s=self.device_s), seed=self.seed, device=pick_device(self.device),
@@ -81,5 +81,5 @@ def _cost(net: nn.Module, spec: InputSpec) -> Metrics:
     return {"params": float(counted.params), "macs": float(counted.macs)}
 
 
-def _curve(history: list[Row]) -> list[float]:
+def _curve(history: list[EvaluationRow]) -> list[float]:
     return [row["val_accuracy"] for row in history]

@@ -94,7 +94,9 @@ def test_sections_cannot_be_changed(tmp_path: Path) -> None:
         ("search.budget", {}, "search.budget: give at least one of trials, wall_s, device_s: a search has to end"),
         ("retrain.device_s", 5.0, "retrain: give exactly one of device_s and epochs"),
         ("targets", {}, "the file: targets is empty: name at least one device class with its bounds"),
-        ("train.recipe.warmup", 1.5, "train: recipe: warmup must be in [0, 1)"),
+        ("train.recipe.warmup", 1.5, "train: recipe: warmup: Input should be less than 1, got 1.5"),
+        ("train.recipe.batch_size", 2.5, "train: recipe: batch_size: Input should be a valid integer, got 2.5"),
+        ("train.recipe.flip", "no", "train: recipe: flip: Input should be a valid boolean, got 'no'"),
     ],
 )
 def test_each_mistake_is_one_line_with_its_key(key: str, value: Any, line: str) -> None:

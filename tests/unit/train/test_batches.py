@@ -62,9 +62,10 @@ def test_a_shift_moves_pixels_and_fills_with_black(reach: int) -> None:
     span = 2 * reach + 1
     moves = set()
     for image, whole in zip(images, padded, strict=True):
-        found = [(r, c) for r in range(span) for c in range(span) if torch.equal(image, whole[:, r : r + 6, c : c + 6])]
-        assert len(found) == 1
-        moves.add(found[0])
+        offsets = [(row, column) for row in range(span) for column in range(span)
+                   if torch.equal(image, whole[:, row : row + 6, column : column + 6])]
+        assert len(offsets) == 1
+        moves.add(offsets[0])
     assert len(moves) > 4
 
 
@@ -79,7 +80,7 @@ def test_cutout_blanks_a_square_in_about_half_of_the_images() -> None:
 
 
 def test_a_pass_over_some_images_shows_only_those() -> None:
-    kept = torch.tensor([1, 3, 5, 7, 9, 11, 13, 15, 17, 19])
-    shown = [index for _, _, index in batches().epoch(0, PLAIN, seed=1, kept=kept)]
+    subset = torch.tensor([1, 3, 5, 7, 9, 11, 13, 15, 17, 19])
+    shown = [index for _, _, index in batches().epoch(0, PLAIN, seed=1, subset=subset)]
     assert len(shown) == 1
-    assert set(shown[0].tolist()) <= set(kept.tolist())
+    assert set(shown[0].tolist()) <= set(subset.tolist())

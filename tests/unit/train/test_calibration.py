@@ -14,14 +14,14 @@ def labelled(count: int = 4000) -> tuple[torch.Tensor, torch.Tensor]:
     return logits, torch.multinomial(logits.softmax(1), 1, generator=stream).squeeze(1)
 
 
-def test_finds_the_factor_that_logits_are_wrong_by():
+def test_temperature_is_the_factor_of_overconfident_logits():
     logits, labels = labelled()
     assert abs(temperature(logits, labels) - 1) < 0.1
     assert abs(temperature(logits * 2, labels) - 2) < 0.2
     assert abs(temperature(logits / 2, labels) - 0.5) < 0.05
 
 
-def test_perfect_answers_do_not_give_endless_confidence():
+def test_the_temperature_is_bounded_where_all_predictions_are_correct():
     labels = torch.arange(5).repeat(20)
     assert 0.25 <= temperature(nn.functional.one_hot(labels, 5).float(), labels) < 0.26
 
@@ -35,7 +35,7 @@ class Linear(nn.Module):
         return self.classifier(x.flatten(1))
 
 
-def test_the_last_layer_carries_it_and_no_answer_changes():
+def test_the_last_layer_is_scaled_and_no_prediction_changes():
     stream = torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (4000, 1, 2, 2), generator=stream, dtype=torch.uint8).numpy()
     net = Linear()

@@ -1,4 +1,4 @@
-"""Drop-path and the auxiliary head: on by the recipe, gone from what is saved, nothing to other networks."""
+"""Drop path and the auxiliary head: set by the recipe, absent from saved weights, without effect on other networks."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from nas_pipeline.space.cell_network import CellNetwork, DropPath
 from nas_pipeline.space.cell_plan import Cell, CellPlan, Node
 from nas_pipeline.train.budget import TrainBudget
 from nas_pipeline.train.recipe import Recipe
-from nas_pipeline.train.regularisation import all_logits, equip, set_drop_path
-from nas_pipeline.train.trainer import Fitted, Row, fit
+from nas_pipeline.train.regularisation import add_auxiliary_head, all_logits, set_drop_path
+from nas_pipeline.train.trainer import EvaluationRow, Fitted, fit
 from tests.unit.train.test_trainer import CPU, RECIPE, equal, small_net
 
 CELL = Cell((Node((0, 1), ("sep_conv_3x3", "skip_connect")),), (2,))
@@ -35,29 +35,29 @@ def data(ingested: Path) -> SearchData:
     return load_search_data(ingested)
 
 
-def run(data: SearchData, recipe: Recipe, build: Callable[[], nn.Module] = network, **given: Any) -> Fitted:
-    return fit(build, data, recipe, TrainBudget(epochs=2), seed=0, device=CPU, **given)
+def run(data: SearchData, recipe: Recipe, build: Callable[[], nn.Module] = network, **options: Any) -> Fitted:
+    return fit(build, data, recipe, TrainBudget(epochs=2), seed=0, device=CPU, **options)
 
 
-def test_what_is_saved_is_the_network_without_the_head(data: SearchData, tmp_path: Path) -> None:
-    path, seen = tmp_path / "checkpoint.pt", []
+def test_the_saved_weights_are_those_of_the_network_without_the_head(data: SearchData, tmp_path: Path) -> None:
+    path, has_head = tmp_path / "checkpoint.pt", []
 
-    def look(row: Row) -> bool:
+    def read_checkpoint(row: EvaluationRow) -> bool:
         names = torch.load(path, weights_only=True)["net"]
-        seen.append(any(name.startswith("auxiliary.") for name in names))
+        has_head.append(any(name.startswith("auxiliary.") for name in names))
         return True
 
-    fitted = run(data, FULL, checkpoint=path, on_evaluation=look)
+    fitted = run(data, FULL, checkpoint=path, on_evaluation=read_checkpoint)
     assert fitted.state.keys() == network().state_dict().keys()
     network().load_state_dict(fitted.state)
-    assert seen == [True, True], "a training that goes on needs its head"
+    assert has_head == [True, True], "a resumed training needs its head"
 
 
-def test_a_resumed_training_equals_an_undisturbed_one(data: SearchData, tmp_path: Path) -> None:
+def test_a_resumed_training_equals_an_uninterrupted_one(data: SearchData, tmp_path: Path) -> None:
     class PowerCut(Exception):
         pass
 
-    def cut(row: Row) -> bool:
+    def cut(row: EvaluationRow) -> bool:
         raise PowerCut
 
     path = tmp_path / "checkpoint.pt"
@@ -96,19 +96,19 @@ def test_the_probability_grows_along_a_line(data: SearchData) -> None:
 
 def test_the_head_is_there_only_if_the_recipe_weighs_it() -> None:
     net, images = network(), torch.zeros(2, 1, 16, 16)
-    equip(net, RECIPE)
+    add_auxiliary_head(net, RECIPE)
     assert all_logits(net, images)[1] is None
-    equip(net, FULL)
+    add_auxiliary_head(net, FULL)
     second = all_logits(net, images)[1]
     assert second is not None
     assert second.shape == (2, 4)
     plain = small_net()
-    equip(plain, FULL)
+    add_auxiliary_head(plain, FULL)
     set_drop_path(plain, 0.5)
     assert all_logits(plain, images)[1] is None
 
 
 @pytest.mark.parametrize("wrong", [{"drop_path": 1.0}, {"drop_path": -0.1}, {"auxiliary": -1.0}], ids=str)
 def test_wrong_settings_are_named(wrong: dict[str, float]) -> None:
-    with pytest.raises(ConfigError, match=f"recipe: {next(iter(wrong))} must"):
+    with pytest.raises(ConfigError, match=f"recipe: {next(iter(wrong))}: "):
         Recipe(**wrong)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""Retraining: nothing is trained twice, the test split is read once a call, a dead worker is named."""
+"""Retraining: nothing is trained twice, the test split is read once per call, a worker that ended is named."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from nas_pipeline.data.test_split import count_reads
 from nas_pipeline.errors import SpaceError, TrainError
 from nas_pipeline.train.budget import TrainBudget
 from nas_pipeline.train.recipe import Recipe
-from nas_pipeline.train.retrain import Entry, Retrained, ScoreFiles, load_finished, retrain
+from nas_pipeline.train.retrain import Retrained, RetrainJob, ScoreFiles, load_trained_network, retrain
 
 pytestmark = pytest.mark.slow
 
@@ -41,7 +41,7 @@ def tiny(width: int) -> Genotype:
     return Genotype("residual", 1, (("stem.width", 16), ("stem.stride", 2), ("stages", 2), *stages, ("pooling", "avg")))
 
 
-ENTRIES = [Entry("winner", tiny(24), (0, 1)), Entry("by_hand", tiny(32), (0,))]
+JOBS = [RetrainJob("winner", tiny(24), (0, 1)), RetrainJob("by_hand", tiny(32), (0,))]
 LABELS = ["winner/seed-0", "winner/seed-1", "by_hand/seed-0"]
 
 
@@ -56,9 +56,9 @@ def top1(data: Path) -> ScoreFiles:
     return score
 
 
-def run(data: Path, folder: Path, entries: list[Entry] = ENTRIES, **given: Any) -> Retrained:
-    settings: dict[str, Any] = {"workers": 1, "device": "cpu", "score_files": top1(data), **given}
-    return retrain(entries, data, RECIPE, TrainBudget(epochs=1.0), folder=folder / "retrain",
+def run(data: Path, folder: Path, jobs: list[RetrainJob] = JOBS, **options: Any) -> Retrained:
+    settings: dict[str, Any] = {"workers": 1, "device": "cpu", "score_files": top1(data), **options}
+    return retrain(jobs, data, RECIPE, TrainBudget(epochs=1.0), folder=folder / "retrain",
                    ledger=folder / "test_reads.jsonl", **settings)
 
 
@@ -83,7 +83,7 @@ def first(ingested: Path, folder: Path, shares: list[tuple[float, float]]) -> Re
     return run(ingested, folder, workers=2, progress=lambda done, total, left, line: shares.append((done, total)))
 
 
-def test_each_entry_has_a_figure_per_seed(first: Retrained) -> None:
+def test_each_job_has_an_accuracy_per_seed(first: Retrained) -> None:
     assert {name: result.seeds for name, result in first.results.items()} == {"winner": (0, 1), "by_hand": (0,)}
     for result in first.results.values():
         figures = (*result.val_accuracy, *result.test_accuracy)
@@ -97,7 +97,7 @@ def test_every_run_has_its_curve(first: Retrained) -> None:
     assert all(curve[-1]["progress"] == 1.0 for curve in first.history.values())
 
 
-def test_the_files_of_the_first_entry_are_scored_as_they_will_ship(first: Retrained) -> None:
+def test_the_files_of_the_first_job_are_scored_as_they_will_ship(first: Retrained) -> None:
     assert list(first.files) == LABELS[:2]
     for scored, measured in zip(first.files.values(), first.results["winner"].test_accuracy, strict=True):
         assert scored["accuracy"] == pytest.approx(measured)
@@ -106,22 +106,22 @@ def test_the_files_of_the_first_entry_are_scored_as_they_will_ship(first: Retrai
 
 
 def test_the_weights_are_those_of_the_best_seed_by_validation(first: Retrained, ingested: Path, folder: Path) -> None:
-    """Turn the seeds round: the same seed's weights are handed over, wherever in the list it stands."""
+    """A retraining with that seed alone has the same weights file."""
     result = first.results["winner"]
     best = result.seeds[int(np.argmax(result.val_accuracy))]
-    alone = run(ingested, folder, [replace(ENTRIES[0], seeds=(best,))])
+    alone = run(ingested, folder, [replace(JOBS[0], seeds=(best,))])
     assert first.weights["winner"] == alone.weights["winner"]
-    assert result.val_accuracy[0] != result.val_accuracy[1], "the two seeds have to differ for this to say anything"
+    assert result.val_accuracy[0] != result.val_accuracy[1], "the seeds have to differ for this test to mean something"
 
 
-def test_finished_weights_build_the_network_again(first: Retrained, ingested: Path) -> None:
-    net = load_finished(ENTRIES[0].genotype, load_manifest(ingested), first.weights["winner"], RECIPE)
+def test_the_trained_network_is_loaded_from_its_weights(first: Retrained, ingested: Path) -> None:
+    net = load_trained_network(JOBS[0].genotype, load_manifest(ingested), first.weights["winner"], RECIPE)
     assert not net.training
-    kept = load_file(first.weights["winner"])
-    assert all(torch.isfinite(tensor).all() for tensor in kept.values())
+    weights = load_file(first.weights["winner"])
+    assert all(torch.isfinite(tensor).all() for tensor in weights.values())
 
 
-def test_a_second_call_trains_nothing_and_says_the_same(first: Retrained, ingested: Path, folder: Path) -> None:
+def test_a_second_call_trains_nothing_and_returns_the_same(first: Retrained, ingested: Path, folder: Path) -> None:
     before = trainings(folder)
     again = run(ingested, folder)
     assert trainings(folder) == before
@@ -131,9 +131,9 @@ def test_a_second_call_trains_nothing_and_says_the_same(first: Retrained, ingest
 
 def test_equal_networks_are_trained_once(first: Retrained, ingested: Path, folder: Path) -> None:
     before = trainings(folder)
-    twins = run(ingested, folder, [*ENTRIES, Entry("duplicate", ENTRIES[0].genotype, (0, 1))])
+    duplicates = run(ingested, folder, [*JOBS, RetrainJob("duplicate", JOBS[0].genotype, (0, 1))])
     assert trainings(folder) == before
-    assert twins.results["duplicate"] == first.results["winner"]
+    assert duplicates.results["duplicate"] == first.results["winner"]
 
 
 def test_each_call_reads_the_test_split_once(first: Retrained, ingested: Path, folder: Path) -> None:
@@ -148,27 +148,27 @@ def test_progress_only_grows_and_ends_at_the_whole(first: Retrained, shares: lis
     assert shares[-1] == (len(LABELS), len(LABELS))
 
 
-def test_a_worker_that_dies_is_named_and_the_test_split_stays_closed(ingested: Path, tmp_path: Path) -> None:
+def test_a_worker_that_ends_is_named_and_the_test_split_is_not_read(ingested: Path, tmp_path: Path) -> None:
     def kill(*_: object) -> None:
         for child in multiprocessing.active_children():
             child.kill()
 
-    with pytest.raises(TrainError, match=r"the training winner/seed-0 died \(exit code -9\).*the same command goes on"):
-        run(ingested, tmp_path, ENTRIES, progress=kill)
+    with pytest.raises(TrainError, match=r"winner/seed-0 ended unexpectedly \(exit code -9\).*the same command again"):
+        run(ingested, tmp_path, JOBS, progress=kill)
     assert not (tmp_path / "test_reads.jsonl").exists()
     assert multiprocessing.active_children() == []
 
 
-def test_a_training_that_diverged_says_what_to_change_and_is_not_kept(ingested: Path, tmp_path: Path) -> None:
+def test_a_training_that_diverged_is_an_error_and_leaves_no_result(ingested: Path, tmp_path: Path) -> None:
     wild = replace(RECIPE, learning_rate=1e30, warmup=0.0, clip_norm=1e30)
     with pytest.raises(TrainError, match=r"winner/seed-0 diverged; lower train\.recipe\.learning_rate"):
-        retrain([Entry("winner", tiny(24), (0,))], ingested, wild, TrainBudget(epochs=1.0), workers=1, device="cpu",
-                folder=tmp_path, ledger=tmp_path / "reads.jsonl", score_files=top1(ingested))
+        retrain([RetrainJob("winner", tiny(24), (0,))], ingested, wild, TrainBudget(epochs=1.0), workers=1,
+                device="cpu", folder=tmp_path, ledger=tmp_path / "reads.jsonl", score_files=top1(ingested))
     assert list(tmp_path.glob("*/fitted.json")) == []
     assert not (tmp_path / "reads.jsonl").exists()
 
 
-def test_sigkill_then_the_same_call_ends_as_an_undisturbed_one(
+def test_sigkill_then_the_same_call_equals_an_uninterrupted_one(
     first: Retrained, ingested: Path, tmp_path: Path
 ) -> None:
     """The process that retrains kills itself when its first training is done and its second has begun."""
@@ -197,7 +197,7 @@ def test_sigkill_then_the_same_call_ends_as_an_undisturbed_one(
 
 
 def essence(outcome: Retrained) -> tuple[Any, ...]:
-    """All but the seconds that it took."""
+    """Everything except the measured seconds."""
     results = {name: replace(result, device_s=()) for name, result in outcome.results.items()}
     curves = {name: [{k: v for k, v in row.items() if k != "device_s"} for row in curve]
               for name, curve in outcome.history.items()}
@@ -205,8 +205,8 @@ def essence(outcome: Retrained) -> tuple[Any, ...]:
     return results, curves, weights, outcome.files
 
 
-def test_an_error_on_purpose_in_a_worker_reaches_the_caller_as_itself(ingested: Path, tmp_path: Path) -> None:
-    of_another_version = Entry("winner", Genotype("residual", 99, ()), (0,))
-    with pytest.raises(SpaceError, match=r"the training winner/seed-0 cannot go on: .*version"):
+def test_an_error_in_a_worker_reaches_the_caller_with_its_type(ingested: Path, tmp_path: Path) -> None:
+    of_another_version = RetrainJob("winner", Genotype("residual", 99, ()), (0,))
+    with pytest.raises(SpaceError, match=r"the training winner/seed-0 cannot continue: .*version"):
         run(ingested, tmp_path, [of_another_version])
-    assert not list(tmp_path.glob("retrain/*/error.json")), "the next attempt is judged by itself"
+    assert not list(tmp_path.glob("retrain/*/error.json")), "the next attempt starts without it"

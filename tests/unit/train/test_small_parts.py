@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import dataclasses
+import json
+import pickle
 from itertools import pairwise
 
 import pytest
@@ -7,15 +10,14 @@ import torch
 from torch import nn
 
 from nas_pipeline.errors import ConfigError
-from nas_pipeline.train.accuracy import AveragedViews, finished
 from nas_pipeline.train.budget import TrainBudget
 from nas_pipeline.train.ema import Ema
 from nas_pipeline.train.muon import orthogonalise, takes_orthogonal_steps
-from nas_pipeline.train.optimiser import OPTIMISERS, make_optimiser, set_learning_rate
+from nas_pipeline.train.optimiser import OPTIMISERS, learning_rate, make_optimiser, set_learning_rate
 from nas_pipeline.train.precision import kind_of
 from nas_pipeline.train.randomness import generator, isolated, seed_of
 from nas_pipeline.train.recipe import Recipe
-from nas_pipeline.train.schedule import learning_rate
+from nas_pipeline.train.test_time_augmentation import AugmentedNetwork, with_test_time_augmentation
 
 
 def test_the_rate_climbs_then_falls_to_zero() -> None:
@@ -41,10 +43,10 @@ def test_budgets_become_steps(budget: TrainBudget, steps: int) -> None:
     assert budget.steps(steps_per_epoch=100, seconds_per_step=0.1) == pytest.approx(steps, abs=1)
 
 
-@pytest.mark.parametrize("given", [{}, {"epochs": 1, "device_s": 1}, {"epochs": -1}, {"device_s": 0}])
-def test_a_budget_is_exactly_one_positive_number(given: dict) -> None:
+@pytest.mark.parametrize("fields", [{}, {"epochs": 1, "device_s": 1}, {"epochs": -1}, {"device_s": 0}])
+def test_a_budget_is_exactly_one_positive_number(fields: dict) -> None:
     with pytest.raises(ConfigError):
-        TrainBudget(**given)
+        TrainBudget(**fields)
 
 
 def test_the_average_follows_parameters_and_statistics() -> None:
@@ -117,25 +119,25 @@ def test_two_views_make_a_network_blind_to_mirroring() -> None:
     torch.manual_seed(0)
     net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 36, 3)).eval()
     x = torch.randn(5, 1, 8, 8)
-    averaged = finished(net, Recipe(views=2))
+    averaged = with_test_time_augmentation(net, Recipe(views=2))
     assert torch.allclose(averaged(x), averaged(x.flip(3)), atol=1e-5)
-    assert finished(net, Recipe(views=1)) is net
+    assert with_test_time_augmentation(net, Recipe(views=1)) is net
 
 
 def test_two_views_are_the_mean_and_six_weigh_the_image_in_place_half() -> None:
-    seen: list[torch.Tensor] = []
+    views: list[torch.Tensor] = []
 
     class Probe(nn.Module):
         def forward(self, x: torch.Tensor) -> torch.Tensor:
-            seen.append(x)
+            views.append(x)
             return x.mean((1, 2, 3))[:, None]
 
     x = torch.arange(32.0).view(2, 1, 4, 4)
-    assert torch.allclose(AveragedViews(Probe(), 2)(x), x.mean((1, 2, 3))[:, None])
-    answer = AveragedViews(Probe(), 6)(x)
-    means = seen[-1].view(6, 2, -1).mean(2)
-    assert torch.allclose(answer[:, 0], means[:2].mean(0) / 2 + means[2:].mean(0) / 2)
-    assert torch.equal(seen[-1][4:6, 0, 1:, 1:], x[:, 0, :-1, :-1])
+    assert torch.allclose(AugmentedNetwork(Probe(), 2)(x), x.mean((1, 2, 3))[:, None])
+    logits = AugmentedNetwork(Probe(), 6)(x)
+    means = views[-1].view(6, 2, -1).mean(2)
+    assert torch.allclose(logits[:, 0], means[:2].mean(0) / 2 + means[2:].mean(0) / 2)
+    assert torch.equal(views[-1][4:6, 0, 1:, 1:], x[:, 0, :-1, :-1])
 
 
 @pytest.mark.parametrize(("net", "kind"), [
@@ -149,11 +151,32 @@ def test_kind_of_network(net: nn.Module, kind: str) -> None:
 @pytest.mark.parametrize("wrong", [
     {"batch_size": 1}, {"learning_rate": 0}, {"warmup": 1.0}, {"label_smoothing": -0.1}, {"ema_decay": 1.0},
     {"precision": "fp16"}, {"flip": False, "views": 2}, {"views": 3}, {"low_resolution": 1.0},
-    {"low_side": 4}, {"prune": 1.0}, {"shift": -1},
+    {"low_side": 4}, {"infobatch_ratio": 1.0}, {"shift": -1}, {"infobatch_until": 1.1}, {"clip_norm": 0.0},
+    {"weight_decay": -1.0}, {"muon_learning_rate": 0.0},
 ])
-def test_a_senseless_recipe_is_refused(wrong: dict) -> None:
-    with pytest.raises(ConfigError, match="recipe: "):
+def test_a_recipe_out_of_range_is_refused(wrong: dict) -> None:
+    with pytest.raises(ConfigError, match="recipe: ") as caught:
         Recipe(**wrong)
+    assert list(wrong)[-1] in str(caught.value)
+
+
+@pytest.mark.parametrize("wrong", [
+    {"batch_size": 2.5}, {"flip": "no"}, {"learning_rate": "fast"}, {"learning_rate": float("nan")}, {"shift": True},
+    {"views": "2"}, {"optimiser": 3}, {"prune": 0.5},
+], ids=str)
+def test_a_recipe_with_a_value_of_another_type_or_an_unknown_key_is_refused(wrong: dict) -> None:
+    with pytest.raises(ConfigError, match=f"^recipe: {next(iter(wrong))}: "):
+        Recipe(**wrong)
+    with pytest.raises(ConfigError):
+        dataclasses.replace(Recipe(), **wrong) if "prune" not in wrong else Recipe(**{**Recipe().to_json(), **wrong})
+
+
+def test_a_recipe_is_frozen_and_survives_json_and_pickle() -> None:
+    recipe = Recipe(learning_rate=1, views=2)
+    assert Recipe(**json.loads(json.dumps(recipe.to_json()))) == recipe
+    assert pickle.loads(pickle.dumps(recipe)) == recipe
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        recipe.shift = 3  # type: ignore[misc]  # the assignment is the test
 
 
 @pytest.mark.parametrize("shape", [(8, 72), (72, 8), (16, 16)])
@@ -172,20 +195,20 @@ def test_orthogonal_steps_have_singular_values_near_one_and_the_same_singular_ve
 
 def test_only_inner_convolutions_take_orthogonal_steps() -> None:
     inner, first, depthwise = nn.Conv2d(8, 16, 3), nn.Conv2d(1, 16, 3), nn.Conv2d(8, 8, 3, groups=8)
-    answers = [takes_orthogonal_steps(m.weight) for m in (inner, first, depthwise, nn.Linear(4, 4))]
-    assert answers == [True, False, False, False]
+    orthogonal = [takes_orthogonal_steps(m.weight) for m in (inner, first, depthwise, nn.Linear(4, 4))]
+    assert orthogonal == [True, False, False, False]
 
 
 def test_orthogonal_weights_keep_their_norm_and_momentum_survives_a_checkpoint() -> None:
     torch.manual_seed(0)
     net = nn.Conv2d(4, 16, 3)
-    one, other = (make_optimiser(net, Recipe(optimiser="muon")) for _ in range(2))
+    optimiser, restored = (make_optimiser(net, Recipe(optimiser="muon")) for _ in range(2))
     for _ in range(3):
         net.weight.grad, net.bias.grad = torch.randn_like(net.weight), torch.randn_like(net.bias)
-        one.step()
+        optimiser.step()
     assert 3.0 < float(net.weight.detach().norm()) < 5.0  # sqrt(16 output channels), and one step
-    other.load_state_dict(one.state_dict())
-    assert torch.equal(other.state[net.weight]["momentum"], one.state[net.weight]["momentum"])
+    restored.load_state_dict(optimiser.state_dict())
+    assert torch.equal(restored.state[net.weight]["momentum"], optimiser.state[net.weight]["momentum"])
 
 
 def test_an_unknown_optimiser_is_named_with_those_there_are() -> None:

@@ -15,7 +15,7 @@ from nas_pipeline.data.loaders import SearchData, load_search_data
 from nas_pipeline.errors import TrainError
 from nas_pipeline.train.budget import TrainBudget
 from nas_pipeline.train.recipe import Recipe
-from nas_pipeline.train.trainer import Fitted, Row, fit
+from nas_pipeline.train.trainer import EvaluationRow, Fitted, fit
 
 RECIPE = Recipe(batch_size=32, learning_rate=0.05, precision="fp32", flip=False)
 CPU = torch.device("cpu")
@@ -34,15 +34,15 @@ def data(ingested: Path) -> SearchData:
     return load_search_data(ingested)
 
 
-def run(data: SearchData, recipe: Recipe = RECIPE, **given: object) -> Fitted:
-    settings = {"seed": 0, "device": CPU, "budget": TrainBudget(epochs=3), **given}
+def run(data: SearchData, recipe: Recipe = RECIPE, **options: object) -> Fitted:
+    settings = {"seed": 0, "device": CPU, "budget": TrainBudget(epochs=3), **options}
     return fit(small_net, data, recipe, **settings)
 
 
-def equal(one: Fitted, other: Fitted) -> bool:
-    return all(torch.equal(one.state[name], other.state[name]) for name in one.state) and [
-        {k: v for k, v in row.items() if k != "device_s"} for row in one.history
-    ] == [{k: v for k, v in row.items() if k != "device_s"} for row in other.history]
+def equal(left: Fitted, right: Fitted) -> bool:
+    return all(torch.equal(left.state[name], right.state[name]) for name in left.state) and [
+        {k: v for k, v in row.items() if k != "device_s"} for row in left.history
+    ] == [{k: v for k, v in row.items() if k != "device_s"} for row in right.history]
 
 
 def test_it_learns_well_beyond_chance(data: SearchData) -> None:
@@ -54,22 +54,22 @@ def test_it_learns_well_beyond_chance(data: SearchData) -> None:
 
 def test_the_seed_decides_and_nothing_else(data: SearchData) -> None:
     torch.manual_seed(123)
-    one = run(data)
+    first = run(data)
     torch.manual_seed(456)
-    same, other = run(data), run(data, seed=1)
-    assert equal(one, same)
-    assert not equal(one, other)
+    same_seed, other_seed = run(data), run(data, seed=1)
+    assert equal(first, same_seed)
+    assert not equal(first, other_seed)
 
 
-@pytest.mark.parametrize("prune", [0.0, 0.6])
-def test_a_resumed_training_equals_an_undisturbed_one(data: SearchData, tmp_path: Path, prune: float) -> None:
-    recipe = replace(RECIPE, prune=prune, prune_until=1.0)
+@pytest.mark.parametrize("ratio", [0.0, 0.6])
+def test_a_resumed_training_equals_an_uninterrupted_one(data: SearchData, tmp_path: Path, ratio: float) -> None:
+    recipe = replace(RECIPE, infobatch_ratio=ratio, infobatch_until=1.0)
     path = tmp_path / "checkpoint.pt"
 
     class PowerCut(Exception):
         pass
 
-    def cut_at_second(row: Row) -> bool:
+    def cut_at_second(row: EvaluationRow) -> bool:
         if row["epoch"] > 1.5:
             raise PowerCut
         return True

@@ -1,115 +1,124 @@
-"""What each operation on each edge would cost in the derived network: tables, and an expected cost with a gradient."""
+"""Cost models of the derived network: a table of the operations' costs and a constant, measured once per search."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from nas_pipeline.core.files import read_json, write_json
 from nas_pipeline.core.records import InputSpec
-from nas_pipeline.search.differentiable.derivation.integer_program import INPUTS_PER_NODE, NONE
-from nas_pipeline.search.differentiable.network.mixing import INPUTS, KINDS, KindMixing, edges
-from nas_pipeline.space.cell_network import reductions
-from nas_pipeline.space.ops import OPS
+from nas_pipeline.errors import ConfigError
+from nas_pipeline.search.differentiable.derivation.cost_table import (
+    OperationCost,
+    cost_table,
+    count_params,
+    expected_cost,
+)
+from nas_pipeline.search.differentiable.derivation.discretisation import plan_of
+from nas_pipeline.search.differentiable.derivation.integer_program import NONE, CostBound, EdgeTable, Picks, strongest
+from nas_pipeline.search.differentiable.network.mixing import KINDS, KindMixing, edges
+from nas_pipeline.search.differentiable.settings import Settings
+from nas_pipeline.space.cell import CellSpace
 
-Price = Callable[[nn.Module, tuple[int, int, int]], float]
-"""(operation, its input [C, H, W]) -> what it costs; milliseconds on the target, or parameters."""
+DeploymentCosts = Callable[[nn.Module, InputSpec], Mapping[str, float]]
+"""(network, shape of its input) -> measures of the deployed network, `latency_ms` among them."""
 
 
 @dataclass(frozen=True, slots=True)
-class CellShape:
-    """One cell of a network: its kind, the channels of its states, and the map it gets (before a reduction)."""
+class CostModel:
+    """One kind of cost of the derived network: `base` plus the sum over its operations."""
 
-    kind: str
-    channels: int
-    height: int
-    width: int
+    name: str
+    table: EdgeTable
+    base: float
 
+    def cost(self, picks: Picks, settings: Settings) -> float:
+        """Returns the cost of the network with these cells."""
+        return CostBound(self.name, self.table, self.base, 0.0).cost(picks, settings.ops)
 
-def cell_shapes(width: int, cells: int, spec: InputSpec) -> Iterator[CellShape]:
-    """The cells in order: a reduction halves the map, rounded up, and doubles the channels."""
-    channels, rows, columns = width, spec.height, spec.width
-    for cell in range(cells):
-        reduce = cell in reductions(cells)
-        channels = 2 * channels if reduce else channels
-        yield CellShape("reduce" if reduce else "normal", channels, rows, columns)
-        if reduce:
-            rows, columns = (rows + 1) // 2, (columns + 1) // 2
-
-
-def cost_table(
-    ops: Sequence[str], nodes: int, width: int, cells: int, spec: InputSpec, price: Price
-) -> dict[str, NDArray[np.float64]]:
-    """Kind -> [E, O]: the price of an operation on an edge, summed over the cells of that kind. `none` is free.
-
-    Every different (operation, channels, stride, map) is built and priced once.
-    """
-    known: dict[tuple[object, ...], float] = {}
-
-    def priced(op: str, channels: int, stride: int, rows: int, columns: int) -> float:
-        key = (op, channels, stride, rows, columns)
-        if key not in known:
-            made = OPS.make(op, channels_in=channels, channels_out=channels, stride=stride).eval()
-            known[key] = price(made, (channels, rows, columns))
-        return known[key]
-
-    tables = {kind: np.zeros((len(edges(nodes)), len(ops))) for kind in KINDS}
-    with torch.random.fork_rng(devices=[]):
-        for shape in cell_shapes(width, cells, spec):
-            reduced = shape.kind == "reduce"
-            for edge, (source, _) in enumerate(edges(nodes)):
-                halves = reduced and source < INPUTS
-                shrink = 2 if reduced and not halves else 1
-                rows, columns = -(-shape.height // shrink), -(-shape.width // shrink)
-                for column, op in enumerate(ops):
-                    if op != NONE:
-                        tables[shape.kind][edge, column] += priced(
-                            op, shape.channels, 2 if halves else 1, rows, columns
-                        )
-    return tables
+    def expected(self, mixing: Mapping[str, KindMixing], settings: Settings) -> Tensor:
+        """Returns the expected cost as a share of its bound; without a bound, of the cost under an even mixing."""
+        tables = {kind: torch.from_numpy(table) for kind, table in self.table.items()}
+        even = {k: KindMixing(torch.ones(len(t), len(settings.ops), dtype=t.dtype)) for k, t in tables.items()}
+        scale = (settings.bounds or {}).get(self.name) or self.base + float(expected_cost(even, tables, settings.ops))
+        return (self.base + expected_cost(mixing, tables, settings.ops)) / max(scale, 1e-12)
 
 
-def count_params(operation: nn.Module, shape: tuple[int, int, int]) -> float:
-    """A `Price`: trainable parameters, exactly."""
-    return float(sum(parameter.numel() for parameter in operation.parameters() if parameter.requires_grad))
+def cost_models(
+    settings: Settings, spec: InputSpec, deploy: DeploymentCosts | None, cache: Path
+) -> tuple[CostModel, ...]:
+    """Returns a model for each of `settings.costs`; read from `cache` if they were measured before.
 
-
-def expected_cost(
-    mixing: Mapping[str, KindMixing], tables: Mapping[str, Tensor], ops: Sequence[str]
-) -> Tensor:
-    """The cost to be expected of a network drawn from the mixing: a scalar with a gradient.
-
-    A node keeps two of its edges, so an edge counts by its share of the edges that enter the node, times two; on it
-    an operation counts by its share among all but `none`, which is never kept.
+    The constant is the cost of a network whose cells all use the same operation, less the cost of its operations.
 
     Args:
-        mixing: Of the search network.
-        tables: As `cost_table`, as tensors.
-        ops: Names of the columns.
+        settings: Of the search.
+        spec: Shape of the images.
+        deploy: Measures `latency_ms`; not needed for `params`.
+        cache: JSON file of the measured tables.
 
-    Source: Cai et al., ProxylessNAS, arXiv:1812.00332, equation 2 (expected latency).
+    Raises:
+        ConfigError: `latency_ms` is bounded or penalised, and `deploy` is None.
     """
-    real = [column for column, op in enumerate(ops) if op != NONE]
-    total = torch.zeros(())
-    for kind, table in tables.items():
-        weights = mixing[kind].op_weights[:, real]
-        shares = weights / weights.sum(dim=1, keepdim=True).clamp_min(1e-6)
-        edge_shares = mixing[kind].edge_weights
-        if edge_shares is None:
-            edge_shares = even_shares(len(table)).to(shares)
-        total = total.to(shares) + INPUTS_PER_NODE * (edge_shares * (shares * table[:, real].to(shares)).sum(1)).sum()
-    return total
+    if cache.exists():
+        known = read_json(cache)
+    else:
+        known = {name: _measure(name, settings, spec, deploy) for name in settings.costs}
+        write_json(cache, known)
+    return tuple(
+        CostModel(name, {kind: np.array(table) for kind, table in known[name]["table"].items()}, known[name]["base"])
+        for name in settings.costs
+    )
 
 
-def even_shares(count: int) -> Tensor:
-    """[E]: an edge's share where all edges that enter a node are alike."""
-    shares: list[float] = []
-    inputs = INPUTS
-    while len(shares) < count:
-        shares += [1 / inputs] * inputs
-        inputs += 1
-    return torch.tensor(shares)
+def hard_bounds(models: tuple[CostModel, ...], settings: Settings) -> tuple[CostBound, ...]:
+    """Returns the bounds of `settings.bounds`, each with its cost table."""
+    limits = settings.bounds or {}
+    return tuple(CostBound(m.name, m.table, m.base, limits[m.name]) for m in models if m.name in limits)
+
+
+def _measure(name: str, settings: Settings, spec: InputSpec, deploy: DeploymentCosts | None) -> dict[str, object]:
+    operation_cost: OperationCost = count_params
+    if name != "params":
+        if deploy is None:
+            raise ConfigError("a bound or penalty on latency_ms needs a way to measure it; "
+                              "pass `deploy`, or bound params instead")
+        operation_cost = operation_latency_ms(deploy)
+    table = cost_table(settings.ops, settings.nodes, settings.eval_width, settings.eval_cells, spec, operation_cost)
+    picks = _uniform_picks(settings)
+    with torch.random.fork_rng(devices=[]):
+        net = CellSpace().build(plan_of(picks, settings), spec).eval()
+    whole = float(deploy(net, spec)[name]) if deploy and name != "params" else count_params(net, (0, 0, 0))
+    operations = CostBound(name, table, 0.0, 0.0).cost(picks, settings.ops)
+    return {"table": {kind: rows.tolist() for kind, rows in table.items()},
+            "base": max(0.0, whole - operations)}
+
+
+def operation_latency_ms(deploy: DeploymentCosts) -> OperationCost:
+    """Returns a function that measures the latency of an operation on this host, in milliseconds.
+
+    The latency of a ReLU of the same shape, the overhead of any run, is subtracted.
+    """
+    overhead_ms: dict[tuple[int, int, int], float] = {}
+
+    def latency_ms(operation: nn.Module, shape: tuple[int, int, int]) -> float:
+        if not list(operation.modules())[1:]:  # the identity cannot be exported alone
+            return 0.0
+        spec = InputSpec(*shape, classes=shape[0])
+        if shape not in overhead_ms:
+            overhead_ms[shape] = float(deploy(nn.ReLU(), spec)["latency_ms"])
+        return max(0.0, float(deploy(operation, spec)["latency_ms"]) - overhead_ms[shape])
+
+    return latency_ms
+
+
+def _uniform_picks(settings: Settings) -> Picks:
+    """Returns cells in which every edge has the first operation that is not `none`."""
+    even = np.full((len(edges(settings.nodes)), len(settings.ops)), 1.0)
+    even[:, [op == NONE for op in settings.ops]] = 0.0
+    return strongest(dict.fromkeys(KINDS, even), settings.ops, settings.nodes)

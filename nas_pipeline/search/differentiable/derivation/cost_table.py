@@ -1,108 +1,133 @@
-"""What the derived network will cost: a table for each kind of cost, and what comes on top of it. Measured once."""
+"""Cost tables: the cost of each operation on each edge of the derived network, and the expected cost of a mixing."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from nas_pipeline.core.files import read_json, write_json
 from nas_pipeline.core.records import InputSpec
-from nas_pipeline.errors import ConfigError
-from nas_pipeline.search.differentiable.derivation.cost_model import Price, cost_table, count_params, expected_cost
-from nas_pipeline.search.differentiable.derivation.discrete import plan_of
-from nas_pipeline.search.differentiable.derivation.integer_program import NONE, CostBound, Picks, Table, strongest
-from nas_pipeline.search.differentiable.network.mixing import KINDS, KindMixing, edges
-from nas_pipeline.search.differentiable.settings import Settings
-from nas_pipeline.space.cell import CellSpace
+from nas_pipeline.search.differentiable.derivation.integer_program import INPUTS_PER_NODE, NONE
+from nas_pipeline.search.differentiable.network.mixing import INPUTS, KINDS, KindMixing, edges
+from nas_pipeline.space.cell_network import reductions
+from nas_pipeline.space.ops import OPS
 
-Deploy = Callable[[nn.Module, InputSpec], Mapping[str, float]]
-"""As evaluators get it: what shipping a network would mean, latency_ms among it."""
+OperationCost = Callable[[nn.Module, tuple[int, int, int]], float]
+"""(operation, shape [C, H, W] of its input) -> its cost: milliseconds on this host, or parameters."""
 
 
 @dataclass(frozen=True, slots=True)
-class CostModel:
-    """A kind of cost of the derived network: base + the sum over its operations."""
+class CellShape:
+    """One cell of a network: its kind, the channels of its states, and the size of its input map."""
 
-    name: str
-    table: Table
-    base: float
-
-    def of(self, picks: Picks, settings: Settings) -> float:
-        """What a network of these cells costs."""
-        return CostBound(self.name, self.table, self.base, 0.0).of(picks, settings.ops)
-
-    def expected(self, mixing: Mapping[str, KindMixing], settings: Settings) -> Tensor:
-        """Expected cost as a share of its bound; without one, of an undecided network's cost."""
-        tables = {kind: torch.from_numpy(table) for kind, table in self.table.items()}
-        even = {k: KindMixing(torch.ones(len(t), len(settings.ops), dtype=t.dtype)) for k, t in tables.items()}
-        scale = (settings.bounds or {}).get(self.name) or self.base + float(expected_cost(even, tables, settings.ops))
-        return (self.base + expected_cost(mixing, tables, settings.ops)) / max(scale, 1e-12)
+    kind: str
+    channels: int
+    height: int
+    width: int
 
 
-def cost_models(settings: Settings, spec: InputSpec, deploy: Deploy | None, cache: Path) -> tuple[CostModel, ...]:
-    """One for each of `settings.costs`; read from `cache` where they have been measured before.
+def cell_shapes(width: int, cells: int, spec: InputSpec) -> Iterator[CellShape]:
+    """Yields the cells in order: a reduction halves the map, rounded up, and doubles the channels.
 
-    What comes on top is what a network costs whose cells are all alike, less what its operations cost.
-
-    Raises:
-        ConfigError: A latency is asked for where nothing can measure one.
+    Args:
+        width: Channels of a state in the first cells.
+        cells: Number of cells.
+        spec: Height and width of the images are used.
     """
-    if cache.exists():
-        known = read_json(cache)
-    else:
-        known = {name: _priced(name, settings, spec, deploy) for name in settings.costs}
-        write_json(cache, known)
-    return tuple(
-        CostModel(name, {kind: np.array(table) for kind, table in known[name]["table"].items()}, known[name]["base"])
-        for name in settings.costs
-    )
+    channels, rows, columns = width, spec.height, spec.width
+    for cell in range(cells):
+        reduce = cell in reductions(cells)
+        channels = 2 * channels if reduce else channels
+        yield CellShape("reduce" if reduce else "normal", channels, rows, columns)
+        if reduce:
+            rows, columns = (rows + 1) // 2, (columns + 1) // 2
 
 
-def bounds_of(models: tuple[CostModel, ...], settings: Settings) -> tuple[CostBound, ...]:
-    """The hard ones."""
-    hard = settings.bounds or {}
-    return tuple(CostBound(m.name, m.table, m.base, hard[m.name]) for m in models if m.name in hard)
+def cost_table(
+    ops: Sequence[str], nodes: int, width: int, cells: int, spec: InputSpec, operation_cost: OperationCost
+) -> dict[str, NDArray[np.float64]]:
+    """Returns kind -> [E, O]: the cost of an operation on an edge, summed over the cells of that kind.
 
+    The cost of `none` is 0. Every distinct (operation, channels, stride, map) is built and measured once.
 
-def _priced(name: str, settings: Settings, spec: InputSpec, deploy: Deploy | None) -> dict[str, object]:
-    price: Price = count_params
-    if name != "params":
-        if deploy is None:
-            raise ConfigError("a bound or penalty on latency_ms needs a way to measure it; "
-                              "hand in `deploy`, or bound params instead")
-        price = latency_price(deploy)
-    table = cost_table(settings.ops, settings.nodes, settings.eval_width, settings.eval_cells, spec, price)
-    picks = _all_alike(settings)
+    Args:
+        ops: Names of the columns.
+        nodes: Inner nodes of a cell.
+        width: Channels of a state in the first cells of the derived network.
+        cells: Cells of the derived network.
+        spec: Shape of the images.
+        operation_cost: Measures one operation.
+    """
+    known: dict[tuple[object, ...], float] = {}
+
+    def measured(op: str, channels: int, stride: int, rows: int, columns: int) -> float:
+        key = (op, channels, stride, rows, columns)
+        if key not in known:
+            operation = OPS.make(op, channels_in=channels, channels_out=channels, stride=stride).eval()
+            known[key] = operation_cost(operation, (channels, rows, columns))
+        return known[key]
+
+    tables = {kind: np.zeros((len(edges(nodes)), len(ops))) for kind in KINDS}
     with torch.random.fork_rng(devices=[]):
-        net = CellSpace().build(plan_of(picks, settings), spec).eval()
-    whole = float(deploy(net, spec)[name]) if deploy and name != "params" else count_params(net, (0, 0, 0))
-    operations = CostBound(name, table, 0.0, 0.0).of(picks, settings.ops)
-    return {"table": {kind: rows.tolist() for kind, rows in table.items()},
-            "base": max(0.0, whole - operations)}
+        for shape in cell_shapes(width, cells, spec):
+            reduced = shape.kind == "reduce"
+            for edge, (source, _) in enumerate(edges(nodes)):
+                halves = reduced and source < INPUTS
+                shrink = 2 if reduced and not halves else 1
+                rows, columns = -(-shape.height // shrink), -(-shape.width // shrink)
+                for column, op in enumerate(ops):
+                    if op != NONE:
+                        tables[shape.kind][edge, column] += measured(
+                            op, shape.channels, 2 if halves else 1, rows, columns
+                        )
+    return tables
 
 
-def latency_price(deploy: Deploy) -> Price:
-    """Milliseconds of an operation on this host, less those of a ReLU of the same shape: what any run costs."""
-    nothing: dict[tuple[int, int, int], float] = {}
-
-    def price(operation: nn.Module, shape: tuple[int, int, int]) -> float:
-        if not list(operation.modules())[1:]:  # the identity: there is nothing to export
-            return 0.0
-        spec = InputSpec(*shape, classes=shape[0])
-        if shape not in nothing:
-            nothing[shape] = float(deploy(nn.ReLU(), spec)["latency_ms"])
-        return max(0.0, float(deploy(operation, spec)["latency_ms"]) - nothing[shape])
-
-    return price
+def count_params(operation: nn.Module, shape: tuple[int, int, int]) -> float:
+    """Returns the number of trainable parameters of `operation`; an `OperationCost`."""
+    return float(sum(parameter.numel() for parameter in operation.parameters() if parameter.requires_grad))
 
 
-def _all_alike(settings: Settings) -> Picks:
-    """Cells of the first operation that is one, without a skip where another is offered: a skip tells nothing."""
-    even = np.full((len(edges(settings.nodes)), len(settings.ops)), 1.0)
-    even[:, [op == NONE for op in settings.ops]] = 0.0
-    return strongest(dict.fromkeys(KINDS, even), settings.ops, settings.nodes)
+def expected_cost(
+    mixing: Mapping[str, KindMixing], tables: Mapping[str, Tensor], ops: Sequence[str]
+) -> Tensor:
+    """Returns the expected cost of a network drawn from the mixing: a scalar with a gradient.
+
+    A derived node has two inputs, so an edge counts by its share of the edges that enter the node, times two. On an
+    edge an operation counts by its share among all operations except `none`, which is never part of a derived cell.
+
+    Args:
+        mixing: Of the search network.
+        tables: The cost table, as tensors.
+        ops: Names of the columns.
+
+    Source: Cai et al., ProxylessNAS, arXiv:1812.00332, equation 2 (expected latency).
+    """
+    real = [column for column, op in enumerate(ops) if op != NONE]
+    total = torch.zeros(())
+    for kind, table in tables.items():
+        weights = mixing[kind].op_weights[:, real]
+        shares = weights / weights.sum(dim=1, keepdim=True).clamp_min(1e-6)
+        edge_shares = mixing[kind].edge_weights
+        if edge_shares is None:
+            edge_shares = even_shares(len(table)).to(shares)
+        total = total.to(shares) + INPUTS_PER_NODE * (edge_shares * (shares * table[:, real].to(shares)).sum(1)).sum()
+    return total
+
+
+def even_shares(count: int) -> Tensor:
+    """Returns [E]: the share of each edge where all edges that enter a node have equal weights.
+
+    Args:
+        count: Number of edges of a cell, E.
+    """
+    shares: list[float] = []
+    inputs = INPUTS
+    while len(shares) < count:
+        shares += [1 / inputs] * inputs
+        inputs += 1
+    return torch.tensor(shares)

@@ -1,6 +1,6 @@
-"""From strengths of operations to a cell: two edges a node, one operation each, the strongest that the bounds let.
+"""Discretisation: the strongest cell with two edges per node and one operation per edge, under hard bounds.
 
-With bounds it is an integer program, solved exactly: never a loop that draws until something fits.
+Without bounds this is the rule of DARTS. With bounds it is an integer program, which is solved exactly.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from scipy.sparse import csr_array, hstack, vstack
 from nas_pipeline.errors import SearchError, SearchRefusal
 from nas_pipeline.search.differentiable.network.mixing import edges
 
-Table = Mapping[str, NDArray[np.float64]]
+EdgeTable = Mapping[str, NDArray[np.float64]]
 """Kind of cell -> [E, O], a number for each operation on each edge."""
 
 INPUTS_PER_NODE = 2
@@ -28,56 +28,56 @@ _MAX_CUTS = 1000
 
 @dataclass(frozen=True, slots=True)
 class CostBound:
-    """A sum over the chosen operations that must not exceed a limit."""
+    """A hard bound on a cost of the derived network: `base` plus the sum over its operations."""
 
     name: str
-    """What is counted, with its unit: `params`, `latency_ms`."""
-    table: Table
+    """The cost, with its unit: `params`, `latency_ms`."""
+    table: EdgeTable
     base: float
-    """What the network costs beside its chosen operations."""
+    """Cost of the network without its chosen operations."""
     at_most: float
 
-    def of(self, picks: Picks, ops: Sequence[str]) -> float:
-        """The cost of a network with these cells, summed in a fixed order."""
+    def cost(self, picks: Picks, ops: Sequence[str]) -> float:
+        """Returns the cost of a network with these cells, summed in a fixed order."""
         return self.base + sum(
             float(self.table[kind][edge, ops.index(op)]) for kind in sorted(picks) for edge, op in picks[kind]
         )
 
 
 Picks = Mapping[str, Sequence[tuple[int, str]]]
-"""Kind -> the (edge, operation) pairs that are kept, by ascending edge: two a node."""
+"""Kind -> the (edge, operation) pairs of the derived cell, by ascending edge: two per node."""
 
 
 def strongest(
-    strengths: Table,
+    strengths: EdgeTable,
     ops: Sequence[str],
     nodes: int,
     *,
     bounds: Sequence[CostBound] = (),
     skip_cap: int | None = None,
 ) -> dict[str, tuple[tuple[int, str], ...]]:
-    """The operations and edges that are kept.
+    """Returns the strongest picks that satisfy the limits.
 
-    Without limits this is the rule of the paper: an edge is as strong as its strongest operation but `none`, and a
-    node keeps its two strongest edges. That maximises the sum of the logarithms of the kept strengths; under limits
-    the same sum is maximised over all cells that keep them.
+    Without limits this is the rule of the paper: an edge is as strong as its strongest operation other than `none`,
+    and a node has its two strongest edges. That maximises the sum of the logarithms of the picked strengths; under
+    limits the same sum is maximised over all cells that satisfy them.
 
     Args:
-        strengths: Shares after the softmax over all operations, `none` among them, times the edge's share if edges
-            have one.
+        strengths: Shares after the softmax over all operations, `none` included, times the share of the edge where
+            edges have weights.
         ops: Names of the columns.
         nodes: Inner nodes of a cell.
         bounds: Hard limits on the cost of the whole network.
-        skip_cap: Most skip connections in the normal cell.
+        skip_cap: Largest number of skip connections in the normal cell.
 
     Raises:
-        SearchRefusal: No cell keeps the limits; the message says by how much the nearest one exceeds them.
-        SearchError: A strength is not a number, or the solver gives up.
+        SearchRefusal: No cell satisfies the limits; the message states the excess of the nearest one.
+        SearchError: A strength is not a number, or the solver failed.
 
     Source: Liu et al., arXiv:1806.09055, section 2.4; the cap: Chen et al., arXiv:1904.12760, section 3.3.
     """
     if not all(np.isfinite(table).all() for table in strengths.values()):
-        raise SearchError("an alpha is not a number, so no cell can be derived; lower the learning rate of the alphas")
+        raise SearchError("an alpha is not a finite number, so no cell can be derived; lower alpha_learning_rate")
     usable = [index for index, op in enumerate(ops) if op != NONE]
     picks = {kind: _two_strongest(table, ops, usable, nodes) for kind, table in strengths.items()}
     within = skip_cap is None or skips(picks) <= skip_cap
@@ -87,31 +87,31 @@ def strongest(
 
 
 def skips(picks: Picks, kind: str = "normal") -> int:
-    """Skip connections among the kept operations of a kind of cell."""
+    """Returns the number of skip connections in the cell of that kind."""
     return sum(op == SKIP for _, op in picks[kind])
 
 
 def _two_strongest(
     table: NDArray[np.float64], ops: Sequence[str], usable: list[int], nodes: int
 ) -> tuple[tuple[int, str], ...]:
-    kept: list[tuple[int, str]] = []
-    best = [usable[int(place)] for place in table[:, usable].argmax(axis=1)]
+    pairs: list[tuple[int, str]] = []
+    best = [usable[int(index)] for index in table[:, usable].argmax(axis=1)]
     for node in range(nodes):
         rows = [row for row, (_, target) in enumerate(edges(nodes)) if target == node]
         two = sorted(rows, key=lambda row: -table[row, best[row]])[:INPUTS_PER_NODE]
-        kept += [(row, ops[best[row]]) for row in sorted(two)]
-    return tuple(kept)
+        pairs += [(row, ops[best[row]]) for row in sorted(two)]
+    return tuple(pairs)
 
 
 def _exceeded(picks: Picks, ops: Sequence[str], bounds: Sequence[CostBound]) -> bool:
-    return any(bound.of(picks, ops) > bound.at_most for bound in bounds)
+    return any(bound.cost(picks, ops) > bound.at_most for bound in bounds)
 
 
 class _Program:
-    """One binary variable for each usable operation on each edge of each kind of cell."""
+    """The integer program: one binary variable per usable operation, edge and kind of cell."""
 
     def __init__(
-        self, strengths: Table, ops: Sequence[str], usable: list[int], nodes: int, bounds: Sequence[CostBound],
+        self, strengths: EdgeTable, ops: Sequence[str], usable: list[int], nodes: int, bounds: Sequence[CostBound],
         skip_cap: int | None,
     ) -> None:
         self.ops, self.bounds, self.skip_cap = ops, bounds, skip_cap
@@ -122,9 +122,9 @@ class _Program:
         for kind in strengths:
             groups += [((kind, "edge", edge), 1) for edge in range(len(rows))]
             groups += [((kind, "node", node), INPUTS_PER_NODE) for node in range(nodes)]
-        place = {key: index for index, (key, _) in enumerate(groups)}
+        row_of = {key: index for index, (key, _) in enumerate(groups)}
         belongs = [
-            (place[key], column)
+            (row_of[key], column)
             for column, (kind, edge, _) in enumerate(self.variables)
             for key in ((kind, "edge", edge), (kind, "node", rows[edge][1]))
         ]
@@ -139,21 +139,21 @@ class _Program:
             self.rules.append(LinearConstraint(self._wide(skip), -np.inf, skip_cap))
 
     def solve(self) -> dict[str, tuple[tuple[int, str], ...]]:
-        """The strongest picks that keep every limit to the last bit."""
+        """Returns the strongest picks that satisfy every limit exactly, not only to the solver's tolerance."""
         cuts: list[LinearConstraint] = []
         while len(cuts) < _MAX_CUTS:
-            found = self._run(-self.value, [*self.rules, *self._limits(0.0), *cuts], slack=0.0)
-            if found is None:
+            solution = self._run(-self.value, [*self.rules, *self._limits(0.0), *cuts], slack=0.0)
+            if solution is None:
                 raise self._refusal()
-            picks = self._picks(found)
+            picks = self._picks(solution)
             if not _exceeded(picks, self.ops, self.bounds):
                 return picks
-            # Over the limit by the solver's rounding: leave out exactly this one and ask again.
-            cuts.append(LinearConstraint(self._wide(found), -np.inf, found.sum() - 1))
-        raise SearchError(f"{_MAX_CUTS} cells lie on the bound to within rounding; move the bound a little")
+            # Over the limit by the solver's rounding: exclude exactly this solution and solve again.
+            cuts.append(LinearConstraint(self._wide(solution), -np.inf, solution.sum() - 1))
+        raise SearchError(f"{_MAX_CUTS} cells are on the bound to within rounding; change the bound slightly")
 
     def _limits(self, slack: float) -> list[LinearConstraint]:
-        """Cost / at_most <= 1, or <= 1 + the last variable when `slack` is 1."""
+        """Returns cost / at_most <= 1; when `slack` is 1, cost / at_most <= 1 + the last variable."""
         limits = []
         for bound in self.bounds:
             scale = max(abs(bound.at_most), 1e-12)
@@ -164,19 +164,19 @@ class _Program:
         return limits
 
     def _refusal(self) -> SearchRefusal:
-        """The cell whose worst relative excess is smallest, as a message."""
-        found = self._run(np.zeros(len(self.variables)), [*self.rules, *self._limits(1.0)], slack=1.0)
-        if found is None:
+        """Returns the error, which describes the cell whose largest relative excess is smallest."""
+        solution = self._run(np.zeros(len(self.variables)), [*self.rules, *self._limits(1.0)], slack=1.0)
+        if solution is None:
             return SearchRefusal(f"no normal cell has at most {self.skip_cap} skip connections of these operations; "
                                  "raise skip_cap or offer more operations")
-        picks = self._picks(found)
-        told = [
+        picks = self._picks(solution)
+        excesses = [
             f"{bound.name} {cost:.6g} where {bound.at_most:.6g} is allowed "
             f"({cost - bound.at_most:.6g} or {100 * (cost / bound.at_most - 1):.1f} % too much)"
             if bound.at_most > 0 else f"{bound.name} {cost:.6g} where {bound.at_most:.6g} is allowed"
-            for bound in self.bounds if (cost := bound.of(picks, self.ops)) > bound.at_most
+            for bound in self.bounds if (cost := bound.cost(picks, self.ops)) > bound.at_most
         ]
-        return SearchRefusal("no cell of this space keeps the bound: the nearest one has " + " and ".join(told)
+        return SearchRefusal("no cell of this space satisfies the bounds: the nearest one has " + " and ".join(excesses)
                              + "; raise the bound, or lower eval_width or eval_cells")
 
     def _run(
@@ -193,15 +193,15 @@ class _Program:
             raise SearchError(f"the integer program of the derivation was not solved: {result.message}")
         return np.asarray(np.round(result.x[:size]), dtype=np.float64)
 
-    def _picks(self, found: NDArray[np.float64]) -> dict[str, tuple[tuple[int, str], ...]]:
-        chosen = [variable for variable, taken in zip(self.variables, found, strict=True) if taken]
+    def _picks(self, solution: NDArray[np.float64]) -> dict[str, tuple[tuple[int, str], ...]]:
+        chosen = [variable for variable, value in zip(self.variables, solution, strict=True) if value]
         kinds = dict.fromkeys(kind for kind, _, _ in self.variables)
         return {
             kind: tuple(sorted((edge, self.ops[op]) for k, edge, op in chosen if k == kind)) for kind in kinds
         }
 
     def _wide(self, rows: object, last: float = 0.0) -> csr_array:
-        """Rows over the binary variables, with a column for the slack."""
+        """Returns rows over the binary variables, with a column for the slack."""
         matrix = rows if isinstance(rows, csr_array) else csr_array(np.atleast_2d(np.asarray(rows, dtype=float)))
         column = csr_array(np.full((matrix.shape[0], 1), last))
         return csr_array(hstack([vstack([matrix]), column]))

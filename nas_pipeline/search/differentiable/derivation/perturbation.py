@@ -1,4 +1,4 @@
-"""Another way to derive: an operation is worth what the search network loses when it is taken away."""
+"""Derivation by perturbation: an operation is as strong as the accuracy that its removal costs the search network."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from nas_pipeline.search.differentiable.derivation.integer_program import INPUTS
 from nas_pipeline.search.differentiable.network.mixing import KindMixing, edges
 
 Masks = Mapping[str, Tensor]
-"""Kind -> [E, O]: NaN leaves the mixing's weight as it is, a number replaces it."""
+"""Kind -> [E, O]: a number replaces the weight of the mixing, NaN leaves it."""
 
-Score = tuple[float, float]
+PerturbationScore = tuple[float, float]
 """(accuracy, -loss) of the search network under masks, larger is better; the loss decides ties."""
 
 
 def masked(mixing: Mapping[str, KindMixing], masks: Masks) -> dict[str, KindMixing]:
-    """`mixing` with the weights that `masks` replace; every operation of an edge is computed."""
+    """Returns `mixing` with the weights that `masks` replaces; every operation of an edge is computed."""
     return {
         kind: KindMixing(torch.where(mask.isnan(), mixed.op_weights, mask.to(mixed.op_weights)), mixed.edge_weights)
         for kind, mixed in mixing.items() for mask in (masks[kind].to(mixed.op_weights.device),)
@@ -27,23 +27,23 @@ def masked(mixing: Mapping[str, KindMixing], masks: Masks) -> dict[str, KindMixi
 
 def perturbation_picks(
     kinds: Sequence[str], ops: Sequence[str], nodes: int,
-    evaluate: Callable[[Masks], Score], tune: Callable[[Masks], None], stream: torch.Generator,
+    evaluate: Callable[[Masks], PerturbationScore], tune: Callable[[Masks], None], stream: torch.Generator,
 ) -> dict[str, tuple[tuple[int, str], ...]]:
-    """First an operation for every edge, in random order; then two edges for every node, in random order.
+    """Selects an operation for every edge, in random order, then two edges for every node, in random order.
 
     Args:
         kinds: Kinds of cells.
-        ops: Names of the columns; `none` is never taken.
+        ops: Names of the columns; `none` is never selected.
         nodes: Inner nodes of a cell.
-        evaluate: The search network's score under masks, on images that its weights are not fitted to.
-        tune: Called after each decision, to let the weights settle.
+        evaluate: Scores the search network under masks, on images that its weights are not trained on.
+        tune: Trains the weights under masks; called after each decision.
         stream: Draws the order.
 
     Returns:
-        The (edge, operation) pairs that are kept, as `derive.strongest` gives them.
+        Picks, as `integer_program.strongest` returns them.
 
-    Source: Wang et al., arXiv:2108.04392, algorithm 1. As there, a weight that is taken away is set to 0 and the
-    others stay.
+    Source: Wang et al., arXiv:2108.04392, algorithm 1. As there, the weight of a removed operation
+    is set to 0 and the other weights are not changed.
     """
     rows = edges(nodes)
     masks = {kind: torch.full((len(rows), len(ops)), float("nan")) for kind in kinds}
@@ -51,25 +51,26 @@ def perturbation_picks(
     chosen: dict[tuple[str, int], int] = {}
     for edge in torch.randperm(len(rows), generator=stream).tolist():
         for kind in kinds:
-            left = {op: evaluate(_without(masks, kind, edge, op)) for op in usable}
-            chosen[kind, edge] = column = min(usable, key=left.__getitem__)
+            scores = {op: evaluate(_without(masks, kind, edge, op)) for op in usable}
+            chosen[kind, edge] = column = min(usable, key=scores.__getitem__)
             masks[kind][edge] = 0.0
             masks[kind][edge, column] = 1.0
         tune(masks)
-    kept: dict[str, list[int]] = {kind: [] for kind in kinds}
+    retained: dict[str, list[int]] = {kind: [] for kind in kinds}
     for node in torch.randperm(nodes, generator=stream).tolist():
         inputs = [edge for edge, (_, target) in enumerate(rows) if target == node]
         for kind in kinds:
-            left = {edge: evaluate(_without(masks, kind, edge)) for edge in inputs}
-            by_worth = sorted(inputs, key=left.__getitem__)
-            kept[kind] += by_worth[:INPUTS_PER_NODE]
-            for edge in by_worth[INPUTS_PER_NODE:]:
+            scores = {edge: evaluate(_without(masks, kind, edge)) for edge in inputs}
+            strongest_first = sorted(inputs, key=scores.__getitem__)
+            retained[kind] += strongest_first[:INPUTS_PER_NODE]
+            for edge in strongest_first[INPUTS_PER_NODE:]:
                 masks[kind][edge] = 0.0
         tune(masks)
-    return {kind: tuple((edge, ops[chosen[kind, edge]]) for edge in sorted(kept[kind])) for kind in kinds}
+    return {kind: tuple((edge, ops[chosen[kind, edge]]) for edge in sorted(retained[kind])) for kind in kinds}
 
 
 def _without(masks: Masks, kind: str, edge: int, column: int | None = None) -> dict[str, Tensor]:
+    """Returns `masks` with one operation of an edge removed; the whole edge when `column` is None."""
     changed = masks[kind].clone()
     if column is None:
         changed[edge] = 0.0

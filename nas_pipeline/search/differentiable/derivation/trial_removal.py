@@ -1,4 +1,4 @@
-"""Selection by perturbation, carried out on a trained search network."""
+"""Derivation by perturbation, carried out on a trained search network."""
 
 from __future__ import annotations
 
@@ -8,8 +8,13 @@ from collections.abc import Iterator
 import torch
 import torch.nn.functional as F
 
-from nas_pipeline.search.differentiable.bilevel_split import Halves
-from nas_pipeline.search.differentiable.derivation.perturbation import Masks, Score, masked, perturbation_picks
+from nas_pipeline.search.differentiable.bilevel_split import BilevelSplit
+from nas_pipeline.search.differentiable.derivation.perturbation import (
+    Masks,
+    PerturbationScore,
+    masked,
+    perturbation_picks,
+)
 from nas_pipeline.search.differentiable.network.mixing import KINDS
 from nas_pipeline.search.differentiable.settings import Settings
 from nas_pipeline.search.differentiable.steps import Batch, Bilevel
@@ -18,28 +23,34 @@ from nas_pipeline.train.randomness import generator
 
 
 def picks_by_perturbation(
-    bilevel: Bilevel, halves: Halves, settings: Settings, seed: int
+    bilevel: Bilevel, split: BilevelSplit, settings: Settings, seed: int
 ) -> dict[str, tuple[tuple[int, str], ...]]:
-    """The picks of `perturbation_picks`: scored on the alphas' half, the weights tuned on theirs in between.
+    """Derives picks with `perturbation_picks`: scores on the alphas' images, weight steps on the weights' images.
 
-    The weights go on from their last learning rate; the paper starts a new schedule.
+    The weight steps continue with the last learning rate; the paper starts a new schedule.
+
+    Args:
+        bilevel: The trained search network; its weights are changed.
+        split: The images.
+        settings: Of the search.
+        seed: Names the random streams.
     """
     net = bilevel.net
-    batches = _endless(halves, settings.epochs)
-    images = min(settings.perturbation_images, len(halves.alphas))
+    batches = _endless(split, settings.epochs)
+    images = min(settings.perturbation_images, len(split.alphas))
 
     @torch.no_grad()
-    def evaluate(masks: Masks) -> Score:
-        right, loss, seen = 0.0, 0.0, 0
+    def evaluate(masks: Masks) -> PerturbationScore:
+        correct, loss, count = 0.0, 0.0, 0
         mixing = masked(soft_mixing(net), masks)
-        for pictures, labels in halves.alphas.in_order(settings.batch_size):
-            if seen >= images:
+        for batch_images, labels in split.alphas.in_order(settings.batch_size):
+            if count >= images:
                 break
-            logits = net(pictures, mixing)
-            right += float((logits.argmax(1) == labels).sum())
+            logits = net(batch_images, mixing)
+            correct += float((logits.argmax(1) == labels).sum())
             loss += float(F.cross_entropy(logits, labels, reduction="sum"))
-            seen += len(labels)
-        return right / seen, -loss / seen
+            count += len(labels)
+        return correct / count, -loss / count
 
     def tune(masks: Masks) -> None:
         for batch in itertools.islice(batches, settings.tune_steps):
@@ -48,8 +59,8 @@ def picks_by_perturbation(
     return perturbation_picks(KINDS, settings.ops, settings.nodes, evaluate, tune, generator(f"{seed}/perturbation"))
 
 
-def _endless(halves: Halves, first: int) -> Iterator[Batch]:
-    """Batches of the weights' half; their epochs are numbered on from those of the search."""
+def _endless(split: BilevelSplit, first: int) -> Iterator[Batch]:
+    """Yields batches of the weights' half without end; `first` is the number of the first epoch."""
     for number in itertools.count(first):
-        for batch, _ in halves.epoch(number):
+        for batch, _ in split.epoch(number):
             yield batch

@@ -1,1 +1,1 @@
-"""The search network: all candidate operations at once, weighted by a mixing."""
+"""The search network: all candidate operations of a cell, weighted by a mixing (mixing.py)."""

@@ -1,7 +1,8 @@
-"""Batch norm without running statistics, forward and backward, channels last, unrecorded.
+"""Batch norm without running statistics, in channels_last: forward and backward, without a graph of autograd.
 
-PyTorch goes pixel by pixel and is six times too slow where a pixel has few channels (PC-DARTS: 4). There whole rows of
-pixels are taken at once: a map is [N * H, W * C], and what is known of a channel is repeated W times.
+PyTorch works pixel by pixel, which is six times slower than necessary where a pixel has few channels (PC-DARTS: 4).
+There whole rows of pixels are processed at once: a map is [N * H, W * C], and statistics of a channel are repeated W
+times.
 """
 
 from __future__ import annotations
@@ -10,11 +11,15 @@ import torch
 from torch import Tensor
 
 _FEW = 8
-"""Up to so many channels rows are faster; measured for float32 maps of 32x32 and 16x16 pixels."""
+"""Up to this number of channels rows are faster; measured for float32 maps of 32x32 and 16x16 pixels."""
 
 
 def normalise(y: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor]:
-    """y: [N, C, H, W] -> the same with mean 0 and variance 1, then mean and 1 / standard deviation, [C] each."""
+    """Normalises y [N, C, H, W] to mean 0 and variance 1 per channel.
+
+    Returns:
+        The normalised map, the means [C] and the reciprocals of the standard deviations [C].
+    """
     if y.shape[1] > _FEW:
         normal, mean, inverse = torch.native_batch_norm(y, None, None, None, None, True, 0.0, eps)
         return normal, mean, inverse
@@ -28,9 +33,9 @@ def normalise(y: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor]:
 def normalise_gradient(
     y_grad: Tensor, y: Tensor, scale: Tensor | None, mean: Tensor, inverse: Tensor, eps: float, *, need_input: bool
 ) -> tuple[Tensor | None, Tensor]:
-    """The gradients of y and of `scale` [], which the output was multiplied by; None is 1."""
+    """Returns the gradients of y (None unless `need_input`) and of `scale` [], a factor of the output; None is 1."""
     if y.shape[1] > _FEW:
-        # Materialised: with an expanded weight, torch 2.13 returns a wrong gradient and does not say so.
+        # Materialised: with an expanded weight, torch 2.13 silently returns a wrong gradient.
         weight = None if scale is None else scale.expand(y.shape[1]).contiguous()
         slope, by_channel, _ = torch.ops.aten.native_batch_norm_backward(
             y_grad, y, weight, None, None, mean, inverse, True, eps, [need_input, True, False]

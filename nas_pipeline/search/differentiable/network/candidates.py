@@ -1,7 +1,7 @@
-"""The candidate operations of one edge, from the one catalogue, as a search needs them.
+"""The candidate operations of one edge, and the kinds of terms that they contribute to a node.
 
-Rule: no state but weights. No batch norm of a search network keeps running statistics, so the network is a function of
-its weights, its mixing and the batch, in training and in evaluation alike; nothing has to be undone after a trial step.
+The only state of a search network is its weights: no batch norm has running statistics. So its output is a function of
+the weights, the mixing and the batch, in training and in evaluation, and a virtual step leaves no trace.
 """
 
 from __future__ import annotations
@@ -17,54 +17,55 @@ from nas_pipeline.space.ops import OPS
 
 
 def candidates(names: Sequence[str], channels: int, stride: int) -> list[nn.Module]:
-    """The named rows of OPS from `channels` to `channels`, without affine batch norms where the row leaves that open.
+    """Returns the named operations of OPS from `channels` to `channels`, with batch norms that are not affine.
 
     Raises:
-        ConfigError: The catalogue has no such row.
+        ConfigError: OPS has no operation of that name.
     """
-    made = [OPS.make(name, channels_in=channels, channels_out=channels, stride=stride, affine=False) for name in names]
-    for candidate in made:
+    operations = [OPS.make(name, channels_in=channels, channels_out=channels, stride=stride, affine=False)
+                  for name in names]
+    for candidate in operations:
         without_running_statistics(candidate)
-    return made
+    return operations
 
 
 @dataclass(frozen=True, slots=True)
-class Nothing:
-    """Adds nothing, whatever it is given."""
+class ZeroTerm:
+    """The operation `none`: it adds nothing to the node."""
 
 
 @dataclass(frozen=True, slots=True)
-class Shared:
-    """Has no weights, so all edges from one state get the same map: it is computed once."""
+class SharedTerm:
+    """An operation without weights: its map is computed once for all edges from one state."""
 
     key: str
     """Equal for equal operations."""
 
 
 @dataclass(frozen=True, slots=True)
-class Halving:
-    """Looks at every second pixel of the positive part: the same for all edges from one state."""
+class HalvingTerm:
+    """A `FactorizedReduce`: its rectified input at every second pixel is shared by all edges from one state."""
 
     layer: FactorizedReduce
 
 
-Role = Nothing | Shared | Halving | Chain | None
-"""How a candidate is computed; None: as the module that it is."""
+TermKind = ZeroTerm | SharedTerm | HalvingTerm | Chain | None
+"""How the term of a candidate is computed; None: by calling the module."""
 
 
-def role_of(candidate: nn.Module) -> Role:
-    """The cheapest exact way to compute `candidate`."""
+def term_kind(candidate: nn.Module) -> TermKind:
+    """Returns the cheapest exact way to compute `candidate`."""
     if isinstance(candidate, Zero):
-        return Nothing()
+        return ZeroTerm()
     if isinstance(candidate, CellPool | CellSkip) and not list(candidate.parameters()):
-        return Shared(repr(candidate))  # which states every setting of the layers
+        return SharedTerm(repr(candidate))  # repr contains every setting of the layers
     if isinstance(candidate, CellSkip) and len(candidate) == 1 and isinstance(candidate[0], FactorizedReduce):
-        return Halving(candidate[0])
+        return HalvingTerm(candidate[0])
     return chain_of(candidate)
 
 
 def without_running_statistics(net: nn.Module) -> None:
-    """Make every batch norm in `net` use the statistics of its batch, always, and keep none."""
+    """Makes every batch norm in `net` use the statistics of the batch, in training and in evaluation."""
     for module in net.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.track_running_stats = False

@@ -1,6 +1,6 @@
-"""Candidates that are chains of (ReLU, depthwise convolution, 1x1 convolution, batch norm): found by their structure.
+"""Detection of candidates that are chains of (ReLU, depthwise convolution, 1x1 convolution, batch norm).
 
-What is found here is computed by `fused_node.py`; every other candidate runs as the module that it is.
+`fused_node.py` computes such chains; every other candidate is called as a module.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from nas_pipeline.space.depthwise import DepthwiseConv2d
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """One depthwise and one 1x1 convolution, and a batch norm without weights. The ReLU is in front of it."""
+    """A depthwise convolution, a 1x1 convolution and a batch norm that is not affine, after a ReLU."""
 
     kernel: int
     stride: int
@@ -24,9 +24,9 @@ class Unit:
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """Units one after the other, and the layers that hold their weights: depthwise and 1x1 of each.
+    """A sequence of units, and the layers that hold their weights: depthwise and 1x1 of each unit.
 
-    Layers, not weights: `torch.func.functional_call` puts other tensors in their place.
+    The layers are stored, not the weights, because `torch.func.functional_call` replaces the weights.
     """
 
     units: tuple[Unit, ...]
@@ -34,7 +34,7 @@ class Chain:
 
 
 def chain_of(candidate: nn.Module) -> Chain | None:
-    """The chain that `candidate` is, or None."""
+    """Returns the structure of `candidate` if it is a chain, else None."""
     parts = list(candidate) if isinstance(candidate, nn.Sequential) else []
     if not parts or len(parts) % 4:
         return None

@@ -1,9 +1,10 @@
-"""A node of a mixed cell as one step of autograd: the weighted sum of all operations on all edges that enter it.
+"""A node of a mixed cell as one autograd function: the weighted sum of all operations on all edges that enter it.
 
-Exact, and cheaper than its parts. The weight of an operation is the scale of its batch norm, so its gradient falls out
-of that of the batch norm, and no weighted output is kept. Of each convolution pair only what the 1x1 convolution gives
-is kept; what the depthwise one gives is made again, and only for the gradient of a weight. Depthwise gradients are
-those of space/depthwise.py. A second derivative goes through the plain formula, `plain_node`.
+The result is exact, and cheaper than separate operations. The weight of an operation acts as the scale of its batch
+norm, so its gradient is a by-product of that of the batch norm, and no weighted output is stored. Of each pair of
+convolutions only the output of the 1x1 convolution is stored; the output of the depthwise one is recomputed, and only
+for the gradient of a weight. Depthwise gradients are those of space/depthwise.py. Second derivatives use the plain
+formula, `plain_node`.
 """
 
 from __future__ import annotations
@@ -21,26 +22,26 @@ from nas_pipeline.search.differentiable.network.batch_statistics import normalis
 from nas_pipeline.search.differentiable.network.chains import Unit
 from nas_pipeline.space.depthwise import depthwise_conv2d, depthwise_gradients
 
-_has_mkldnn = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]  # torch has no types here
+_has_mkldnn = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]  # torch does not annotate it
 _MEASURED_CPU = _has_mkldnn and platform.machine() in {"x86_64", "AMD64"}
 
 @dataclass(frozen=True, slots=True)
 class NodePlan:
-    """What the tensors of a node are, in this order.
+    """The layout of the tensors of a node.
 
-    `sources` rectified maps; one map for each plain term; for each chain its weights. The weights of the sum are
-    [chains + plain terms], chains first.
+    They are, in order: `sources` rectified maps; one map for each of the `terms` plain terms; the weights of each
+    chain. The weights of the sum are [chains + plain terms], chains first.
     """
 
     sources: int
     chain_sources: tuple[int, ...]
-    """For each chain the number of its source."""
+    """For each chain, the index of its source."""
     chains: tuple[tuple[Unit, ...], ...]
     terms: int
 
 
 def measured_here(tensors: Sequence[Tensor]) -> bool:
-    """Whether these are tensors for which the hand-written forms were made and measured; others take PyTorch's."""
+    """Returns whether the hand-written kernels apply: dense float tensors on a CPU on which they were measured."""
     first = tensors[0]
     return (
         _MEASURED_CPU
@@ -52,13 +53,19 @@ def measured_here(tensors: Sequence[Tensor]) -> bool:
 
 
 def fused_node(plan: NodePlan, sum_weights: Tensor, tensors: Sequence[Tensor]) -> Tensor:
-    """The node, [N, C, H, W], channels last."""
-    node: Tensor = _Node.apply(plan, sum_weights, *tensors)  # type: ignore[no-untyped-call]  # torch's function has no types
+    """Computes the node, [N, C, H, W], in channels_last.
+
+    Args:
+        plan: The layout of `tensors`.
+        sum_weights: [chains + plain terms].
+        tensors: As `plan` describes them.
+    """
+    node: Tensor = _Node.apply(plan, sum_weights, *tensors)  # type: ignore[no-untyped-call]  # torch does not annotate it
     return node
 
 
 def plain_node(plan: NodePlan, sum_weights: Tensor, tensors: Sequence[Tensor]) -> Tensor:
-    """The same by PyTorch's own operations."""
+    """Computes the same node with the operations of PyTorch, which can be differentiated twice."""
     sources, terms, weights = _split(plan, tensors)
     total: Tensor | None = None
     for number, (chain, source) in enumerate(zip(plan.chains, plan.chain_sources, strict=True)):
@@ -83,20 +90,20 @@ class _Node(torch.autograd.Function):
         sources, terms, weights = _split(plan, tensors)
         factors = sum_weights.tolist()
         total: Tensor | None = None
-        kept: list[Tensor] = []
+        saved: list[Tensor] = []
         for number, chain in enumerate(plan.chains):
             x = sources[plan.chain_sources[number]]
             for step, unit in enumerate(chain):
                 depthwise, pointwise = weights[number][2 * step:2 * step + 2]
                 y = F.conv2d(_depthwise(x, depthwise, unit), pointwise)
                 normal, mean, inverse = normalise(y, unit.eps)
-                kept += [x, y, mean, inverse]
+                saved += [x, y, mean, inverse]
                 x = normal if step == len(chain) - 1 else normal.relu_()
             total = x.mul_(factors[number]) if total is None else total.add_(x, alpha=factors[number])
         for plain, factor in zip(terms, factors[len(plan.chains):], strict=True):
             total = plain * factor if total is None else total.add_(plain, alpha=factor)
         assert total is not None
-        ctx.save_for_backward(sum_weights, *tensors, *kept)
+        ctx.save_for_backward(sum_weights, *tensors, *saved)
         ctx.plan = plan
         return total
 
@@ -109,13 +116,13 @@ class _Node(torch.autograd.Function):
             return None, *_plain_gradients(plan, sum_weights, tensors, grads[0], ctx.needs_input_grad[1:])
         need_sources, need_terms, need_weights = _split(plan, ctx.needs_input_grad[2:])
         _, terms, weights = _split(plan, tensors)
-        kept = ctx.saved_tensors[inputs:]
+        saved = ctx.saved_tensors[inputs:]
         y_grad = grads[0].contiguous(memory_format=torch.channels_last)
         source_grads: list[Tensor | None] = [None] * plan.sources
         weight_grads: list[Tensor | None] = []
         factor_grads: list[Tensor] = []
         for number, chain in enumerate(plan.chains):
-            own, kept = kept[:4 * len(chain)], kept[4 * len(chain):]
+            own, saved = saved[:4 * len(chain)], saved[4 * len(chain):]
             source = plan.chain_sources[number]
             below = _chain_gradients(
                 chain, sum_weights[number], weights[number], own, y_grad, need_sources[source], need_weights[number]
@@ -135,7 +142,7 @@ class _Node(torch.autograd.Function):
 
 @dataclass(frozen=True, slots=True)
 class _ChainGradients:
-    """Gradients of one chain; None where not wanted."""
+    """Gradients of one chain; None where they are not needed."""
 
     factor: Tensor
     source: Tensor | None
@@ -143,14 +150,14 @@ class _ChainGradients:
 
 
 def _chain_gradients(
-    chain: tuple[Unit, ...], factor: Tensor, weights: list[Tensor], kept: Sequence[Tensor], y_grad: Tensor,
+    chain: tuple[Unit, ...], factor: Tensor, weights: list[Tensor], saved: Sequence[Tensor], y_grad: Tensor,
     need_source: bool, needs: list[bool],
 ) -> _ChainGradients:
-    """`kept` holds for each unit its input, what its 1x1 convolution gave, and the statistics of that."""
-    found: list[Tensor | None] = [None] * len(weights)
+    """Returns the gradients; `saved` has for each unit its input, the output of its 1x1 convolution, and statistics."""
+    gradients: list[Tensor | None] = [None] * len(weights)
     factor_grad, map_grad = y_grad.new_zeros(()), None
     for step in range(len(chain) - 1, -1, -1):
-        unit, (x, y, mean, inverse) = chain[step], kept[4 * step:4 * step + 4]
+        unit, (x, y, mean, inverse) = chain[step], saved[4 * step:4 * step + 4]
         depthwise, pointwise = weights[2 * step:2 * step + 2]
         need_depthwise, need_pointwise = needs[2 * step:2 * step + 2]
         need_x = need_source or any(needs[:2 * step])
@@ -163,21 +170,21 @@ def _chain_gradients(
             factor_grad = scale_grad
         if slope is None:
             break
-        filtered = _depthwise(x, depthwise, unit) if need_pointwise else y  # only its shape is read where it is y
-        filtered_grad, found[2 * step + 1], _ = torch.ops.aten.convolution_backward(
+        filtered = _depthwise(x, depthwise, unit) if need_pointwise else y  # only the shape is used where it is y
+        filtered_grad, gradients[2 * step + 1], _ = torch.ops.aten.convolution_backward(
             slope, filtered, pointwise, None, [1, 1], [0, 0], [1, 1], False, [0, 0], 1,
             [need_x or need_depthwise, need_pointwise, False],
         )
         if filtered_grad is None:
             break
-        map_grad, found[2 * step] = depthwise_gradients(
+        map_grad, gradients[2 * step] = depthwise_gradients(
             x, depthwise, filtered_grad, unit.stride, unit.dilation, need_x=need_x, need_weight=need_depthwise
         )
         if map_grad is None:
             break
         if step:
             y_grad = torch.ops.aten.threshold_backward(map_grad, x, 0)
-    return _ChainGradients(factor_grad, map_grad if need_source else None, found)
+    return _ChainGradients(factor_grad, map_grad if need_source else None, gradients)
 
 
 def _depthwise(x: Tensor, weight: Tensor, unit: Unit) -> Tensor:
@@ -190,20 +197,20 @@ def _depthwise(x: Tensor, weight: Tensor, unit: Unit) -> Tensor:
 def _plain_gradients(
     plan: NodePlan, sum_weights: Tensor, tensors: Sequence[Tensor], y_grad: Tensor, needed: Sequence[bool]
 ) -> list[Tensor | None]:
-    """Gradients that can be differentiated again.
+    """Returns gradients that can be differentiated again.
 
-    Through views, for one input may have been made of another (a rectified map and the map): the gradient of each is
+    Views are used because an input can depend on another one (a rectified map on the map); the gradient of each must be
     that of this node alone.
     """
     with torch.enable_grad():
         own = [tensor.view_as(tensor) for tensor in (sum_weights, *tensors)]
         wanted = [tensor for tensor, need in zip(own, needed, strict=True) if need]
-        found = iter(torch.autograd.grad(plain_node(plan, own[0], own[1:]), wanted, y_grad, create_graph=True))
-    return [next(found) if need else None for need in needed]
+        gradients = iter(torch.autograd.grad(plain_node(plan, own[0], own[1:]), wanted, y_grad, create_graph=True))
+    return [next(gradients) if need else None for need in needed]
 
 
 def _split(plan: NodePlan, values: Sequence[Any]) -> tuple[list[Any], list[Any], list[list[Any]]]:
-    """Sources, plain terms, and the weights of each chain."""
+    """Returns the sources, the plain terms, and the weights of each chain."""
     sources, rest = _take(list(values), plan.sources)
     terms, rest = _take(rest, plan.terms)
     weights = []

@@ -9,10 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nas_pipeline.search.differentiable.network.candidates import candidates, role_of
+from nas_pipeline.search.differentiable.network.candidates import candidates, term_kind
 from nas_pipeline.search.differentiable.network.mixing import INPUTS, KindMixing, edges
 from nas_pipeline.search.differentiable.network.node_terms import NodeTerms
-from nas_pipeline.search.differentiable.network.states import State, preprocessed
+from nas_pipeline.search.differentiable.network.states import CellState, preprocessed
 from nas_pipeline.space.cell_ops import FactorizedReduce, ReluConvBn
 
 
@@ -21,15 +21,27 @@ class MixedCell(nn.Module):
 
     The inputs are rectified outputs of the two cells before (`states.rectified_output`).
 
-    With `partial` above 1 the candidates see the first 1 / partial of the channels of each state; the others pass by,
-    and a shuffle spreads both over the state. Source: Xu et al., PC-DARTS, arXiv:1907.05737, section 3.2.
+    With `partial` above 1 the candidates process the first 1 / partial of the channels of each state; the others bypass
+    the candidates, and a shuffle distributes both over the state. Source: Xu et al., PC-DARTS, arXiv:1907.05737,
+    section 3.2.
     """
 
     def __init__(
         self, before_last: int, last: int, channels: int, *,
         nodes: int, ops: Sequence[str], reduce: bool, after_reduce: bool, partial: int,
     ) -> None:
-        """`before_last` and `last` are the channels of the two inputs; `after_reduce`: the first is twice as large."""
+        """Creates the candidates of all edges.
+
+        Args:
+            before_last: Channels of the first input.
+            last: Channels of the second input.
+            channels: Channels of a state.
+            nodes: Inner nodes.
+            ops: Rows of OPS.
+            reduce: Whether the cell halves the map.
+            after_reduce: Whether the first input has twice the height and width of the second.
+            partial: 1 / partial of the channels pass through the candidates.
+        """
         super().__init__()
         self.kind = "reduce" if reduce else "normal"
         self.nodes = nodes
@@ -44,14 +56,20 @@ class MixedCell(nn.Module):
             for source, _ in edges(nodes)
         )
         self._candidates = [
-            [(candidate, role_of(candidate)) for candidate in cast(nn.ModuleList, edge)] for edge in self.edges
+            [(candidate, term_kind(candidate)) for candidate in cast(nn.ModuleList, edge)] for edge in self.edges
         ]
 
-    def forward(self, before_last: Tensor, last: Tensor, mixing: KindMixing) -> list[State]:
-        """The nodes."""
+    def forward(self, before_last: Tensor, last: Tensor, mixing: KindMixing) -> list[CellState]:
+        """Returns the nodes.
+
+        Args:
+            before_last: First input.
+            last: Second input.
+            mixing: Weights for this kind of cell.
+        """
         states = [
-            State(preprocessed(self.preprocess0, before_last), self.partial),
-            State(preprocessed(self.preprocess1, last), self.partial),
+            CellState(preprocessed(self.preprocess0, before_last), self.partial),
+            CellState(preprocessed(self.preprocess1, last), self.partial),
         ]
         weights = mixing.op_weights
         if mixing.edge_weights is not None:
@@ -59,35 +77,35 @@ class MixedCell(nn.Module):
         chosen = None if mixing.chosen is None else mixing.chosen.tolist()
         row = 0
         for node in range(self.nodes):
-            terms, rests = NodeTerms(), None
+            terms, bypassed = NodeTerms(), None
             for source, state in enumerate(states[:INPUTS + node]):
                 for column in range(len(self._candidates[row])) if chosen is None else (chosen[row],):
                     terms.add(state, *self._candidates[row][column], (row, column))
                 if self.partial > 1:
-                    rest = self._passed_by(state, source)
+                    rest = self._bypass(state, source)
                     rest = rest if mixing.edge_weights is None else rest * mixing.edge_weights[row]
-                    rests = rest if rests is None else rests + rest
+                    bypassed = rest if bypassed is None else bypassed + rest
                 row += 1
             total = terms.total(weights)
             if total is None:  # only "none" was chosen
-                total = self._nothing(states[0])
-            if rests is not None:
-                total = shuffle(torch.cat((total, rests), dim=1), self.partial)
-            states.append(State(total, self.partial))
+                total = self._zeros(states[0])
+            if bypassed is not None:
+                total = shuffle(torch.cat((total, bypassed), dim=1), self.partial)
+            states.append(CellState(total, self.partial))
         return states[INPUTS:]
 
-    def _passed_by(self, state: State, source: int) -> Tensor:
-        """The channels that no candidate sees, at the size of a node."""
+    def _bypass(self, state: CellState, source: int) -> Tensor:
+        """Returns the channels that no candidate processes, at the size of a node."""
         if self.kind == "reduce" and source < INPUTS:
             return state.once("halved", lambda: F.max_pool2d(state.rest, 2, 2, ceil_mode=True))
         return state.rest
 
-    def _nothing(self, state: State) -> Tensor:
+    def _zeros(self, state: CellState) -> Tensor:
         step = 2 if self.kind == "reduce" else 1
-        return torch.zeros_like(state.seen[:, :, ::step, ::step])
+        return torch.zeros_like(state.processed[:, :, ::step, ::step])
 
 
 def shuffle(x: Tensor, groups: int) -> Tensor:
-    """Channel j of group i becomes channel j * groups + i."""
+    """Shuffles the channels of x [N, C, H, W]: channel j of group i becomes channel j * groups + i."""
     images, channels, height, width = x.shape
     return x.reshape(images, groups, channels // groups, height, width).transpose(1, 2).reshape(x.shape)

@@ -1,7 +1,7 @@
-"""How candidate operations are weighted: softmax (DARTS), with edge weights (PC-DARTS), one sampled op (GDAS).
+"""Mixings, the weights of candidate operations: softmax (DARTS), with edge weights (PC-DARTS), one sample (GDAS).
 
-A mixing is made of a network's architecture parameters before each forward pass and handed to it. It holds, for each
-kind of cell, one row for each edge and one column for each operation.
+A mixing is computed from the architecture parameters before each forward pass, and is an argument of the pass. For each
+kind of cell it has one row per edge and one column per operation.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class KindMixing:
     op_weights: Tensor
     """[E, O]"""
     edge_weights: Tensor | None = None
-    """[E], times the output of each edge; None is 1 everywhere."""
+    """[E], factors of the outputs of the edges; None is 1 everywhere."""
     chosen: Tensor | None = None
     """[E], whole numbers: only this operation of an edge is computed. None computes all."""
 
@@ -38,14 +38,14 @@ Mixing = Mapping[str, KindMixing]
 
 
 class HasArchitecture(Protocol):
-    """What the mixings read of a network: alphas [E, O] of each kind, and betas [E], empty where edges have none."""
+    """The architecture parameters of a network: alphas [E, O] and betas [E] of each kind; betas can be empty."""
 
     alphas: nn.ParameterDict
     betas: nn.ParameterDict
 
 
 def edges(nodes: int) -> tuple[tuple[int, int], ...]:
-    """(source, node) of every edge, in the order of the rows of alphas: node by node, sources ascending.
+    """Returns (source, node) of every edge, in the order of the rows of alphas: node by node, sources ascending.
 
     Sources 0 and 1 are the cell's inputs; source 2 + i is node i. Nodes are counted from 0.
     """
@@ -53,7 +53,7 @@ def edges(nodes: int) -> tuple[tuple[int, int], ...]:
 
 
 def softmax_mixing(net: HasArchitecture) -> dict[str, KindMixing]:
-    """Softmax over the operations of each edge.
+    """Returns the softmax over the operations of each edge.
 
     Source: Liu et al., DARTS, arXiv:1806.09055, equation 2.
     """
@@ -61,7 +61,7 @@ def softmax_mixing(net: HasArchitecture) -> dict[str, KindMixing]:
 
 
 def partial_mixing(net: HasArchitecture) -> dict[str, KindMixing]:
-    """The same, and softmax over the edges that enter each node.
+    """Returns the softmax over the operations of each edge, and over the edges that enter each node.
 
     Source: Xu et al., PC-DARTS, arXiv:1907.05737, equations 3 and 4.
     """
@@ -72,10 +72,14 @@ def partial_mixing(net: HasArchitecture) -> dict[str, KindMixing]:
 
 
 def gumbel_mixing(net: HasArchitecture, temperature: float, generator: torch.Generator) -> dict[str, KindMixing]:
-    """One operation an edge, sampled by its probability; gradients are those of the softened sample.
+    """Returns one sampled operation per edge, with the gradients of the softened sample.
 
-    The weight of the chosen operation is 1. Betas, where there are any, weight the edges as in `partial_mixing`.
-    `temperature` is above 0; `generator` must be on the device of the alphas.
+    The weight of the sampled operation is 1. Betas, if the network has any, weight the edges as in `partial_mixing`.
+
+    Args:
+        net: The search network.
+        temperature: Of the Gumbel softmax, above 0.
+        generator: On the device of the alphas.
 
     Source: Dong and Yang, GDAS, arXiv:1910.04465, equations 3 to 6.
     """
@@ -86,7 +90,7 @@ def gumbel_mixing(net: HasArchitecture, temperature: float, generator: torch.Gen
         soft = F.softmax((F.log_softmax(alphas, dim=1) + noise) / temperature, dim=1)
         chosen = soft.detach().argmax(dim=1)
         hard = F.one_hot(chosen, alphas.shape[1]).to(soft.dtype)
-        # Written so that the value is exactly 1 or 0, whatever rounding does to the difference of equal numbers.
+        # In this order the value is exactly 1 or 0: the difference of equal numbers is exactly 0.
         straight_through = hard + (soft - soft.detach())
         betas = net.betas.get(kind)
         mixing[kind] = KindMixing(straight_through, None if betas is None else edge_softmax(betas), chosen)
@@ -94,7 +98,7 @@ def gumbel_mixing(net: HasArchitecture, temperature: float, generator: torch.Gen
 
 
 def edge_softmax(betas: Tensor) -> Tensor:
-    """Softmax of betas [E] over the edges that enter each node."""
+    """Returns the softmax of betas [E] over the edges that enter each node."""
     parts, first, width = [], 0, INPUTS
     while first < len(betas):
         parts.append(F.softmax(betas[first:first + width], dim=0))

@@ -1,54 +1,61 @@
-"""What is added up in one node: collected edge by edge, then computed in one step."""
+"""The terms of one node: collected edge by edge, then computed in one step."""
 
 from __future__ import annotations
 
 from torch import Tensor, nn
 
-from nas_pipeline.search.differentiable.network.candidates import Halving, Nothing, Role, Shared
+from nas_pipeline.search.differentiable.network.candidates import HalvingTerm, SharedTerm, TermKind, ZeroTerm
 from nas_pipeline.search.differentiable.network.chains import Chain, Unit
 from nas_pipeline.search.differentiable.network.fused_node import NodePlan, fused_node, measured_here, plain_node
 from nas_pipeline.search.differentiable.network.shared_maps import shared_map
-from nas_pipeline.search.differentiable.network.states import State, halved
+from nas_pipeline.search.differentiable.network.states import CellState, halved
 
 
 class NodeTerms:
     """The weighted terms of one node."""
 
     def __init__(self) -> None:
-        """Empty."""
+        """Starts with no terms."""
         self._sources: dict[int, tuple[int, Tensor]] = {}
         self._chains: list[tuple[int, tuple[Unit, ...], list[Tensor], tuple[int, int]]] = []
         self._terms: list[tuple[Tensor, tuple[int, int]]] = []
 
-    def add(self, state: State, candidate: nn.Module, role: Role, cell: tuple[int, int]) -> None:
-        """One candidate on one edge; its weight is the entry `cell` (row, column) of the op weights."""
-        match role:
-            case Nothing():
+    def add(self, state: CellState, candidate: nn.Module, kind: TermKind, entry: tuple[int, int]) -> None:
+        """Adds the term of one candidate on one edge.
+
+        Args:
+            state: The source of the edge.
+            candidate: The operation.
+            kind: Result of `term_kind(candidate)`.
+            entry: Row and column of its weight in the op weights.
+        """
+        match kind:
+            case ZeroTerm():
                 return
-            case Shared(key):
-                self._terms.append((state.once(key, lambda: shared_map(candidate, state.seen)), cell))
-            case Halving(layer):
-                self._terms.append((halved(layer, state.rectified(2), state.rectified(2, first=1)), cell))
+            case SharedTerm(key):
+                self._terms.append((state.once(key, lambda: shared_map(candidate, state.processed)), entry))
+            case HalvingTerm(layer):
+                self._terms.append((halved(layer, state.rectified(2), state.rectified(2, first=1)), entry))
             case Chain(units, layers):
                 first, step = units[0], 1
                 if first.stride > 1 and first.dilation % first.stride == 0:
-                    # The taps fall on every stride-th pixel only, so the others need not be looked at.
+                    # The taps fall on every stride-th pixel only, so the other pixels are not needed.
                     step = first.stride
                     units = (Unit(first.kernel, 1, first.dilation // step, first.eps), *units[1:])
                 source = self._source(state.rectified(step))
-                self._chains.append((source, units, [layer.weight for layer in layers], cell))
+                self._chains.append((source, units, [layer.weight for layer in layers], entry))
             case None:
-                self._terms.append((candidate(state.seen), cell))
+                self._terms.append((candidate(state.processed), entry))
 
     def _source(self, rectified: Tensor) -> int:
         return self._sources.setdefault(id(rectified), (len(self._sources), rectified))[0]
 
     def total(self, op_weights: Tensor) -> Tensor | None:
-        """The node, or None if there is nothing in it. op_weights: [E, O]."""
-        cells = [cell for *_, cell in self._chains] + [cell for _, cell in self._terms]
-        if not cells:
+        """Returns the node, None if it has no terms. op_weights: [E, O]."""
+        entries = [entry for *_, entry in self._chains] + [entry for _, entry in self._terms]
+        if not entries:
             return None
-        rows, columns = zip(*cells, strict=True)
+        rows, columns = zip(*entries, strict=True)
         plan = NodePlan(
             len(self._sources), tuple(source for source, *_ in self._chains),
             tuple(units for _, units, *_ in self._chains), len(self._terms),

@@ -13,17 +13,17 @@ from nas_pipeline.errors import ConfigError
 from nas_pipeline.search.differentiable.network.candidates import without_running_statistics
 from nas_pipeline.search.differentiable.network.mixed_cell import MixedCell
 from nas_pipeline.search.differentiable.network.mixing import KINDS, Mixing, edges
-from nas_pipeline.search.differentiable.network.states import State, rectified_output
+from nas_pipeline.search.differentiable.network.states import CellState, rectified_output
 from nas_pipeline.space.domains import PRIMITIVES
 
 _START = 1e-3
-"""Standard deviation of alphas and betas at the start: all candidates are nearly equal."""
+"""Standard deviation of alphas and betas at the start: all candidates have nearly equal weights."""
 
 
 class SearchNetwork(nn.Module):
-    """[N, channels, H, W] and a mixing -> scores [N, classes].
+    """The network that a differentiable search trains: images [N, channels, H, W] and a mixing -> logits [N, classes].
 
-    Batch norms use the statistics of the batch, in training and in evaluation, and none keeps any.
+    Batch norms use the statistics of the batch, in training and in evaluation; none has running statistics.
 
     Source: Liu et al., DARTS, arXiv:1806.09055, section 3 and appendix A; the parts for `partial` above 1: Xu et al.,
     PC-DARTS, arXiv:1907.05737.
@@ -33,23 +33,27 @@ class SearchNetwork(nn.Module):
         self, spec: InputSpec, *, width: int = 16, cells: int = 8, nodes: int = 4, ops: Sequence[str] = PRIMITIVES,
         partial: int = 1, stem_multiplier: int = 3,
     ) -> None:
-        """Cells number cells // 3 and 2 * cells // 3, counted from 0, halve the map and double `width`.
+        """Creates the network.
+
+        Cells number cells // 3 and 2 * cells // 3, counted from 0, halve the map and double `width`.
 
         Args:
-            spec: Only the channels and the classes are read: images may have any size.
+            spec: Only the channels and the classes are used: images can have any size.
             width: Channels of a state in the first cells.
-            cells: How many.
+            cells: Number of cells.
             nodes: Inner nodes of a cell.
             ops: Rows of OPS, in the order of the columns of alphas.
-            partial: 1 / partial of the channels of a state pass through the candidates; the betas are there above 1.
-            stem_multiplier: The stem has this times `width` channels.
+            partial: 1 / partial of the channels of a state pass through the candidates; above 1 there are betas.
+            stem_multiplier: The stem has `stem_multiplier * width` channels.
 
         Raises:
-            ConfigError: `width` is no multiple of `partial`, or OPS lacks one of `ops`.
+            ConfigError: `width` is not a multiple of `partial`, or OPS lacks one of `ops`.
         """
         super().__init__()
         if partial < 1 or width % partial:
-            raise ConfigError(f"search network: width {width} is no multiple of partial {partial}; change one of them")
+            raise ConfigError(
+                f"search network: width {width} is not a multiple of partial {partial}; change one of them"
+            )
         self.ops = tuple(ops)
         stem = stem_multiplier * width
         self.stem = nn.Sequential(nn.Conv2d(spec.channels, stem, 3, padding=1, bias=False), nn.BatchNorm2d(stem))
@@ -72,21 +76,21 @@ class SearchNetwork(nn.Module):
         without_running_statistics(self)
 
     def forward(self, x: Tensor, mixing: Mixing) -> Tensor:
-        """x: [N, channels, H, W] -> [N, classes]."""
-        nodes = [State(self.stem(x.contiguous(memory_format=torch.channels_last)))]
+        """x: [N, channels, H, W] -> logits [N, classes]."""
+        nodes = [CellState(self.stem(x.contiguous(memory_format=torch.channels_last)))]
         before_last = last = rectified_output(nodes)
         for number, cell in enumerate(cast(Iterable[MixedCell], self.cells), start=1):
             nodes = cell(before_last, last, mixing[cell.kind])
             if number < len(self.cells):
                 before_last, last = last, rectified_output(nodes)
-        scores: Tensor = self.classifier(torch.cat([node.whole.mean((2, 3)) for node in nodes], dim=1))
-        return scores
+        logits: Tensor = self.classifier(torch.cat([node.whole.mean((2, 3)) for node in nodes], dim=1))
+        return logits
 
     def architecture(self) -> list[nn.Parameter]:
-        """The alphas, then the betas."""
+        """Returns the alphas, then the betas."""
         return [*self.alphas.values(), *self.betas.values()]
 
     def weights(self) -> list[nn.Parameter]:
-        """All other parameters."""
-        own = {id(parameter) for parameter in self.architecture()}
-        return [parameter for parameter in self.parameters() if id(parameter) not in own]
+        """Returns all parameters that are not alphas or betas."""
+        architecture = {id(parameter) for parameter in self.architecture()}
+        return [parameter for parameter in self.parameters() if id(parameter) not in architecture]

@@ -1,4 +1,4 @@
-"""Maps that all edges from one state share: pools and their batch norm, which have no weights."""
+"""Operations without weights, whose output all edges from one state share: pooling with its batch norm."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from nas_pipeline.search.differentiable.network.fused_node import measured_here
 
 
 def shared_map(candidate: nn.Module, x: Tensor) -> Tensor:
-    """What `candidate` makes of x [N, C, H, W]."""
+    """Returns the output of `candidate` for x [N, C, H, W], with a faster average pool where that applies."""
     if isinstance(candidate, nn.Sequential) and measured_here([x]):
         for layer in candidate:
             x = _average(x, layer) if _is_average(layer) else layer(x)
         return x
-    made: Tensor = candidate(x)
-    return made
+    output: Tensor = candidate(x)
+    return output
 
 
 def _is_average(layer: nn.Module) -> bool:
@@ -29,9 +29,9 @@ def _is_average(layer: nn.Module) -> bool:
 
 
 def _average(x: Tensor, layer: nn.Module) -> Tensor:
-    """A depthwise convolution with ones, over the number of pixels inside the map.
+    """Average pooling as a depthwise convolution with ones, divided by the number of pixels inside the map.
 
-    PyTorch's pool goes pixel by pixel where there are few channels.
+    The average pool of PyTorch works pixel by pixel, which is slow for few channels.
     """
     kernel, stride, padding = (cast(int, getattr(layer, name)) for name in ("kernel_size", "stride", "padding"))
     channels = x.shape[1]

@@ -13,7 +13,7 @@ from nas_pipeline.search.differentiable.network.search_network import SearchNetw
 from nas_pipeline.train.randomness import generator, isolated
 
 
-def found(values: list[float], **options: float) -> float:
+def eigenvalue(values: list[float], **options: float) -> float:
     """Of a quadratic form in two tensors whose Hessian has these eigenvalues."""
     stream = generator("curvature")
     basis, _ = torch.linalg.qr(torch.randn(len(values), len(values), generator=stream, dtype=torch.float64))
@@ -26,7 +26,7 @@ def found(values: list[float], **options: float) -> float:
 
 @pytest.mark.parametrize("values", [[5.0, 1.0, 0.5, -2.0], [-5.0, 1.0, 0.5, -2.0], [-5.0, -4.0, -3.0, -1.0]])
 def test_it_is_the_largest_one(values: list[float]) -> None:
-    assert found(values) == pytest.approx(max(values), abs=1e-5)
+    assert eigenvalue(values) == pytest.approx(max(values), abs=1e-5)
 
 
 def test_a_loss_that_is_linear_in_the_alphas_has_none() -> None:
@@ -44,5 +44,5 @@ def test_on_a_search_network_it_is_that_of_the_dense_hessian() -> None:
     slopes = torch.cat([s.flatten() for s in torch.autograd.grad(loss, alphas, create_graph=True)])
     rows = [torch.cat([g.flatten() for g in torch.autograd.grad(slope, alphas, retain_graph=True)]) for slope in slopes]
     dense = float(torch.linalg.eigvalsh(torch.stack(rows).double()).max())
-    found = dominant_eigenvalue(loss, alphas, generator("start"), iterations=100, tolerance=1e-5)
-    assert found == pytest.approx(dense, rel=0.01)
+    estimate = dominant_eigenvalue(loss, alphas, generator("start"), iterations=100, tolerance=1e-5)
+    assert estimate == pytest.approx(dense, rel=0.01)

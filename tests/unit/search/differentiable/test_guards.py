@@ -1,4 +1,4 @@
-"""Guards: what they see in rows, and what they decide."""
+"""Guards: the measures in rows, and the decisions."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import torch
 
 from nas_pipeline.errors import ConfigError
 from nas_pipeline.search.differentiable.guards import (
+    EpochRow,
     Guards,
-    Row,
+    apply_guards,
     beta_decay,
     entropy,
-    judge,
     stable_epochs,
     top_learnable,
 )
@@ -22,7 +22,7 @@ OFF = Guards(stop_skips=None, stop_stable=None, eigenvalue_every=0, skip_cap=Non
 
 
 def rows(skips: list[int] | None = None, eigenvalues: list[float | None] | None = None,
-         tops: list[int] | None = None) -> list[Row]:
+         tops: list[int] | None = None) -> list[EpochRow]:
     count = len(skips or eigenvalues or tops or [])
     return [
         {"epoch": epoch, "skips_normal": skips[epoch] if skips else 0, "alpha_loss": 0.5,
@@ -32,14 +32,14 @@ def rows(skips: list[int] | None = None, eigenvalues: list[float | None] | None 
 
 
 def test_nothing_stops_an_unguarded_search() -> None:
-    verdict = judge(rows([8] * 20, [0.1 * 2**n for n in range(20)], [1] * 20), OFF, 20)
+    verdict = apply_guards(rows([8] * 20, [0.1 * 2**n for n in range(20)], [1] * 20), OFF, 20)
     assert (verdict.stop, verdict.epoch, verdict.decisions) == (False, 19, ())
 
 
 def test_two_skips_stop_it_but_not_in_the_first_half() -> None:
     guards = Guards(eigenvalue_every=0)
-    assert not judge(rows([3, 3, 3, 3, 3]), guards, 10).stop
-    verdict = judge(rows([0, 1, 1, 1, 1, 2]), guards, 10)
+    assert not apply_guards(rows([3, 3, 3, 3, 3]), guards, 10).stop
+    verdict = apply_guards(rows([0, 1, 1, 1, 1, 2]), guards, 10)
     assert (verdict.stop, verdict.epoch) == (True, 5)
     assert verdict.decisions[0] == {"epoch": 5, "guard": "skips", "action": "stop",
                                     "why": "2 skip connections in the normal cell"}
@@ -47,8 +47,8 @@ def test_two_skips_stop_it_but_not_in_the_first_half() -> None:
 
 def test_a_stable_ranking_stops_it() -> None:
     guards = Guards(stop_stable=3, stop_from=0.0)
-    assert not judge(rows(tops=[0, 1, 1, 1]), guards, 10).stop
-    assert judge(rows(tops=[0, 1, 1, 1, 1]), guards, 10).stop
+    assert not apply_guards(rows(tops=[0, 1, 1, 1]), guards, 10).stop
+    assert apply_guards(rows(tops=[0, 1, 1, 1, 1]), guards, 10).stop
     assert stable_epochs(rows(tops=[1, 0, 1])) == 0
     resting = [{**row, "alpha_loss": None if row["epoch"] < 2 else 0.5} for row in rows(tops=[1, 1, 1, 1])]
     assert stable_epochs(resting) == 1
@@ -57,23 +57,23 @@ def test_a_stable_ranking_stops_it() -> None:
 def test_a_growing_eigenvalue_rolls_back_to_the_epoch_before_it_grew() -> None:
     guards = Guards(stop_skips=None, stop_stable=None, eigenvalue_window=3)
     calm: list[float | None] = [0.3, 0.2, 0.25, 0.2, 0.25, 0.2]
-    assert not judge(rows(eigenvalues=calm), guards, 50).stop
-    verdict = judge(rows(eigenvalues=[*calm, 0.3, 0.5, 0.6]), guards, 50)
+    assert not apply_guards(rows(eigenvalues=calm), guards, 50).stop
+    verdict = apply_guards(rows(eigenvalues=[*calm, 0.3, 0.5, 0.6]), guards, 50)
     assert (verdict.stop, verdict.epoch) == (True, 4)
-    assert [each["action"] for each in verdict.decisions] == ["stop", "roll back to epoch 4"]
-    kept = Guards(stop_skips=None, stop_stable=None, eigenvalue_window=3, roll_back=False)
-    assert judge(rows(eigenvalues=[*calm, 0.3, 0.5, 0.6]), kept, 50).epoch == 8
+    assert [decision["action"] for decision in verdict.decisions] == ["stop", "roll back to epoch 4"]
+    without_roll_back = Guards(stop_skips=None, stop_stable=None, eigenvalue_window=3, roll_back=False)
+    assert apply_guards(rows(eigenvalues=[*calm, 0.3, 0.5, 0.6]), without_roll_back, 50).epoch == 8
 
 
 def test_epochs_without_a_measurement_are_passed_over() -> None:
     guards = Guards(stop_skips=None, stop_stable=None, eigenvalue_every=2, eigenvalue_window=1)
-    assert judge(rows(eigenvalues=[0.1, None, 0.5]), guards, 50).epoch == 0
-    assert not judge(rows(eigenvalues=[0.1, None, 0.5, None]), guards, 50).stop
+    assert apply_guards(rows(eigenvalues=[0.1, None, 0.5]), guards, 50).epoch == 0
+    assert not apply_guards(rows(eigenvalues=[0.1, None, 0.5, None]), guards, 50).stop
 
 
 def test_a_negative_curvature_is_no_alarm() -> None:
     guards = Guards(stop_skips=None, stop_stable=None, eigenvalue_window=1)
-    assert not judge(rows(eigenvalues=[-2.0, -0.1]), guards, 50).stop
+    assert not apply_guards(rows(eigenvalues=[-2.0, -0.1]), guards, 50).stop
 
 
 def test_entropy_is_a_share() -> None:

@@ -75,15 +75,15 @@ class Problem:
 
     def truth(self, step: float = 1e-4) -> Tensor:
         slopes = torch.zeros_like(self.net.alpha)
-        for place in range(slopes.numel()):
+        for index in range(slopes.numel()):
             values = []
             for sign in (1, -1):
                 with torch.no_grad():
-                    self.net.alpha.view(-1)[place] += sign * step
+                    self.net.alpha.view(-1)[index] += sign * step
                 values.append(self.unrolled())
                 with torch.no_grad():
-                    self.net.alpha.view(-1)[place] -= sign * step
-            slopes.view(-1)[place] = (values[0] - values[1]) / (2 * step)
+                    self.net.alpha.view(-1)[index] -= sign * step
+            slopes.view(-1)[index] = (values[0] - values[1]) / (2 * step)
         return slopes
 
 
@@ -97,8 +97,8 @@ def truth(problem: Problem) -> Tensor:
     return problem.truth()
 
 
-def error(found: Tensor, true: Tensor) -> float:
-    return float((found - true).norm() / true.norm())
+def error(computed: Tensor, true: Tensor) -> float:
+    return float((computed - true).norm() / true.norm())
 
 
 BOUND = {"exact": 1e-5, "finite_difference": 1e-2}
@@ -160,9 +160,9 @@ def test_weights_are_put_back_when_a_loss_fails(problem: Problem) -> None:
 
 def test_an_alpha_that_no_loss_depends_on_gets_zeros(problem: Problem) -> None:
     for form in BOUND:
-        found = module.hypergradient(problem.train_loss, problem.val_loss, problem.weights, problem.alphas,
+        gradient = module.hypergradient(problem.train_loss, problem.val_loss, problem.weights, problem.alphas,
                                      order="second", form=form, learning_rate=XI)
-        assert found[1].tolist() == [0.0, 0.0]
+        assert gradient[1].tolist() == [0.0, 0.0]
 
 
 def test_unknown_forms_are_refused(problem: Problem) -> None:

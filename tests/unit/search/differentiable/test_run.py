@@ -1,4 +1,4 @@
-"""The search as a whole: repeatable, resumable after a kill, and clear about what went wrong."""
+"""The search as a whole: repeatable, resumable after a kill, with an explanation of each error."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import torch
 
 from nas_pipeline.core.records import InputSpec
 from nas_pipeline.errors import ConfigError, DataError, SearchError, SearchRefusal, TrainError
-from nas_pipeline.search.differentiable.bilevel_split import Halves
+from nas_pipeline.search.differentiable.bilevel_split import BilevelSplit
 from nas_pipeline.search.differentiable.run import DifferentiableSearch, _Run
 from nas_pipeline.search.differentiable.settings import Settings
 from nas_pipeline.search.differentiable.variants import Variant
@@ -47,38 +47,38 @@ def without_times(derived: Derived) -> list[dict[str, Any]]:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Derived:
-    return run(tmp_path_factory.mktemp("undisturbed"))
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Derived:
+    return run(tmp_path_factory.mktemp("uninterrupted"))
 
 
-def test_it_derives_a_member_of_the_cell_space(undisturbed: Derived) -> None:
-    genotype = undisturbed.genotype
+def test_it_derives_a_member_of_the_cell_space(uninterrupted: Derived) -> None:
+    genotype = uninterrupted.genotype
     assert (genotype.space, genotype.as_dict()["width"], genotype.as_dict()["cells"]) == ("cell", 4, 3)
     assert "none" not in genotype.as_dict().values()
     net = build_network(genotype, InputSpec(1, 8, 8, 2))
     assert net(torch.zeros(2, 1, 8, 8)).shape == (2, 2)
-    assert undisturbed.device_s > 0
+    assert uninterrupted.device_s > 0
 
 
-def test_rows_say_what_the_guards_saw(undisturbed: Derived) -> None:
-    rows = undisturbed.rows
+def test_rows_hold_the_measures_of_the_guards(uninterrupted: Derived) -> None:
+    rows = uninterrupted.rows
     assert [row["epoch"] for row in rows] == [0, 1, 2, 3]
     assert [row["eigenvalue"] is None for row in rows] == [True, False, True, False]
     assert [row["stable_epochs"] <= row["epoch"] for row in rows] == [True] * 4
     assert [row["alpha_loss"] is None for row in rows] == [True, False, False, False]
     assert rows[0]["entropy_normal"] == pytest.approx(1.0, abs=1e-5)
     assert rows[-1]["entropy_normal"] < rows[0]["entropy_normal"]
-    assert rows[-1]["genotype_id"] == undisturbed.genotype.id
-    assert undisturbed.decisions[-1]["action"] == f"derived {undisturbed.genotype.id}"
+    assert rows[-1]["genotype_id"] == uninterrupted.genotype.id
+    assert uninterrupted.decisions[-1]["action"] == f"derived {uninterrupted.genotype.id}"
     json.dumps(rows, allow_nan=False)
 
 
-def test_equal_seeds_give_equal_searches_and_other_seeds_others(undisturbed: Derived, tmp_path: Path) -> None:
-    assert without_times(run(tmp_path)) == without_times(undisturbed)
-    assert without_times(run(tmp_path, seed=1)) != without_times(undisturbed)
+def test_equal_seeds_give_equal_searches_and_other_seeds_others(uninterrupted: Derived, tmp_path: Path) -> None:
+    assert without_times(run(tmp_path)) == without_times(uninterrupted)
+    assert without_times(run(tmp_path, seed=1)) != without_times(uninterrupted)
 
 
-def test_an_ended_search_answers_at_once(tmp_path: Path) -> None:
+def test_an_ended_search_returns_its_stored_result(tmp_path: Path) -> None:
     first = run(tmp_path, epochs=1)
     assert not list(tmp_path.rglob("epoch-*.pt"))
     assert run(tmp_path, epochs=1) == first
@@ -98,16 +98,16 @@ test_run.run(folder, epochs=4)
 """
 
 
-def test_a_killed_search_ends_as_an_undisturbed_one(undisturbed: Derived, tmp_path: Path) -> None:
+def test_a_killed_search_equals_an_uninterrupted_one(uninterrupted: Derived, tmp_path: Path) -> None:
     ended = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], env={**os.environ, "OMP_NUM_THREADS": "1"},
                            cwd=Path(__file__).parents[4], check=False)
     assert ended.returncode == -signal.SIGKILL
     assert not list(tmp_path.rglob("derived.json"))
-    assert without_times(run(tmp_path)) == without_times(undisturbed)
+    assert without_times(run(tmp_path)) == without_times(uninterrupted)
 
 
 class Interrupt(logging.Filter):
-    """Stops the search when it reports its first epoch: its state is saved by then."""
+    """Interrupts the search when it logs its first epoch, after the state was saved."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         if record.getMessage().startswith("epoch 1 of"):
@@ -117,7 +117,7 @@ class Interrupt(logging.Filter):
 
 @pytest.mark.parametrize("variant", [DARTS, PC_DARTS, GDAS], ids=["darts", "pc_darts", "gdas"])
 @pytest.mark.parametrize("order", ["first", "second"])
-def test_every_search_goes_on_where_it_stopped(
+def test_every_search_resumes_where_it_stopped(
     variant: Variant, order: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     options = {"epochs": 2, "warmup": 0.0, "eigenvalue_every": 0, "order": order}
@@ -142,27 +142,27 @@ def test_an_epoch_with_a_loss_that_is_no_number_is_rolled_back_and_reported(tmp_
     search = started(tmp_path)
     with torch.no_grad():
         search.bilevel.net.classifier.weight.fill_(torch.nan)
-    derived = search.to_the_end()
+    derived = search.complete()
     assert [row["epoch"] for row in derived.rows] == [0, 1]
     assert derived.decisions[0] == {"epoch": 0, "guard": "loss", "action": "rolled back; the epoch is run again",
                                     "why": "a loss in epoch 0 is not a finite number"}
 
 
-def test_after_two_roll_backs_it_gives_up(tmp_path: Path) -> None:
+def test_a_third_failed_epoch_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(TrainError, match="2 epochs have been rolled back already; lower learning_rate"):
         run(tmp_path, learning_rate=1e30, clip_norm=1e30)
 
 
-def test_out_of_memory_says_what_to_lower(tmp_path: Path) -> None:
+def test_out_of_memory_names_the_options_to_lower(tmp_path: Path) -> None:
     with pytest.raises(TrainError, match=r"does not fit into memory .*lower batch_size \(now 16\), then width"):
         run(tmp_path, width=4_000_000)
 
 
-def test_a_bound_is_kept_and_an_impossible_one_refused_before_the_first_epoch(tmp_path: Path) -> None:
+def test_a_bound_is_satisfied_and_an_impossible_one_refused_before_the_first_epoch(tmp_path: Path) -> None:
     free = run(tmp_path / "free", epochs=1, penalties={"params": 0.1})
     bound = free.rows[0]["params"] - 1
-    held = run(tmp_path / "held", epochs=1, bounds={"params": bound}, skip_cap=None)
-    net = build_network(held.genotype, InputSpec(1, 8, 8, 2))
+    bounded = run(tmp_path / "bounded", epochs=1, bounds={"params": bound}, skip_cap=None)
+    net = build_network(bounded.genotype, InputSpec(1, 8, 8, 2))
     assert sum(p.numel() for p in net.parameters()) <= bound
     with pytest.raises(SearchRefusal, match=r"params .* where 100 is allowed"):
         run(tmp_path / "refused", bounds={"params": 100})
@@ -175,21 +175,21 @@ def test_params_of_a_row_are_those_of_the_derived_network(tmp_path: Path) -> Non
     assert derived.rows[-1]["params"] == sum(p.numel() for p in net.parameters())
 
 
-def test_a_latency_is_measured_once_and_needs_something_that_measures(tmp_path: Path) -> None:
-    asked: list[int] = []
+def test_a_latency_is_measured_once_and_needs_deploy(tmp_path: Path) -> None:
+    measured: list[int] = []
 
     def deploy(net: torch.nn.Module, spec: InputSpec) -> dict[str, float]:
-        asked.append(1)
+        measured.append(1)
         return {"latency_ms": 0.1 + 0.01 * sum(p.numel() for p in net.parameters())}
 
     options = {"epochs": 1, "penalties": {"latency_ms": 1.0}}
     first = run(tmp_path, deploy=deploy, **options)
     assert first.rows[0]["latency_ms"] > 0
-    count = len(asked)
+    count = len(measured)
     next(tmp_path.rglob("derived.json")).unlink()
     assert without_times(run(tmp_path, deploy=deploy, **options)) == without_times(first)
-    assert len(asked) == count
-    with pytest.raises(ConfigError, match="hand in `deploy`"):
+    assert len(measured) == count
+    with pytest.raises(ConfigError, match="pass `deploy`"):
         run(tmp_path / "none", **options)
 
 
@@ -210,9 +210,9 @@ def test_the_halves_are_disjoint_and_depend_on_seed_and_epoch_alone() -> None:
     data.train.images[:] = np.arange(50, dtype=np.uint8)[:, None, None, None]
 
     def shown(seed: int, epoch: int, images: int | None = None) -> list[tuple[set[float], set[float]]]:
-        halves = Halves(data, Recipe(flip=False, shift=0), seed, CPU, images=images, batch_size=5)
+        split = BilevelSplit(data, Recipe(flip=False, shift=0), seed, CPU, images=images, batch_size=5)
         return [({float(x) for x in a[0][:, 0, 0, 0]}, {float(x) for x in b[0][:, 0, 0, 0]})
-                for a, b in halves.epoch(epoch)]
+                for a, b in split.epoch(epoch)]
 
     weights, alphas = (set().union(*(pair[side] for pair in shown(0, 0))) for side in (0, 1))
     assert (len(weights), len(alphas), len(weights & alphas)) == (25, 25, 0)
@@ -221,7 +221,27 @@ def test_the_halves_are_disjoint_and_depend_on_seed_and_epoch_alone() -> None:
     assert shown(0, 3) != shown(1, 3)
     assert len(shown(0, 0, images=20)) == 2
     with pytest.raises(DataError, match="at least 4"):
-        Halves(shades(3, 0), Recipe(), 0, CPU, images=None, batch_size=2)
+        BilevelSplit(shades(3, 0), Recipe(), 0, CPU, images=None, batch_size=2)
+
+
+def test_every_attempt_at_every_epoch_has_an_order_of_its_own() -> None:
+    split = BilevelSplit(shades(64, 0), Recipe(), 0, CPU, images=None, batch_size=4)
+
+    def order(epoch: int, attempt: int) -> tuple[int, ...]:
+        return tuple(int(value) for (_, labels), (_, held_out) in split.epoch(epoch, attempt)
+                     for value in (*labels, *held_out))
+
+    pairs = [(epoch, attempt) for epoch in (0, 1, 1000, 1001, 2000) for attempt in (0, 1, 2)]
+    assert len({order(*pair) for pair in pairs}) == len(pairs)
+    assert order(3, 0) == tuple(int(value) for (_, labels), (_, held_out) in split.epoch(3)
+                                for value in (*labels, *held_out))
+
+
+def test_the_order_of_a_first_attempt_is_fixed() -> None:
+    split = BilevelSplit(shades(32, 0), Recipe(), 0, CPU, images=None, batch_size=16)
+    (_, labels), (_, held_out) = next(split.epoch(1))
+    assert labels.tolist() == [1, 0, 0, 0, 1, 1, 0, 1, 1, 0, 1, 1, 0, 1, 0, 0]
+    assert held_out.tolist() == [1, 0, 0, 0, 1, 0, 0, 1, 0, 1, 1, 1, 1, 0, 0, 1]
 
 
 @pytest.mark.parametrize("wrong", [

@@ -16,7 +16,7 @@ from nas_pipeline.core.records import InputSpec
 from nas_pipeline.search.differentiable.network.mixing import KindMixing
 from nas_pipeline.search.differentiable.network.search_network import SearchNetwork
 from nas_pipeline.search.differentiable.steps import Batch, Bilevel, Rates
-from nas_pipeline.search.differentiable.variants import Variant, without_some_skips
+from nas_pipeline.search.differentiable.variants import Variant, with_skip_dropout
 from nas_pipeline.train.randomness import generator, isolated
 
 SPEC = InputSpec(channels=1, height=6, width=6, classes=3)
@@ -50,8 +50,8 @@ def leaves(state: Any) -> list[Tensor]:
 
 
 def same(a: Any, b: Any) -> bool:
-    ones, others = leaves(a), leaves(b)
-    return len(ones) == len(others) and all(torch.equal(x, y) for x, y in zip(ones, others, strict=True))
+    left, right = leaves(a), leaves(b)
+    return len(left) == len(right) and all(torch.equal(x, y) for x, y in zip(left, right, strict=True))
 
 
 @pytest.mark.parametrize("order", ["first", "second"])
@@ -101,13 +101,13 @@ def test_rates_follow_half_a_cosine() -> None:
     assert [round(rates.at(x), 6) for x in (0.0, 0.5, 1.0)] == [0.025, 0.013, 0.001]
 
 
-def test_without_skips_the_mean_stays() -> None:
+def test_skip_dropout_preserves_the_mean() -> None:
     mixing = {"normal": KindMixing(torch.full((2000, 4), 0.25))}
-    thinned = without_some_skips(mixing, OPS, 0.4, generator("thin"))["normal"].op_weights
-    assert torch.equal(thinned[:, [0, 2, 3]], mixing["normal"].op_weights[:, [0, 2, 3]])
-    assert sorted(set(thinned[:, 1].tolist())) == pytest.approx([0.0, 0.25 / 0.6])
-    assert float(thinned[:, 1].mean()) == pytest.approx(0.25, rel=0.1)
-    assert without_some_skips(mixing, OPS, 0.0, generator("thin")) is mixing
+    dropped = with_skip_dropout(mixing, OPS, 0.4, generator("thin"))["normal"].op_weights
+    assert torch.equal(dropped[:, [0, 2, 3]], mixing["normal"].op_weights[:, [0, 2, 3]])
+    assert sorted(set(dropped[:, 1].tolist())) == pytest.approx([0.0, 0.25 / 0.6])
+    assert float(dropped[:, 1].mean()) == pytest.approx(0.25, rel=0.1)
+    assert with_skip_dropout(mixing, OPS, 0.0, generator("thin")) is mixing
 
 
 @pytest.mark.parametrize("name", ["darts", "pc_darts"])
@@ -126,15 +126,13 @@ def test_second_order_on_the_search_network_is_the_slope_of_the_unrolled_loss(na
         with torch.no_grad():
             return float(F.cross_entropy(duplicate(val[0], mix(variant, duplicate)()), val[1]))
 
-    taken: list[Tensor] = []
-
-    def note(slopes: list[Tensor], *_: Any) -> None:
-        taken.extend(slopes)
-
-    bilevel.alpha_optimiser.register_step_pre_hook(lambda *_: note([a.grad.clone() for a in bilevel.alphas]))
+    gradients: list[Tensor] = []
+    bilevel.alpha_optimiser.register_step_pre_hook(
+        lambda *_: gradients.extend([a.grad.clone() for a in bilevel.alphas])
+    )
     numeric, step = [], 1e-4
-    places = [(0, 0, 1), (0, 3, 2), (1, 4, 2), (1, 1, 1)]
-    for alpha, edge, op in places:
+    entries = [(0, 0, 1), (0, 3, 2), (1, 4, 2), (1, 1, 1)]
+    for alpha, edge, op in entries:
         values = []
         for sign in (1, -1):
             with torch.no_grad():
@@ -144,12 +142,12 @@ def test_second_order_on_the_search_network_is_the_slope_of_the_unrolled_loss(na
                 bilevel.alphas[alpha][edge, op] -= sign * step
         numeric.append((values[0] - values[1]) / (2 * step))
     bilevel.alpha_step(val, train, mix(variant, net))
-    found = [float(taken[alpha][edge, op]) for alpha, edge, op in places]
-    assert found == pytest.approx(numeric, rel=1e-4, abs=1e-8)
+    computed = [float(gradients[alpha][edge, op]) for alpha, edge, op in entries]
+    assert computed == pytest.approx(numeric, rel=1e-4, abs=1e-8)
 
 
-def test_skip_dropout_reaches_the_weights_alone() -> None:
+def test_skip_dropout_applies_to_the_weight_step_alone() -> None:
     variant = VARIANTS["darts"]
     net = network(variant)
-    thin = partial(without_some_skips, ops=OPS, probability=0.5, stream=generator("thin"))
-    assert Bilevel(net, Rates()).weight_step(batches()[0], lambda: thin(mix(variant, net)())) > 0
+    dropout = partial(with_skip_dropout, ops=OPS, probability=0.5, stream=generator("thin"))
+    assert Bilevel(net, Rates()).weight_step(batches()[0], lambda: dropout(mix(variant, net)())) > 0

@@ -1,4 +1,4 @@
-"""Small images for searches that take seconds: noise with a mean, and bars that only a wide enough window can pair."""
+"""Small images for searches that take seconds: noise of two mean values, and bars that only a wide window can pair."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from nas_pipeline.data.loaders import SearchData, Split
 
 HEIGHT, WIDTH = 6, 16
 NEAR, FAR = 5, 8
-"""Distances of two bars in pixels: a window of 5 never sees both, one of 6 sees a near pair, none of 8 a far one."""
+"""Distances of two bars in pixels: a window of 6 covers a near pair, one of 5 does not; one of 8 covers no far pair."""
 
 
 def _data(images: np.ndarray, labels: np.ndarray, name: str) -> SearchData:
@@ -18,25 +18,25 @@ def _data(images: np.ndarray, labels: np.ndarray, name: str) -> SearchData:
     counts = {"train": len(labels), "val": 2, "calib": 0, "test": 0}
     manifest = DatasetManifest(name, f"{name}-{len(labels)}", spec, counts, tuple(map(str, range(spec.classes))),
                                (float(images.mean()) / 255,), (float(images.std()) / 255,))
-    # Validation images that would break any batch: a search never touches them.
-    untouchable = Split(np.zeros((2, 1, 1, 7), dtype=np.uint8), np.full(2, 99))
-    return SearchData(manifest, Split(images, labels), untouchable)
+    # Validation images of which no batch can be made: a search must not read them.
+    invalid = Split(np.zeros((2, 1, 1, 7), dtype=np.uint8), np.full(2, 99))
+    return SearchData(manifest, Split(images, labels), invalid)
 
 
 def bars(count: int, seed: int) -> SearchData:
-    """Two bright bars side by side: `NEAR` apart is class 1, `FAR` apart class 0. Every bar is anywhere, wrapped."""
+    """Two bright bars, `NEAR` apart in class 1 and `FAR` apart in class 0, at random columns, wrapped around."""
     rng = np.random.default_rng(seed)
     labels = rng.permutation(np.arange(count) % 2)
     first = rng.integers(0, WIDTH, count)
     second = (first + np.where(labels == 1, NEAR, FAR)) % WIDTH
     images = rng.integers(0, 30, (count, HEIGHT, WIDTH, 1))
-    for place in (first, second):
-        images[np.arange(count), :, place] += 200
+    for column in (first, second):
+        images[np.arange(count), :, column] += 200
     return _data(images.astype(np.uint8), labels.astype(np.int64), "bars")
 
 
 def shades(count: int, seed: int, side: int = 8) -> SearchData:
-    """Noise, brighter in class 1 than in class 0: anything can learn it."""
+    """Noise, brighter in class 1 than in class 0: any network can learn it."""
     rng = np.random.default_rng(seed)
     labels = rng.permutation(np.arange(count) % 2)
     images = rng.integers(0, 160, (count, side, side, 1)) + 60 * labels[:, None, None, None]

@@ -52,15 +52,15 @@ def test_none_never_wins_and_two_edges_stay() -> None:
     table[:, 0] = 0.9  # `none` is the strongest everywhere
     table[2, 3], table[4, 2], table[3, 1] = 0.08, 0.07, 0.02
     table[0, 1] = table[1, 2] = 0.05
-    kept = strongest({"normal": table}, OPS, 2)["normal"]
-    assert kept == ((0, "skip_connect"), (1, "sep_conv_3x3"), (2, "max_pool_3x3"), (4, "sep_conv_3x3"))
+    picks = strongest({"normal": table}, OPS, 2)["normal"]
+    assert picks == ((0, "skip_connect"), (1, "sep_conv_3x3"), (2, "max_pool_3x3"), (4, "sep_conv_3x3"))
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_without_limits_it_is_the_largest_sum_of_logarithms(seed: int) -> None:
     table = tables(seed, 2, 4)["normal"]
-    kept = strongest({"normal": table}, OPS, 2)["normal"]
-    assert kept == max(every_cell(2, OPS), key=lambda cell: value(cell, table, OPS))
+    picks = strongest({"normal": table}, OPS, 2)["normal"]
+    assert picks == max(every_cell(2, OPS), key=lambda cell: value(cell, table, OPS))
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -74,15 +74,15 @@ def test_under_a_bound_and_a_cap_it_is_the_best_of_all_cells(seed: int) -> None:
                 sum(o == "skip_connect" for _, o in cell)) for cell in cells[kind]] for kind in kinds
     }
     cap, free = seed % 3, strongest(strengths, OPS, 2)
-    bound = CostBound("params", costs, 10.0, 0.7 * CostBound("params", costs, 10.0, 0.0).of(free, OPS))
+    bound = CostBound("params", costs, 10.0, 0.7 * CostBound("params", costs, 10.0, 0.0).cost(free, OPS))
     best = max(
         v + w for (c, v, s), (d, w, _) in itertools.product(priced["normal"], priced["reduce"])
         if 10 + c + d <= bound.at_most and s <= cap
     )
-    kept = strongest(strengths, OPS, 2, bounds=[bound], skip_cap=cap)
-    assert bound.of(kept, OPS) <= bound.at_most
-    assert skips(kept) <= cap
-    assert sum(value(kept[kind], strengths[kind], OPS) for kind in kinds) == pytest.approx(best, abs=1e-6)
+    picks = strongest(strengths, OPS, 2, bounds=[bound], skip_cap=cap)
+    assert bound.cost(picks, OPS) <= bound.at_most
+    assert skips(picks) <= cap
+    assert sum(value(picks[kind], strengths[kind], OPS) for kind in kinds) == pytest.approx(best, abs=1e-6)
 
 
 def test_the_full_space_under_two_bounds() -> None:
@@ -90,19 +90,19 @@ def test_the_full_space_under_two_bounds() -> None:
     rng = np.random.default_rng(4)
     params, latency = ({k: rng.random((14, 8)) for k in strengths} for _ in range(2))
     bounds = [CostBound("params", params, 0.0, 5.0), CostBound("latency_ms", latency, 1.0, 6.0)]
-    kept = strongest(strengths, FULL, 4, bounds=bounds, skip_cap=2)
-    assert all(bound.of(kept, FULL) <= bound.at_most for bound in bounds)
-    assert [edges(4)[edge][1] for edge, _ in kept["normal"]] == [0, 0, 1, 1, 2, 2, 3, 3]
+    picks = strongest(strengths, FULL, 4, bounds=bounds, skip_cap=2)
+    assert all(bound.cost(picks, FULL) <= bound.at_most for bound in bounds)
+    assert [edges(4)[edge][1] for edge, _ in picks["normal"]] == [0, 0, 1, 1, 2, 2, 3, 3]
 
 
 def test_a_bound_that_is_just_met_is_met() -> None:
     strengths = tables(0, 2, 4)
     costs = {kind: np.arange(20.0).reshape(5, 4) * 0.1 for kind in strengths}
     free = strongest(strengths, OPS, 2)
-    exact = CostBound("latency_ms", costs, 0.3, 0.0).of(free, OPS)
+    exact = CostBound("latency_ms", costs, 0.3, 0.0).cost(free, OPS)
     assert strongest(strengths, OPS, 2, bounds=[CostBound("latency_ms", costs, 0.3, exact)]) == free
     below = CostBound("latency_ms", costs, 0.3, float(np.nextafter(exact, 0)))
-    assert below.of(strongest(strengths, OPS, 2, bounds=[below]), OPS) < exact
+    assert below.cost(strongest(strengths, OPS, 2, bounds=[below]), OPS) < exact
 
 
 def test_an_impossible_bound_is_refused_with_the_excess() -> None:
@@ -119,5 +119,5 @@ def test_a_cap_that_only_skips_could_keep_is_refused() -> None:
 
 
 def test_alphas_that_are_no_numbers_are_an_error() -> None:
-    with pytest.raises(SearchError, match="not a number"):
+    with pytest.raises(SearchError, match="not a finite number"):
         strongest({"normal": np.full((5, 4), np.nan)}, OPS, 2)

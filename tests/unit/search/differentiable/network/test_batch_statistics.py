@@ -44,7 +44,7 @@ def test_a_mean_far_larger_than_the_spread_costs_no_accuracy(channels: int) -> N
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 def test_batch_norm_of_pytorch_is_right_with_a_weight_of_its_own_memory(layout: torch.memory_format) -> None:
-    """With an expanded weight, torch 2.13 in channels last returns a wrong input gradient and does not say so.
+    """With an expanded weight, torch 2.13 in channels last silently returns a wrong input gradient.
 
     So a weight made by `expand` is materialised before; this is what must then hold.
     """

@@ -42,10 +42,10 @@ def node(dtype: torch.dtype = torch.float64) -> tuple[NodePlan, Tensor, list[Ten
 
 def test_output_and_gradients_are_those_of_the_plain_formula() -> None:
     plan, factors, tensors = node()
-    mine, theirs = fused_node(plan, factors, tensors), plain_node(plan, factors, tensors)
-    torch.testing.assert_close(mine, theirs, rtol=1e-11, atol=1e-12)
-    y_grad = torch.randn_like(theirs)
-    for a, b in zip(*(torch.autograd.grad(y, [factors, *tensors], y_grad) for y in (mine, theirs)), strict=True):
+    actual, desired = fused_node(plan, factors, tensors), plain_node(plan, factors, tensors)
+    torch.testing.assert_close(actual, desired, rtol=1e-11, atol=1e-12)
+    y_grad = torch.randn_like(desired)
+    for a, b in zip(*(torch.autograd.grad(y, [factors, *tensors], y_grad) for y in (actual, desired)), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-12)
 
 
@@ -57,9 +57,9 @@ def test_each_gradient_is_the_same_whatever_else_is_frozen(needed: list[int]) ->
     for number, tensor in enumerate(inputs):
         tensor.requires_grad_(number in needed)
     wanted = [inputs[number] for number in needed]
-    mine = torch.autograd.grad(fused_node(plan, factors, tensors), wanted, y_grad)
-    theirs = torch.autograd.grad(plain_node(plan, factors, tensors), wanted, y_grad)
-    for a, b in zip(mine, theirs, strict=True):
+    actual = torch.autograd.grad(fused_node(plan, factors, tensors), wanted, y_grad)
+    desired = torch.autograd.grad(plain_node(plan, factors, tensors), wanted, y_grad)
+    for a, b in zip(actual, desired, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-12)
 
 
@@ -77,15 +77,15 @@ def test_a_source_made_of_a_plain_term_is_not_counted_twice_in_second_derivative
         torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-9)
 
 
-def test_chains_are_found_by_their_structure() -> None:
+def test_chains_are_detected_by_their_structure() -> None:
     for module, units in ((SepConv(4, 4, 2, kernel=5, affine=False), UNITS[2]), (DilConv(4, 4, kernel=5, affine=False),
                                                                                 UNITS[1])):
         assert chain_of(module) is None, "its batch norm keeps running statistics"
         without_running_statistics(module)
-        found = chain_of(module)
-        assert found is not None
-        assert found.units == units
-        assert [layer.weight for layer in found.layers] == list(module.parameters())
-    for other in (SepConv(4, 4), SepConv(4, 8, affine=False), nn.Sequential(), nn.ReLU()):
-        without_running_statistics(other)
-        assert chain_of(other) is None
+        chain = chain_of(module)
+        assert chain is not None
+        assert chain.units == units
+        assert [layer.weight for layer in chain.layers] == list(module.parameters())
+    for module in (SepConv(4, 4), SepConv(4, 8, affine=False), nn.Sequential(), nn.ReLU()):
+        without_running_statistics(module)
+        assert chain_of(module) is None

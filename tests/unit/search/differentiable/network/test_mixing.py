@@ -53,11 +53,11 @@ def test_a_gumbel_sample_is_one_operation_an_edge_with_the_gradient_of_the_soft_
     soft = torch.softmax((torch.log_softmax(net.alphas["normal"], 1) + noise) / temperature, 1)
     assert torch.equal(soft.argmax(1), mixing.chosen)
     direction = torch.randn(14, 8, dtype=torch.float64)
-    mine, theirs = (
+    actual, desired = (
         torch.autograd.grad((weights * direction).sum(), net.alphas["normal"])[0]
         for weights in (mixing.op_weights, soft)
     )
-    torch.testing.assert_close(mine, theirs)
+    torch.testing.assert_close(actual, desired)
 
 
 def test_operations_are_sampled_by_their_probability() -> None:
@@ -75,7 +75,7 @@ def test_operations_are_sampled_by_their_probability() -> None:
 @pytest.mark.parametrize("betas", [False, True])
 def test_the_generator_decides(betas: bool) -> None:
     net = Architecture(betas=betas)
-    one, same, other = (gumbel_mixing(net, 1.0, torch.Generator().manual_seed(seed)) for seed in (1, 1, 2))
-    assert torch.equal(one["normal"].op_weights, same["normal"].op_weights)
-    assert not torch.equal(one["normal"].op_weights, other["normal"].op_weights)
-    assert (one["normal"].edge_weights is not None) == betas
+    first, same_seed, other_seed = (gumbel_mixing(net, 1.0, torch.Generator().manual_seed(seed)) for seed in (1, 1, 2))
+    assert torch.equal(first["normal"].op_weights, same_seed["normal"].op_weights)
+    assert not torch.equal(first["normal"].op_weights, other_seed["normal"].op_weights)
+    assert (first["normal"].edge_weights is not None) == betas

@@ -38,7 +38,7 @@ def twins(partial: int = 1, cells: int = 4, dtype: torch.dtype = torch.float64) 
     reference = Reference(3, 5, width=4, cells=cells, partial=partial).to(dtype)
     copy_weights(ours.weights(), list(reference.parameters()))
     with torch.no_grad():
-        for parameter in ours.architecture():  # far from uniform, so that a mixed-up row is seen
+        for parameter in ours.architecture():  # far from uniform, so that a permuted row is detected
             parameter.normal_()
     return ours, reference
 
@@ -61,18 +61,18 @@ def mixing_of(net: SearchNetwork, variant: str) -> Mixing:
     return partial_mixing(net) if variant == "pc_darts" else softmax_mixing(net)
 
 
-def worst(mine: list[Tensor | None], theirs: list[Tensor | None]) -> float:
+def worst(actual: list[Tensor | None], desired: list[Tensor | None]) -> float:
     """The largest relative difference; a missing gradient is one of zeros."""
-    scale = max(float(b.norm()) for b in theirs if b is not None)
-    found = 0.0
-    for a, b in zip(mine, theirs, strict=True):
+    scale = max(float(b.norm()) for b in desired if b is not None)
+    largest = 0.0
+    for a, b in zip(actual, desired, strict=True):
         if a is None and b is None:
             continue
         a = torch.zeros_like(b) if a is None else a
         b = torch.zeros_like(a) if b is None else b
         assert a.shape == b.shape
-        found = max(found, float((a - b).norm()) / max(float(b.norm()), 1e-6 * scale))
-    return found
+        largest = max(largest, float((a - b).norm()) / max(float(b.norm()), 1e-6 * scale))
+    return largest
 
 
 @pytest.mark.parametrize("size", [8, 9])
@@ -82,17 +82,17 @@ def test_output_and_all_gradients_are_those_of_the_straightforward_network(varia
     x, y = batch(size=size)
     x.requires_grad_()
     mixing = mixing_of(ours, variant)
-    theirs = expected(reference, x, mixing)
-    mine = ours(x, mixing)
-    torch.testing.assert_close(mine, theirs, rtol=1e-10, atol=1e-12)
+    desired = expected(reference, x, mixing)
+    actual = ours(x, mixing)
+    torch.testing.assert_close(actual, desired, rtol=1e-10, atol=1e-12)
     wanted = [*ours.architecture(), x]
-    mine_all = torch.autograd.grad(
-        F.cross_entropy(mine, y), [*wanted, *ours.weights()], retain_graph=True, allow_unused=True
+    actual_all = torch.autograd.grad(
+        F.cross_entropy(actual, y), [*wanted, *ours.weights()], retain_graph=True, allow_unused=True
     )
-    theirs_all = torch.autograd.grad(
-        F.cross_entropy(theirs, y), [*wanted, *reference.parameters()], allow_unused=True
+    desired_all = torch.autograd.grad(
+        F.cross_entropy(desired, y), [*wanted, *reference.parameters()], allow_unused=True
     )
-    assert worst(list(mine_all), list(theirs_all)) < 1e-10
+    assert worst(list(actual_all), list(desired_all)) < 1e-10
 
 
 @pytest.mark.parametrize("variant", ["darts", "pc_darts", "gdas"])
@@ -100,12 +100,12 @@ def test_single_precision_is_as_near_as_single_precision_gets(variant: str) -> N
     ours, reference = twins(partial=2 if variant == "pc_darts" else 1, dtype=torch.float32)
     x, y = batch(torch.float32)
     mixing = mixing_of(ours, variant)
-    theirs = expected(reference, x, mixing)
-    mine = ours(x, mixing)
-    torch.testing.assert_close(mine, theirs, rtol=1e-3, atol=1e-4)
-    mine_all = torch.autograd.grad(F.cross_entropy(mine, y), ours.weights(), allow_unused=True)
-    theirs_all = torch.autograd.grad(F.cross_entropy(theirs, y), list(reference.parameters()), allow_unused=True)
-    together = [torch.cat([g.flatten() for g in grads if g is not None]) for grads in (mine_all, theirs_all)]
+    desired = expected(reference, x, mixing)
+    actual = ours(x, mixing)
+    torch.testing.assert_close(actual, desired, rtol=1e-3, atol=1e-4)
+    actual_all = torch.autograd.grad(F.cross_entropy(actual, y), ours.weights(), allow_unused=True)
+    desired_all = torch.autograd.grad(F.cross_entropy(desired, y), list(reference.parameters()), allow_unused=True)
+    together = [torch.cat([g.flatten() for g in grads if g is not None]) for grads in (actual_all, desired_all)]
     assert float((together[0] - together[1]).norm() / together[1].norm()) < 1e-3
 
 
@@ -120,8 +120,8 @@ def test_the_alpha_pass_with_frozen_weights_gives_the_same_alpha_gradients(varia
     free = gradients()
     for weight in ours.weights():
         weight.requires_grad_(False)
-    for mine, theirs in zip(gradients(), free, strict=True):
-        torch.testing.assert_close(mine, theirs, rtol=1e-10, atol=1e-14)
+    for actual, desired in zip(gradients(), free, strict=True):
+        torch.testing.assert_close(actual, desired, rtol=1e-10, atol=1e-14)
 
 
 def test_one_frozen_chain_among_free_ones() -> None:
@@ -131,11 +131,11 @@ def test_one_frozen_chain_among_free_ones() -> None:
     for weight in frozen:
         weight.requires_grad_(False)
     free = [weight for weight in ours.weights() if weight.requires_grad]
-    theirs = [b for a, b in zip(ours.weights(), reference.parameters(), strict=True) if a.requires_grad]
+    desired = [b for a, b in zip(ours.weights(), reference.parameters(), strict=True) if a.requires_grad]
     mixing = softmax_mixing(ours)
-    mine_all = torch.autograd.grad(F.cross_entropy(ours(x, mixing), y), free, retain_graph=True)
-    theirs_all = torch.autograd.grad(F.cross_entropy(expected(reference, x, mixing), y), theirs)
-    assert worst(list(mine_all), list(theirs_all)) < 1e-10
+    actual_all = torch.autograd.grad(F.cross_entropy(ours(x, mixing), y), free, retain_graph=True)
+    desired_all = torch.autograd.grad(F.cross_entropy(expected(reference, x, mixing), y), desired)
+    assert worst(list(actual_all), list(desired_all)) < 1e-10
 
 
 @pytest.mark.parametrize("variant", ["darts", "pc_darts", "gdas"])
@@ -157,9 +157,9 @@ def test_second_derivatives_are_those_of_the_straightforward_network(variant: st
         )
         return list(torch.autograd.grad(along, [*weights, *alphas], allow_unused=True, retain_graph=True))
 
-    mine = products(ours(x, mixing), ours.weights())
-    theirs = products(expected(reference, x, mixing), list(reference.parameters()))
-    assert worst(mine, theirs) < 1e-8
+    actual = products(ours(x, mixing), ours.weights())
+    desired = products(expected(reference, x, mixing), list(reference.parameters()))
+    assert worst(actual, desired) < 1e-8
 
 
 def test_second_derivatives_in_single_precision() -> None:
@@ -238,9 +238,9 @@ def test_the_network_of_the_paper_has_its_size() -> None:
 
 def test_weights_and_architecture_share_nothing_and_are_all() -> None:
     net = SearchNetwork(SPEC, width=4, cells=3, partial=4)
-    own, others = {id(p) for p in net.architecture()}, {id(p) for p in net.weights()}
-    assert not own & others
-    assert own | others == {id(p) for p in net.parameters()}
+    architecture, weights = {id(p) for p in net.architecture()}, {id(p) for p in net.weights()}
+    assert not architecture & weights
+    assert architecture | weights == {id(p) for p in net.parameters()}
     assert {kind: tuple(betas.shape) for kind, betas in net.betas.items()} == {"normal": (14,), "reduce": (14,)}
 
 
@@ -262,8 +262,8 @@ def test_a_cell_in_which_only_none_was_chosen_is_zero() -> None:
     torch.testing.assert_close(net(torch.randn(2, 3, 8, 8), mixing), net.classifier.bias.expand(2, -1))
 
 
-def test_what_cannot_be_built_is_said() -> None:
-    with pytest.raises(ConfigError, match="width 6 is no multiple of partial 4"):
+def test_a_network_that_cannot_be_built_is_an_error() -> None:
+    with pytest.raises(ConfigError, match="width 6 is not a multiple of partial 4"):
         SearchNetwork(SPEC, width=6, partial=4)
     with pytest.raises(ConfigError, match="unknown operation 'sep_conv_3x4'"):
         SearchNetwork(SPEC, width=4, cells=3, ops=("sep_conv_3x4",))

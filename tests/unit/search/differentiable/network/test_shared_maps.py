@@ -13,10 +13,10 @@ def test_a_pool_gives_what_its_module_gives(kind: str, stride: int, size: tuple[
     torch.manual_seed(0)
     pool = CellPool(4, 4, stride, kind=kind).double()
     x = torch.randn(3, 4, *size, dtype=torch.float64).to(memory_format=torch.channels_last).requires_grad_()
-    mine, theirs = shared_map(pool, x), pool(x)
-    torch.testing.assert_close(mine, theirs, rtol=1e-11, atol=1e-12)
-    y_grad = torch.randn_like(theirs)
-    torch.testing.assert_close(*(torch.autograd.grad(y, x, y_grad)[0] for y in (mine, theirs)))
+    actual, desired = shared_map(pool, x), pool(x)
+    torch.testing.assert_close(actual, desired, rtol=1e-11, atol=1e-12)
+    y_grad = torch.randn_like(desired)
+    torch.testing.assert_close(*(torch.autograd.grad(y, x, y_grad)[0] for y in (actual, desired)))
 
 
 def test_an_identity_makes_no_copy() -> None:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from nas_pipeline.core.records import InputSpec
-from nas_pipeline.search.differentiable.derivation.cost_model import (
+from nas_pipeline.search.differentiable.derivation.cost_table import (
     CellShape,
     cell_shapes,
     cost_table,
@@ -35,28 +35,28 @@ def test_parameters_are_counted_exactly_and_summed_over_the_cells_of_a_kind() ->
     assert table["reduce"][4].tolist() == [0, 0, sep[8] + sep[16], 0]
 
 
-def test_a_price_is_asked_once_a_shape_and_sees_the_input() -> None:
-    asked: list[tuple[str, tuple[int, int, int]]] = []
+def test_an_operation_is_measured_once_per_shape_with_its_input() -> None:
+    measured: list[tuple[str, tuple[int, int, int]]] = []
 
-    def price(op: torch.nn.Module, shape: tuple[int, int, int]) -> float:
-        asked.append((type(op).__name__, shape))
+    def operation_cost(op: torch.nn.Module, shape: tuple[int, int, int]) -> float:
+        measured.append((type(op).__name__, shape))
         op(torch.zeros(1, *shape))
         return 1.0
 
     before = torch.get_rng_state()
-    table = cost_table(OPS, 2, 4, 6, SPEC, price)
+    table = cost_table(OPS, 2, 4, 6, SPEC, operation_cost)
     assert torch.equal(before, torch.get_rng_state())
     assert table["normal"][:, 1:].tolist() == [[4.0] * 3] * 5
     assert table["reduce"][:, 1:].tolist() == [[2.0] * 3] * 5
-    assert asked.count(("SepConv", (4, 7, 9))) == 1
-    assert ("SepConv", (8, 7, 9)) in asked  # an edge that halves the map
-    assert ("SepConv", (8, 4, 5)) in asked
+    assert measured.count(("SepConv", (4, 7, 9))) == 1
+    assert ("SepConv", (8, 7, 9)) in measured  # an edge that halves the map
+    assert ("SepConv", (8, 4, 5)) in measured
 
 
 def test_the_expected_cost_is_the_mean_over_drawn_networks() -> None:
     table = torch.tensor([[9.0, 1.0, 2.0], [9.0, 3.0, 4.0], [9.0, 5.0, 6.0], [9.0, 7.0, 8.0], [9.0, 9.0, 10.0]])
     mixing = {"normal": KindMixing(torch.tensor([[0.5, 0.25, 0.25]] * 5))}
-    # Operations: the mean of the last two columns. Node 0 keeps both edges, node 1 two of three.
+    # Operations: the mean of the last two columns. Node 0 has both edges, node 1 two of three.
     assert float(expected_cost(mixing, {"normal": table}, ("none", "a", "b"))) == pytest.approx(
         1.5 + 3.5 + 2 / 3 * (5.5 + 7.5 + 9.5)
     )
@@ -64,7 +64,7 @@ def test_the_expected_cost_is_the_mean_over_drawn_networks() -> None:
     assert float(expected_cost(weighted, {"normal": table}, ("none", "a", "b"))) == pytest.approx(1.5 + 3.5 + 7.5 + 9.5)
 
 
-def test_its_gradient_leads_to_cheaper_operations() -> None:
+def test_the_gradient_of_the_expected_cost_favours_cheaper_operations() -> None:
     alphas = torch.zeros(5, 3, requires_grad=True)
     table = {"normal": torch.tensor([[0.0, 1.0, 2.0]] * 5)}
     (slope,) = torch.autograd.grad(

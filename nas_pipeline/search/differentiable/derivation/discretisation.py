@@ -1,4 +1,4 @@
-"""From alphas, or from what was kept of them, to a plan and a genotype of the space `cell`."""
+"""Discretisation: from alphas to strengths, and from picks to a plan and a genotype of the space `cell`."""
 
 from __future__ import annotations
 
@@ -16,34 +16,40 @@ from nas_pipeline.search.differentiable.settings import Settings
 from nas_pipeline.space.cell import genotype_of
 from nas_pipeline.space.cell_plan import Cell, CellPlan, Node
 
-Numbers = Sequence[Sequence[float]]
+NestedNumbers = Sequence[Sequence[float]]
+"""A table [E, O] as JSON holds it."""
 
 
 def strengths(
     alphas: Mapping[str, Tensor], betas: Mapping[str, Tensor]
 ) -> dict[str, NDArray[np.float64]]:
-    """Kind -> [E, O]: softmax over the operations, times the edge's share where edges have weights."""
-    found = {}
+    """Returns kind -> [E, O]: softmax over the operations, times the share of the edge where edges have weights.
+
+    Args:
+        alphas: Kind -> [E, O].
+        betas: Kind -> [E]; empty where edges have no weights.
+    """
+    tables = {}
     for kind, table in alphas.items():
         shares = table.detach().double().cpu().softmax(dim=1)
         if kind in betas:
             shares = shares * edge_softmax(betas[kind].detach().double().cpu())[:, None]
-        found[kind] = shares.numpy()
-    return found
+        tables[kind] = shares.numpy()
+    return tables
 
 
-def strengths_of_row(row: Mapping[str, Mapping[str, Numbers]]) -> dict[str, NDArray[np.float64]]:
-    """The same from the row of an epoch."""
+def strengths_of_row(row: Mapping[str, Mapping[str, NestedNumbers]]) -> dict[str, NDArray[np.float64]]:
+    """Returns the strengths from `alphas` and `betas` in the row of an epoch."""
     alphas = {kind: torch.tensor(table) for kind, table in row["alphas"].items()}
     return strengths(alphas, {kind: torch.tensor(table) for kind, table in row["betas"].items()})
 
 
 def plan_of(picks: Picks, settings: Settings) -> CellPlan:
-    """The network of these cells, of the size that `settings` wants."""
+    """Returns the plan of the network with these cells, of width `eval_width` and depth `eval_cells`."""
     cells = {}
-    for kind, kept in picks.items():
+    for kind, pairs in picks.items():
         nodes: list[list[tuple[int, str]]] = [[] for _ in range(settings.nodes)]
-        for edge, op in kept:
+        for edge, op in pairs:
             source, node = edges(settings.nodes)[edge]
             nodes[node].append((source, op))
         cells[kind] = Cell(tuple(_node(pair) for pair in nodes), tuple(range(INPUTS, INPUTS + settings.nodes)))
@@ -51,7 +57,7 @@ def plan_of(picks: Picks, settings: Settings) -> CellPlan:
 
 
 def genotype_from(picks: Picks, settings: Settings) -> Genotype:
-    """Its genotype."""
+    """Returns the genotype of the network with these cells."""
     return genotype_of(plan_of(picks, settings))
 
 
