@@ -1,9 +1,9 @@
-"""The socket for data: a source loads images and labels into memory, and knows where it found them."""
+"""The socket for data: a source loads labelled images into memory and records where they came from."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -72,14 +72,46 @@ class RawData:
             raise DataError(f"{self.name}: the source gives two images one name; names must differ")
 
 
+@runtime_checkable
 class DataSource(Protocol):
-    """Where labelled images come from. A new one is one class and one row of `SOURCES`."""
+    """Loads a data set of labelled images. A new one is one class and one row of `SOURCES`.
+
+    A source does not split, deduplicate or validate: `ingest` does that for all sources alike. Two loads with equal
+    options return equal arrays.
+
+    A source whose constructor needs options may have a classmethod `example(folder) -> dict[str, object]`. It writes
+    at least 1,000 images of its format into `folder` and returns the options that load them; the contract suite of the
+    catalogue uses it. `slow = True` as an attribute of the class marks its contract suite as slow.
+
+    >>> from nas_pipeline.data.source import RawData
+    >>> class BlackAndWhite:
+    ...     version = 1
+    ...
+    ...     def key(self) -> dict[str, object]:
+    ...         return {"name": "black_and_white", "version": self.version, "options": {}}
+    ...
+    ...     def load(self) -> RawData:
+    ...         labels = np.arange(8, dtype=np.int64) % 2
+    ...         images = np.broadcast_to((labels * 255).astype(np.uint8)[:, None, None, None], (8, 4, 4, 1)).copy()
+    ...         return RawData("black_and_white", ("black", "white"), images, labels, images[:2], labels[:2])
+    >>> raw = BlackAndWhite().load()
+    >>> raw.check()
+    >>> raw.train_images.shape
+    (8, 4, 4, 1)
+    """
+
+    version: int
+    """Raised whenever equal options load other images than before."""
+
+    def key(self) -> dict[str, object]:
+        """Name, version and options, as plain data."""
+        ...
 
     def load(self) -> RawData:
-        """The whole data set.
+        """Returns the whole data set.
 
         Raises:
-            DataError: It cannot be found, or it is not what it should be.
+            DataError: The data cannot be found, or are not as expected.
         """
         ...
 

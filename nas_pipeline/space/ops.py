@@ -161,7 +161,7 @@ OPS: Catalog[nn.Module] = Catalog("operation", {
     "max_pool_3x3": functools.partial(CellPool, kind="max"),
     "nor_conv_1x1": functools.partial(ReluConvBn, kernel=1),
     "nor_conv_3x3": functools.partial(ReluConvBn, kernel=3),
-})
+}, entry_points="nas_pipeline.operations")
 """Table name -> operation. From `none` on they are the edges of cells (cell_ops.py, primitives.py)."""
 
 

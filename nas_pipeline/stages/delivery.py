@@ -20,7 +20,7 @@ from nas_pipeline.export.golden import make_golden, write_golden
 from nas_pipeline.export.parity import parity
 from nas_pipeline.export.val_predictions import predict_val, write_val_predictions
 from nas_pipeline.gates.verification import gates
-from nas_pipeline.latency import PROBES
+from nas_pipeline.latency import PROBES, CheckedProbe
 from nas_pipeline.stages.context import Context
 from nas_pipeline.stages.scoring import export_candidates
 from nas_pipeline.train.recipe import Recipe
@@ -99,7 +99,9 @@ def run_verify(context: Context) -> None:
 def _probe(context: Context) -> Probe:
     target = context.the_target()
     options = context.params.targets[target.name].options
-    return PROBES.make(target.probe, options, work=context.work / "latency", **context.params.verify.model_dump())
+    return CheckedProbe(PROBES.make(
+        target.probe, options, work=context.work / "latency", **context.params.verify.model_dump()
+    ))
 
 
 def _test_accuracy(path: Path, chosen: Candidate, target: TargetDevice) -> dict[str, float]:

@@ -15,6 +15,7 @@ from nas_pipeline.search import EVALUATORS, STRATEGIES
 from nas_pipeline.search.protocols import GradientSearch
 from nas_pipeline.space import SPACES
 from nas_pipeline.space.baselines import BASELINES
+from nas_pipeline.train.optimiser import OPTIMISERS
 
 
 def check_names(params: Params) -> None:
@@ -39,6 +40,7 @@ def _wrong(params: Params) -> Iterator[str]:
         yield from _unknown("search.aim.objectives", "metric", metric, metrics)
     for name in params.retrain.baselines:
         yield from _unknown("retrain.baselines", "hand-designed network", name, BASELINES)
+    yield from _unknown("train.recipe.optimiser", "optimiser", params.train.as_recipe().optimiser, OPTIMISERS)
     for target, bounds in params.targets.items():
         yield from _unknown(f"targets.{target}.probe", "probe", bounds.probe, PROBES)
 

@@ -15,8 +15,8 @@ from nas_pipeline.latency.deploy import OnnxDeploy
 from nas_pipeline.search import EVALUATORS, STRATEGIES
 from nas_pipeline.search.driver import Search, derivations, run_search, score_all
 from nas_pipeline.search.early_stopping import EARLY_STOPPING
-from nas_pipeline.search.ledger import Row
-from nas_pipeline.search.objectives import Aim, Pareto, WeightedCost
+from nas_pipeline.search.ledger import TrialRow
+from nas_pipeline.search.objectives import ObjectiveFunction, ParetoObjective, WeightedObjective
 from nas_pipeline.search.protocols import Evaluator, GradientSearch, Strategy
 from nas_pipeline.search.selection import choose_winner, feasible, pareto_front
 from nas_pipeline.search.strategies.random import Random
@@ -60,7 +60,7 @@ def run_search_stage(context: Context) -> None:
     write_json(context.folder / "random_baseline.json", random_baseline)
 
 
-def _random_baseline(context: Context, search: Search, rows: list[Row]) -> list[Row]:
+def _random_baseline(context: Context, search: Search, rows: list[TrialRow]) -> list[TrialRow]:
     """Random search in the same space, with the same evaluator and as many device seconds as the search took."""
     wanted = context.params.search.random_baseline
     if wanted == "never" or (wanted == "auto" and not isinstance(search.strategy, GradientSearch)):
@@ -94,7 +94,7 @@ def _search(context: Context) -> Search:
         strategy=strategy,
         strategy_name=params.strategy.name,
         evaluator=_evaluator(context, {}),
-        aim=_aim(context.params, bounds),
+        objective=_aim(context.params, bounds),
         constraints=bounds,
         budget=budget,
         seed=params.seed,
@@ -135,17 +135,17 @@ def _precisions(params: Params) -> tuple[Precision, ...]:
     return tuple(precision for precision in ("fp32", "int8") if not forced or precision in forced)
 
 
-def _aim(params: Params, bounds: tuple[Constraint, ...]) -> Aim:
+def _aim(params: Params, bounds: tuple[Constraint, ...]) -> ObjectiveFunction:
     aim = params.search.aim
     if isinstance(aim, ParetoAim):
-        return Pareto(tuple(Objective(metric, goal) for metric, goal in aim.objectives.items()))
+        return ParetoObjective(tuple(Objective(metric, goal) for metric, goal in aim.objectives.items()))
     at_most = {bound.metric: bound.at_most or 0.0 for bound in bounds}
     bytes_per_param = 1 if "int8" in _precisions(params) else 4
-    return WeightedCost(aim.accuracy, aim.latency, aim.params, at_most["latency_ms"],
+    return WeightedObjective(aim.accuracy, aim.latency, aim.params, at_most["latency_ms"],
                         at_most["size_bytes"] / bytes_per_param)
 
 
-def _metrics(rows: list[Row], winner: Row) -> dict[str, float]:
+def _metrics(rows: list[TrialRow], winner: TrialRow) -> dict[str, float]:
     states = [row["state"] for row in rows]
     return {
         "trials": len(rows), "complete": states.count("complete"), "stopped_early": states.count("pruned"),

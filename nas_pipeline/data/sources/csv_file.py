@@ -24,6 +24,9 @@ class CsvFile:
     `decode.Shape`. `name`: of the data set, else that of the file.
     """
 
+    name = "csv"
+    version = 1
+
     def __init__(
         self, path: str, images: str | None = None, classes: Sequence[str] | None = None, side: int = 64,
         channels: int = 3, fit: Fit = "crop", background: str = "white", name: str | None = None,
@@ -33,6 +36,19 @@ class CsvFile:
         self._classes = classes
         self._shape = Shape(side, channels, fit, background)
         self._name = name
+
+    def key(self) -> dict[str, object]:
+        """Name, version and options."""
+        return {"name": self.name, "version": self.version, "options": {
+            "path": str(self._path),
+            "images": str(self._images),
+            "classes": self._classes,
+            "side": self._shape.side,
+            "channels": self._shape.channels,
+            "fit": self._shape.fit,
+            "background": self._shape.background,
+            "name": self._name,
+        }}
 
     def load(self) -> RawData:
         """The images of all rows.

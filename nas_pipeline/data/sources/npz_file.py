@@ -31,6 +31,9 @@ class NpzFile:
     0, 1, 2, ... in this order. `name`: of the data set, else that of the file.
     """
 
+    name = "npz"
+    version = 1
+
     def __init__(
         self, path: str, side: int | None = None, channels: int | None = None, fit: Fit = "crop",
         classes: Sequence[str] | None = None, name: str | None = None,
@@ -39,6 +42,17 @@ class NpzFile:
         self._side, self._channels, self._fit = side, channels, fit
         self._classes = classes
         self._name = name
+
+    def key(self) -> dict[str, object]:
+        """Name, version and options."""
+        return {"name": self.name, "version": self.version, "options": {
+            "path": str(self._path),
+            "side": self._side,
+            "channels": self._channels,
+            "fit": self._fit,
+            "classes": self._classes,
+            "name": self._name,
+        }}
 
     def load(self) -> RawData:
         """All splits of the file; val stays val.

@@ -1,4 +1,4 @@
-"""The device itself is the target, asked through its agent: `nas-agent serve`, POST /bench. `measured` evidence."""
+"""The probe `agent`: measures on the device itself, through `nas-agent serve` (POST /bench). `measured` evidence."""
 
 from __future__ import annotations
 
@@ -8,22 +8,26 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-from nas_pipeline.core.records import LatencyReport, TargetDevice
+from nas_pipeline.core.records import Evidence, LatencyReport, TargetDevice
 from nas_pipeline.errors import ConfigError, LatencyError
 from nas_pipeline.latency.host import identified
 from nas_pipeline.latency.measure import measure
 from nas_pipeline.latency.timing import Request, Samples
 
 _TIMEOUT_S = 330.0
-"""The device gives a measurement up after 300 s."""
+"""The device aborts a measurement after 300 s."""
 _FACTS = ("cpu", "cores", "governor", "os", "machine", "python", "onnxruntime")
 _MOST_BYTES = 64 << 20
 
 
 class AgentProbe:
-    """Measures on the device that answers at `url`, mostly the near end of a tunnel to its loopback interface."""
+    """Measures on the device whose agent listens at `url`, usually the local end of a tunnel to the device."""
+
+    name = "agent"
+    version = 1
+    evidence: ClassVar[Evidence] = "measured"
 
     def __init__(
         self, work: Path, url: str, processes: int = 5, runs: int = 500, warmup: int = 50, max_spread: float = 0.25,
@@ -32,12 +36,12 @@ class AgentProbe:
         """`url` as in http://127.0.0.1:8765; for the rest see `latency.measure.measure`.
 
         Raises:
-            ConfigError: `url` is no http(s) address.
+            ConfigError: `url` is not an http(s) address.
         """
         parts = urllib.parse.urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.netloc:
-            raise ConfigError(f"probe 'agent': url {url!r} is no http(s) address; give that of `nas-agent serve`, "
-                              "http://127.0.0.1:8765 through a tunnel")
+            raise ConfigError(f"probe 'agent': url {url!r} is not an http(s) address; set it to that of `nas-agent "
+                              "serve`, http://127.0.0.1:8765 through a tunnel")
         self._url = url.rstrip("/")
         self._work = work
         self._processes = processes
@@ -47,12 +51,23 @@ class AgentProbe:
         self._attempts = attempts
         self._host: dict[str, Any] = {}
 
+    def key(self) -> dict[str, object]:
+        """Name, version and options."""
+        return {"name": self.name, "version": self.version, "options": {
+            "url": self._url,
+            "processes": self._processes,
+            "runs": self._runs,
+            "warmup": self._warmup,
+            "max_spread": self._max_spread,
+            "attempts": self._attempts,
+        }}
+
     def measure(self, model: Path, target: TargetDevice) -> LatencyReport:
-        """Latency of `model` on the device, with the threads of `target`.
+        """Measures the latency of `model` on the device, with the threads of `target`.
 
         Raises:
-            LatencyError: The device does not answer, refuses the file or cannot run it; or another device answered in
-                the middle.
+            LatencyError: The device does not respond, rejects the file or cannot run it, or another device responded
+                during the measurement.
         """
         self._host = {}
         return measure(
@@ -62,20 +77,20 @@ class AgentProbe:
 
     def _bench(self, request: Request) -> list[Samples]:
         contents = [Path(path).read_bytes() for path in request.models]
-        asked = urllib.parse.urlencode({
+        query = urllib.parse.urlencode({
             "threads": request.threads, "runs": request.runs, "warmup": request.warmup,
             "sizes": ",".join(str(len(content)) for content in contents),
         })
-        answer = self._post(f"{self._url}/bench?{asked}", b"".join(contents), request.models[0])
+        answer = self._post(f"{self._url}/bench?{query}", b"".join(contents), request.models[0])
         try:
             samples = [Samples(str(row["sha256"]), tuple(map(float, row["samples_ms"]))) for row in answer["models"]]
             host = identified({name: answer["host"][name] for name in _FACTS})
         except (KeyError, TypeError, ValueError) as error:
-            raise LatencyError(f"{self._url} is no agent of ours: its answer has no {error}") from error
+            raise LatencyError(f"{self._url} is not a nas-agent: its response has no {error}") from error
         if len(samples) != len(contents) or {len(each.samples_ms) for each in samples} != {request.runs}:
-            raise LatencyError(f"{self._url} answered with another number of runs than was asked for")
+            raise LatencyError(f"{self._url} returned another number of runs than requested")
         if self._host and host["id"] != self._host["id"]:
-            raise LatencyError(f"two devices answered at {self._url}: measure one at a time")
+            raise LatencyError(f"two devices responded at {self._url}: measure one at a time")
         self._host = host
         return samples
 
@@ -86,9 +101,10 @@ class AgentProbe:
                 return json.loads(answer.read(_MOST_BYTES))
         except urllib.error.HTTPError as error:
             with error:
-                said = error.read(1000).decode(errors="replace")
-            raise LatencyError(f"the device at {self._url} does not measure {model}: {said}") from error
+                reason = error.read(1000).decode(errors="replace")
+            raise LatencyError(f"the device at {self._url} does not measure {model}: {reason}") from error
         except (OSError, http.client.HTTPException, ValueError) as error:
             raise LatencyError(
-                f"the device at {self._url} does not answer ({error}): is `nas-agent serve` running, and the tunnel up?"
+                f"the device at {self._url} does not respond ({error}): is `nas-agent serve` running, "
+                f"and is the tunnel open?"
             ) from error
