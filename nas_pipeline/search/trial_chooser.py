@@ -35,13 +35,24 @@ class TrialChooser:
 
     def one_of(self, name: str, options: Sequence[G]) -> G:
         """A categorical parameter. Optuna requires that a name always has the same options."""
-        self._trial.study.sampler = self._sampler_for(name)
+        self._prepare(name, single=len(options) == 1)
         return cast(G, self._trial.suggest_categorical(name, list(options)))
 
     def real(self, name: str, low: float, high: float, log: bool = False) -> float:
         """A float parameter."""
-        self._trial.study.sampler = self._sampler_for(name)
+        self._prepare(name, single=low == high)
         return self._trial.suggest_float(name, low, high, log=log)
+
+    def _prepare(self, name: str, single: bool) -> None:
+        """Sets the sampler of the decision.
+
+        Samplers such as TPE draw most parameters of a trial jointly, which Optuna does when it first needs one of them.
+        Reading `relative_params` makes that the first decision with a choice, also in a trial whose first decisions are
+        replayed: otherwise the sampler of a later decision, with another seed, would draw them.
+        """
+        self._trial.study.sampler = self._sampler_for(name)
+        if not single:
+            _ = self._trial.relative_params
 
 
 class GenotypeSampler(BaseSampler):

@@ -31,8 +31,8 @@ SMALL = {"evolution": {"population": 4, "sample_size": 2}}
 def toy_search(folder: Path, strategy: str = "random", trials: int = 6, **changed: object) -> Search:
     search = Search(
         space=ToySpace(), strategy=STRATEGIES.make(strategy, SMALL.get(strategy)), strategy_name=strategy,
-        evaluator=ToyEvaluator(), objective=FRONT, constraints=(Constraint("latency_ms", at_most=0.8),), budget=Budget(trials=trials), seed=0,
-        workers=1, folder=folder,
+        evaluator=ToyEvaluator(), objective=FRONT, constraints=(Constraint("latency_ms", at_most=0.8),),
+        budget=Budget(trials=trials), seed=0, workers=1, folder=folder,
     )
     return replace(search, **changed)
 
