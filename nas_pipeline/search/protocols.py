@@ -71,20 +71,20 @@ class SamplerStrategy(Protocol):
     the number of the trial and the name of the decision. The storage of the study is the sampler's only state, so a
     resumed search proposes the same candidates as an undisturbed one.
 
-    A strategy may set `learns = False` if its proposals do not improve with the number of trials; the contract suite
-    then does not test that they do.
+    Samplers that count their calls in the storage (`QMCSampler`) do not meet this condition; the contract suite finds
+    them. A strategy may set `learns = False` if its proposals do not improve with the number of trials; the suite then
+    does not test that they do.
 
-    >>> from optuna.samplers import BaseSampler, QMCSampler
-    >>> class Sobol:
+    >>> from optuna.samplers import BaseSampler, TPESampler
+    >>> class UnivariateTpe:
     ...     version = 1
-    ...     learns = False
     ...
     ...     def key(self) -> dict[str, object]:
-    ...         return {"name": "sobol", "version": self.version, "options": {}}
+    ...         return {"name": "univariate_tpe", "version": self.version, "options": {}}
     ...
     ...     def sampler(self, seed: int) -> BaseSampler:
-    ...         return QMCSampler(seed=seed)
-    >>> isinstance(Sobol(), SamplerStrategy)
+    ...         return TPESampler(seed=seed)
+    >>> isinstance(UnivariateTpe(), SamplerStrategy)
     True
     """
 

@@ -52,22 +52,27 @@ def example_options(name, files, folder):
     return example(folder) if example else {}
 
 
+@pytest.fixture(scope="module", params=[
+    pytest.param(name, marks=pytest.mark.slow if getattr(SOURCES[name], "slow", False) else ()) for name in SOURCES
+])
+def loaded(request, files, tmp_path_factory):
+    """Name, source and data set of a row, loaded once."""
+    options = example_options(request.param, files, tmp_path_factory.mktemp(request.param))
+    source = SOURCES.make(request.param, options)
+    return request.param, source, source.load()
+
+
 class TestSourcesOfTheCatalogue(SourceContract):
-    @pytest.fixture(scope="class", params=[
-        pytest.param(name, marks=pytest.mark.slow if getattr(SOURCES[name], "slow", False) else ()) for name in SOURCES
-    ])
-    def name(self, request):
-        return request.param
+    @pytest.fixture
+    def source(self, loaded):
+        return loaded[1]
 
-    @pytest.fixture(scope="class")
-    def source(self, name, files, tmp_path_factory):
-        return SOURCES.make(name, example_options(name, files, tmp_path_factory.mktemp(name)))
+    @pytest.fixture
+    def raw(self, loaded):
+        return loaded[2]
 
-    @pytest.fixture(scope="class")
-    def raw(self, source):
-        return source.load()
-
-    def test_the_data_set_has_the_name_of_the_source_or_of_the_file(self, name, source, raw):
+    def test_the_data_set_has_the_name_of_the_source_or_of_the_file(self, loaded):
+        name, source, raw = loaded
         assert raw.name == ("shapes" if name in OPTIONS else name)
         assert source.key()["name"] == name
 
