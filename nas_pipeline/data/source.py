@@ -100,8 +100,10 @@ class DataSource(Protocol):
     (8, 4, 4, 1)
     """
 
-    version: int
-    """Raised whenever equal options load other images than before."""
+    @property
+    def version(self) -> int:
+        """Raised whenever equal options load other images than before."""
+        ...
 
     def key(self) -> dict[str, object]:
         """Name, version and options, as plain data."""

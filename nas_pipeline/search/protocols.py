@@ -88,8 +88,10 @@ class SamplerStrategy(Protocol):
     True
     """
 
-    version: int
-    """Raised whenever equal seeds and equal options propose other candidates than before."""
+    @property
+    def version(self) -> int:
+        """Raised whenever equal seeds and equal options propose other candidates than before."""
+        ...
 
     def key(self) -> dict[str, object]:
         """Name, version and options, as plain data. Part of the study's name."""
@@ -126,8 +128,10 @@ class Proposer(Protocol):
     True
     """
 
-    version: int
-    """Raised whenever equal seeds and equal options propose other candidates than before."""
+    @property
+    def version(self) -> int:
+        """Raised whenever equal seeds and equal options propose other candidates than before."""
+        ...
 
     def key(self) -> dict[str, object]:
         """Name, version and options, as plain data. Part of the study's name."""
@@ -176,10 +180,15 @@ class GradientSearch(Protocol):
     True
     """
 
-    version: int
-    """Raised whenever equal seeds and equal options derive other genotypes than before."""
-    seeds: int
-    """Number of searches. Their genotypes are scored as those of other trials are."""
+    @property
+    def version(self) -> int:
+        """Raised whenever equal seeds and equal options derive other genotypes than before."""
+        ...
+
+    @property
+    def seeds(self) -> int:
+        """Number of searches. Their genotypes are scored as those of other trials are."""
+        ...
 
     def key(self) -> dict[str, object]:
         """Name, version and options, as plain data. Part of the study's name."""
@@ -223,8 +232,10 @@ class Evaluator(Protocol):
     {'val_accuracy': 0.5}
     """
 
-    version: int
-    """Raised whenever equal candidates and equal settings get other scores than before."""
+    @property
+    def version(self) -> int:
+        """Raised whenever equal candidates and equal settings get other scores than before."""
+        ...
 
     def key(self) -> dict[str, object]:
         """Everything that a score depends on: name, version, settings, digest of the data. Part of the study's name."""
