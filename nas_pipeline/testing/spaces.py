@@ -202,9 +202,9 @@ class SpaceContract:
             net = built(space, genotype, SPECS[1]).eval()
             with torch.no_grad():
                 expected = net(images(SPECS[1]))
-                for parameter in net.parameters():
-                    if parameter.ndim == 4:
-                        parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+                for tensor in (*net.parameters(), *net.buffers()):
+                    if tensor.ndim == 4:
+                        tensor.data = tensor.data.contiguous(memory_format=torch.channels_last)
                 logits = net(images(SPECS[1]).contiguous(memory_format=torch.channels_last))
             torch.testing.assert_close(logits, expected, rtol=1e-4, atol=1e-5)
 

@@ -84,18 +84,18 @@ class TestGradientSearchesOfTheCatalogue(GradientSearchContract):
         return SPACES.make("cell")
 
     def test_its_key_is_its_options_and_not_what_the_pipeline_passes(self, name: str, ingested: Path) -> None:
-        made = STRATEGIES.make(name, {"seeds": 2}, data=ingested, device="cpu")
-        assert canonical_json(made.key()) == canonical_json(STRATEGIES.make(name, {"seeds": 2}).key())
-        assert made.key() != STRATEGIES.make(name, {"seeds": 3}).key()
-        assert pickle.loads(pickle.dumps(made)) == made
-        assert isinstance(made, GradientSearch)
-        assert made.seeds == 2
+        search = STRATEGIES.make(name, {"seeds": 2}, data=ingested, device="cpu")
+        assert canonical_json(search.key()) == canonical_json(STRATEGIES.make(name, {"seeds": 2}).key())
+        assert search.key() != STRATEGIES.make(name, {"seeds": 3}).key()
+        assert pickle.loads(pickle.dumps(search)) == search
+        assert isinstance(search, GradientSearch)
+        assert search.seeds == 2
 
     def test_without_data_it_names_the_argument(self, name: str, tmp_path: Path) -> None:
-        made = STRATEGIES.make(name)
-        assert isinstance(made, GradientSearch)
+        search = STRATEGIES.make(name)
+        assert isinstance(search, GradientSearch)
         with pytest.raises(ConfigError, match="pass `data`"):
-            made.derive(0, tmp_path)
+            search.derive(0, tmp_path)
 
 
 @pytest.mark.parametrize(("strategy", "options"), [

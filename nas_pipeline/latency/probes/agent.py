@@ -87,7 +87,7 @@ class AgentProbe:
             host = identified({name: answer["host"][name] for name in _FACTS})
         except (KeyError, TypeError, ValueError) as error:
             raise LatencyError(f"{self._url} is not a nas-agent: its response has no {error}") from error
-        if len(samples) != len(contents) or {len(each.samples_ms) for each in samples} != {request.runs}:
+        if len(samples) != len(contents) or {len(sample.samples_ms) for sample in samples} != {request.runs}:
             raise LatencyError(f"{self._url} returned another number of runs than requested")
         if self._host and host["id"] != self._host["id"]:
             raise LatencyError(f"two devices responded at {self._url}: measure one at a time")
