@@ -1,4 +1,4 @@
-"""Small things that tests share and worker processes can import: a ten-decision space and an instant evaluator."""
+"""Plug-ins that tests share and that worker processes can import: an instant evaluator and a gradient search."""
 
 from __future__ import annotations
 
@@ -8,34 +8,21 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-from optuna.samplers import BaseSampler, RandomSampler
+from typing import Any, ClassVar
 
 from nas_pipeline.core.genotype import Genotype
-from nas_pipeline.core.protocols import Chooser
 from nas_pipeline.errors import SearchRefusal
 from nas_pipeline.search.protocols import Derived, Metrics, Score
+from nas_pipeline.testing.toy import DECISIONS, ToySpace
 
-DECISIONS = 10
-
-
-class ToySpace:
-    """Ten decisions of four options each; the best answer to all of them is 3."""
-
-    name = "toy"
-    version = 1
-
-    def decide(self, choose: Chooser) -> tuple[int, ...]:
-        return tuple(choose.one_of(f"d{i}", (0, 1, 2, 3)) for i in range(DECISIONS))
-
-    def build(self, plan: Any, spec: Any) -> Any:
-        raise NotImplementedError("a toy has no network")
+__all__ = ["DECISIONS", "ToyDeriving", "ToyEvaluator", "ToySpace"]
 
 
 @dataclass(frozen=True)
 class ToyEvaluator:
     """Accuracy grows with the sum of the decisions, latency with the first three."""
+
+    version: ClassVar[int] = 1
 
     fail_on: int = -1
     """Raise for candidates whose first decision is this."""
@@ -44,9 +31,11 @@ class ToyEvaluator:
     """SIGKILL the worker's parent, and with it the worker, when so many candidates have been scored."""
     tally: Path | None = None
     """A file that gets one line per evaluation."""
+    failure: str = ""
+    """Report this failure for candidates whose first decision is `fail_on`, in place of an exception."""
 
     def key(self) -> dict[str, object]:
-        return {"evaluator": "toy"}
+        return {"name": "toy", "version": self.version, "options": {}}
 
     def evaluate(self, genotype: Genotype, on_evaluation: Callable[[Metrics], bool]) -> Score:
         answers = [int(value) for _, value in genotype.genes]
@@ -56,6 +45,8 @@ class ToyEvaluator:
             if self.kill_at >= 0 and len(self.tally.read_text().splitlines()) == self.kill_at:
                 os.kill(os.getppid(), signal.SIGKILL)
                 time.sleep(60)
+        if answers[0] == self.fail_on and self.failure:
+            return Score({}, 0.0, failure=self.failure)
         if answers[0] == self.fail_on:
             raise RuntimeError("this candidate cannot be built")
         time.sleep(self.wait_s)
@@ -78,8 +69,10 @@ class ToyDeriving:
     refuse: bool = False
     seeds: int = 3
 
-    def sampler(self, seed: int) -> BaseSampler:
-        return RandomSampler(seed=seed)
+    version: ClassVar[int] = 1
+
+    def key(self) -> dict[str, object]:
+        return {"name": "toy", "version": self.version, "options": {"fail_on": self.fail_on, "refuse": self.refuse}}
 
     def check(self, space: Any) -> None:
         return None

@@ -1,4 +1,4 @@
-"""The catalogue of data set sources: where labelled images come from."""
+"""The catalogue of sources of labelled images."""
 
 from __future__ import annotations
 
@@ -23,6 +23,4 @@ SOURCES: Catalog[DataSource] = Catalog(
     },
     entry_points="nas_pipeline.sources",
 )
-"""Name in params.yaml -> source. Covered by tests/contract/test_sources.py because it stands here.
-
-Packages of others add to it with an entry point of the group."""
+"""Name in params.yaml -> source."""

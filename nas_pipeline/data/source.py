@@ -1,31 +1,9 @@
-"""The interface of data set sources, and the data set that they return.
-
-A source is an object with one method, `load`, which returns a `RawData`: all images and labels in memory, at one size,
-with the names of the classes. Its constructor takes the options of `data.source` in params.yaml. `ingest` then removes
-duplicates, cuts the splits and writes the shards. A new source is one class and one row of `SOURCES`.
-
-Example:
-    >>> class Stripes:
-    ...     def __init__(self, count=8):
-    ...         self.count = count
-    ...     def load(self):
-    ...         labels = np.arange(self.count, dtype=np.int64) % 2
-    ...         images = np.zeros((self.count, 8, 8, 1), dtype=np.uint8)
-    ...         images[labels == 1, ::2] = 255
-    ...         return RawData(
-    ...             name="stripes", class_names=("plain", "striped"), train_images=images, train_labels=labels,
-    ...             test_images=images[:0], test_labels=labels[:0], provenance={"found": "computed"},
-    ...         )
-    >>> raw = Stripes().load()
-    >>> raw.check()
-    >>> raw.train_images.shape
-    (8, 8, 8, 1)
-"""
+"""The socket for data: a source loads labelled images into memory and records where they came from."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -94,14 +72,48 @@ class RawData:
             raise DataError(f"{self.name}: the source gives two images the same name; names must differ")
 
 
+@runtime_checkable
 class DataSource(Protocol):
-    """Loads labelled images. See the documentation of this module for an example."""
+    """Loads a data set of labelled images. A new one is one class and one row of `SOURCES`.
+
+    A source does not split, deduplicate or validate: `ingest` does that for all sources alike. Two loads with equal
+    options return equal arrays.
+
+    A source whose constructor needs options may have a classmethod `example(folder) -> dict[str, object]`. It writes
+    at least 1,000 images of its format into `folder` and returns the options that load them; the contract suite of the
+    catalogue uses it. `slow = True` as an attribute of the class marks its contract suite as slow.
+
+    >>> from nas_pipeline.data.source import RawData
+    >>> class BlackAndWhite:
+    ...     version = 1
+    ...
+    ...     def key(self) -> dict[str, object]:
+    ...         return {"name": "black_and_white", "version": self.version, "options": {}}
+    ...
+    ...     def load(self) -> RawData:
+    ...         labels = np.arange(8, dtype=np.int64) % 2
+    ...         images = np.broadcast_to((labels * 255).astype(np.uint8)[:, None, None, None], (8, 4, 4, 1)).copy()
+    ...         return RawData("black_and_white", ("black", "white"), images, labels, images[:2], labels[:2])
+    >>> raw = BlackAndWhite().load()
+    >>> raw.check()
+    >>> raw.train_images.shape
+    (8, 4, 4, 1)
+    """
+
+    @property
+    def version(self) -> int:
+        """Raised whenever equal options load other images than before."""
+        ...
+
+    def key(self) -> dict[str, object]:
+        """Name, version and options, as plain data."""
+        ...
 
     def load(self) -> RawData:
-        """Load the whole data set.
+        """Returns the whole data set.
 
         Raises:
-            DataError: The data set cannot be located, or its content is wrong.
+            DataError: The data cannot be found, or are not as expected.
         """
         ...
 

@@ -1,4 +1,4 @@
-"""The study as plain rows: one dict per trial, which is all that leaves the search room."""
+"""The study as plain rows, one dict per trial: the only form in which results leave the search package."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-Row = dict[str, Any]
+TrialRow = dict[str, Any]
+"""One trial as plain data, with the keys of `row_of`."""
 
 
-def row_of(trial: FrozenTrial, rung: int) -> Row:
-    """Everything that is known of one trial."""
+def row_of(trial: FrozenTrial, rung: int) -> TrialRow:
+    """Returns everything that is recorded about one trial."""
     attrs = trial.user_attrs
     violations = {name: value for name, value in trial.constraints.items() if value > 0}
     return {
@@ -29,16 +30,17 @@ def row_of(trial: FrozenTrial, rung: int) -> Row:
         "wall_s": trial.duration.total_seconds() if trial.duration else 0.0,
         "same_as": attrs.get("same_as"),
         "failure": attrs.get("failure", ""),
+        "failure_kind": attrs.get("failure_kind", ""),
     }
 
 
-def rows_of(study: optuna.Study, rung: int) -> list[Row]:
-    """All trials that have ended, in the order of their numbers."""
+def rows_of(study: optuna.Study, rung: int) -> list[TrialRow]:
+    """Returns all finished trials, in the order of their numbers."""
     return [row_of(trial, rung) for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()]
 
 
-def derivations_of(study: optuna.Study) -> list[Row]:
-    """What the searches inside the trials noted: one entry per trial that was one."""
+def derivations_of(study: optuna.Study) -> list[TrialRow]:
+    """Returns the records of gradient searches: one entry per trial that was one."""
     return [
         {"number": trial.number, "genotype_id": trial.user_attrs.get("genotype_id", ""),
          "genotype": trial.user_attrs.get("genotype"), "device_s": trial.user_attrs["derive_device_s"],
@@ -47,8 +49,8 @@ def derivations_of(study: optuna.Study) -> list[Row]:
     ]
 
 
-def describe(row: Row) -> str:
-    """One line for a person."""
+def describe(row: TrialRow) -> str:
+    """Returns one line of text about a trial."""
     metrics = row["metrics"]
     shown = [f"trial {row['number']:>3}  {row['genotype_id'] or '-':12}  {row['state']:8}"]
     if "val_accuracy" in metrics:

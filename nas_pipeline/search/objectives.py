@@ -1,4 +1,4 @@
-"""How metrics become what Optuna optimises: a Pareto problem, or one weighted cost."""
+"""Objective functions: how metrics become the values that a study optimises."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from nas_pipeline.core.measures import Objective
 Goal = Literal["maximize", "minimize"]
 
 
-class Aim(Protocol):
+class ObjectiveFunction(Protocol):
     """Directions and values of a study."""
 
     @property
     def directions(self) -> list[Goal]:
-        """One of maximize, minimize per value."""
+        """The direction of each value."""
         ...
 
     def values(self, metrics: Mapping[str, float]) -> list[float]:
-        """The values of a candidate, in the order of `directions`."""
+        """Returns the values of a candidate, in the order of `directions`."""
         ...
 
     def to_json(self) -> dict[str, Any]:
@@ -29,8 +29,8 @@ class Aim(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Pareto:
-    """Several objectives, none traded for another."""
+class ParetoObjective:
+    """Several objectives; the result is a set of compromises between them."""
 
     objectives: tuple[Objective, ...]
 
@@ -40,7 +40,7 @@ class Pareto:
         return [objective.goal for objective in self.objectives]
 
     def values(self, metrics: Mapping[str, float]) -> list[float]:
-        """The metrics themselves."""
+        """Returns the metrics themselves."""
         return [metrics[objective.metric] for objective in self.objectives]
 
     def to_json(self) -> dict[str, Any]:
@@ -49,11 +49,13 @@ class Pareto:
 
 
 @dataclass(frozen=True, slots=True)
-class WeightedCost:
-    """error x weight + excess over each bound x its weight: one objective, so early stopping works.
+class WeightedObjective:
+    """error x weight + excess over each bound x its weight: one objective, so early stopping is possible.
 
-    The excess of a metric over its bound is relative, and zero under the bound: a faster network than asked for earns
-    nothing. Source of the form: Tan, arXiv:1807.11626 (MnasNet), with a hinge instead of a power.
+    The excess of a metric over its bound is relative, and zero below the bound: a network that is faster than required
+    gains nothing.
+
+    Source: Tan et al., arXiv:1807.11626 (MnasNet), with a hinge instead of a power.
     """
 
     accuracy: float
@@ -68,7 +70,7 @@ class WeightedCost:
         return ["minimize"]
 
     def values(self, metrics: Mapping[str, float]) -> list[float]:
-        """The cost."""
+        """Returns the cost."""
         over_latency = max(0.0, metrics["latency_ms"] / self.latency_bound_ms - 1)
         over_params = max(0.0, metrics["params"] / self.params_bound - 1)
         error = 1 - metrics["val_accuracy"]

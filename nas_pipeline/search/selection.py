@@ -1,4 +1,4 @@
-"""Which candidates go on, and which one wins. Pure functions of ledger rows."""
+"""Selection of finalists and of the winner: pure functions of the rows of the ledger."""
 
 from __future__ import annotations
 
@@ -6,28 +6,28 @@ from collections.abc import Sequence
 
 from nas_pipeline.core.measures import Objective
 from nas_pipeline.errors import SearchRefusal
-from nas_pipeline.search.ledger import Row
+from nas_pipeline.search.ledger import TrialRow
 
 
-def feasible(rows: Sequence[Row]) -> list[Row]:
-    """Rows within all bounds, best validation accuracy first, each architecture once."""
-    best: dict[str, Row] = {}
+def feasible(rows: Sequence[TrialRow]) -> list[TrialRow]:
+    """Returns the rows within all bounds, best validation accuracy first, each architecture once."""
+    best: dict[str, TrialRow] = {}
     for row in rows:
         if not row["feasible"]:
             continue
-        known = best.get(row["genotype_id"])
-        if known is None or row["metrics"]["val_accuracy"] > known["metrics"]["val_accuracy"]:
+        earlier = best.get(row["genotype_id"])
+        if earlier is None or row["metrics"]["val_accuracy"] > earlier["metrics"]["val_accuracy"]:
             best[row["genotype_id"]] = row
     return sorted(best.values(), key=lambda row: (-row["metrics"]["val_accuracy"], row["metrics"]["latency_ms"]))
 
 
-def choose_winner(rows: Sequence[Row]) -> tuple[Row, str]:
-    """The most accurate feasible row of the highest rung, and why.
+def choose_winner(rows: Sequence[TrialRow]) -> tuple[TrialRow, str]:
+    """Returns the most accurate feasible row of the highest rung, and the reason.
 
-    Accuracies of different rungs are not compared: a longer training is another measurement.
+    Accuracies of different rungs are not compared, because the trainings differ in length.
 
     Raises:
-        SearchRefusal: No row is feasible; the message says which bound was missed by how little.
+        SearchRefusal: No row is feasible; the message names the bounds and the smallest excess over them.
     """
     if not rows:
         raise SearchRefusal("the search ended without a single trial; raise search.budget in params.yaml")
@@ -42,21 +42,21 @@ def choose_winner(rows: Sequence[Row]) -> tuple[Row, str]:
     raise SearchRefusal(f"none of {len(rows)} candidates meets the bounds: {_nearest_miss(rows)}")
 
 
-def pareto_front(rows: Sequence[Row], objectives: Sequence[Objective]) -> list[Row]:
-    """Rows that no other row beats in one objective without losing in another."""
+def pareto_front(rows: Sequence[TrialRow], objectives: Sequence[Objective]) -> list[TrialRow]:
+    """Returns the rows that no other row dominates (Pareto front)."""
 
-    def losses(row: Row) -> list[float]:
+    def losses(row: TrialRow) -> list[float]:
         return [-row["metrics"][o.metric] if o.goal == "maximize" else row["metrics"][o.metric] for o in objectives]
 
     candidates = [(row, losses(row)) for row in rows if row["state"] == "complete"]
-    return [row for row, mine in candidates if not any(_dominates(theirs, mine) for _, theirs in candidates)]
+    return [row for row, loss in candidates if not any(_dominates(rival, loss) for _, rival in candidates)]
 
 
-def _dominates(one: list[float], other: list[float]) -> bool:
-    return one != other and all(a <= b for a, b in zip(one, other, strict=True))
+def _dominates(better: list[float], worse: list[float]) -> bool:
+    return better != worse and all(a <= b for a, b in zip(better, worse, strict=True))
 
 
-def _nearest_miss(rows: Sequence[Row]) -> str:
+def _nearest_miss(rows: Sequence[TrialRow]) -> str:
     complete = [row for row in rows if row["state"] == "complete" and row["violations"]]
     if not complete:
         reasons = sorted({row["failure"] for row in rows if row["failure"]})

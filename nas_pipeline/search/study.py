@@ -1,4 +1,4 @@
-"""Optuna is the ledger: one study per key, in a journal file (safe for many processes) or a database."""
+"""Optuna studies: one per key, stored in a journal file (safe for several processes) or a database."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ logger = logging.getLogger(__name__)
 
 
 def study_name(key: dict[str, Any]) -> str:
-    """Name of the study that this key resumes; another key is another study."""
+    """Returns the name of the study with this key; different keys have different names."""
     return sha256_text(canonical_json(key))[:16]
 
 
 def open_storage(url: str) -> BaseStorage:
-    """`journal:///path` for one machine, an SQLAlchemy URL when several machines work."""
+    """Opens `journal:///path`, for one machine, or an SQLAlchemy URL, for several machines."""
     if url.startswith("journal://"):
         path = Path(url.removeprefix("journal://"))
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -42,7 +42,7 @@ def open_storage(url: str) -> BaseStorage:
 
 
 def open_study(url: str, name: str, directions: Sequence[Literal["maximize", "minimize"]]) -> optuna.Study:
-    """The study of that name, made when it is new. The sampler is set anew for every trial."""
+    """Opens the study of that name, or creates it. The worker sets a fresh sampler for every trial."""
     return optuna.create_study(
         storage=open_storage(url), study_name=name, directions=directions, load_if_exists=True,
         sampler=optuna.samplers.RandomSampler(seed=0), pruner=optuna.pruners.NopPruner(),
@@ -50,24 +50,24 @@ def open_study(url: str, name: str, directions: Sequence[Literal["maximize", "mi
 
 
 def identity() -> dict[str, Any]:
-    """Who works on a trial: enough to know later whether that worker still lives."""
+    """Returns the identity of this process: enough to find out later whether it is still running."""
     this = psutil.Process()
     return {"host": os.uname().nodename, "pid": this.pid, "started": this.create_time()}
 
 
 def stale_trials(study: optuna.Study) -> list[int]:
-    """Numbers of trials left running by workers that are gone. The journal has no heartbeat: this is ours.
+    """Returns the numbers of trials that dead workers left running. It replaces a heartbeat, which journals lack.
 
-    Only the driver calls it, under its lock and before it starts workers. So a worker of this host that still lives
-    has lost its driver and is about to die: it is ended first. Trials of other hosts are left to them.
+    Only the driver calls it, under its lock and before it starts workers. A worker of this host that is still running
+    has therefore lost its driver and is killed first. Trials of other hosts are left to their drivers.
     """
-    found = []
+    numbers = []
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
         worker = trial.user_attrs.get("worker")
         if worker is None or worker["host"] == os.uname().nodename:
             _end(worker)
-            found.append(trial.number)
-    return found
+            numbers.append(trial.number)
+    return numbers
 
 
 def _end(worker: dict[str, Any] | None) -> None:
@@ -75,7 +75,7 @@ def _end(worker: dict[str, Any] | None) -> None:
         return
     with contextlib.suppress(psutil.NoSuchProcess):
         process = psutil.Process(worker["pid"])
-        if abs(process.create_time() - worker["started"]) < 1:  # else the number went to another process
+        if abs(process.create_time() - worker["started"]) < 1:  # otherwise the process id was reused
             process.kill()
             with contextlib.suppress(psutil.TimeoutExpired):
                 process.wait(10)

@@ -1,4 +1,4 @@
-"""The search spaces, by name. Importing them and answering their decisions needs no torch; building networks does."""
+"""The catalogue of search spaces. Importing them and making their decisions needs no torch; building networks does."""
 
 from nas_pipeline.core.catalog import Catalog
 from nas_pipeline.core.protocols import SearchSpace
@@ -14,5 +14,5 @@ SPACES: Catalog[SearchSpace] = Catalog("space", {
     "residual": ResidualSpace,
     "cell": CellSpace,
     "nasbench201": NasBench201Space,
-})
-"""Table name -> space. Options of a constructor narrow the space; they never change the id of a member."""
+}, entry_points="nas_pipeline.spaces")
+"""Name in params.yaml -> space. Options of a constructor narrow the space; they never change the id of a member."""

@@ -53,6 +53,15 @@ class CellSpace:
         }
         return offered[option]
 
+    def key(self) -> dict[str, object]:
+        """Name, version and options."""
+        return {"name": self.name, "version": self.version, "options": {
+            "widths": self._widths,
+            "cells": self._cells,
+            "nodes": self._nodes,
+            "ops": self._ops,
+        }}
+
     def decide(self, choose: Chooser) -> CellPlan:
         """Decide the sizes, then the normal and the reduction cell, node by node."""
         width = choose.one_of("width", self._widths)

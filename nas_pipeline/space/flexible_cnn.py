@@ -60,6 +60,17 @@ class FlexibleCnnSpace:
         self._pools = choices("pools", pools, ("max", "avg"))
         self._dropouts = opened("dropouts", [float(dropout) for dropout in dropouts], UNIT_INTERVAL)  # YAML may say 0
 
+    def key(self) -> dict[str, object]:
+        """Name, version and options, with the channels that `max_width` leaves."""
+        return {"name": self.name, "version": self.version, "options": {
+            "blocks": self._blocks,
+            "channels": self._channels,
+            "kernels": self._kernels,
+            "batch_norm": self._batch_norm,
+            "pools": self._pools,
+            "dropouts": self._dropouts,
+        }}
+
     def decide(self, choose: Chooser) -> FlexibleCnnPlan:
         """Decide the number of blocks, each block, and the dropout before the last layer."""
         count = choose.one_of("blocks", self._blocks)

@@ -108,6 +108,22 @@ class MBConvSpace:
         self._skips = choices("skips", skips, (True, False))
         self._head_widths = opened("head_widths", head_widths, WIDTH)
 
+    def key(self) -> dict[str, object]:
+        """Name, version and options, with the widths that `max_width` leaves."""
+        return {"name": self.name, "version": self.version, "options": {
+            "operations": self._operations,
+            "stem_widths": self._stem_widths,
+            "stem_strides": self._stem_strides,
+            "stages": self._stages,
+            "stage_widths": self._stage_widths,
+            "depths": self._depths,
+            "kernels": self._kernels,
+            "expansions": self._expansions,
+            "squeeze_excitation": self._squeeze_excitation,
+            "skips": self._skips,
+            "head_widths": self._head_widths,
+        }}
+
     def decide(self, choose: Chooser) -> MBConvPlan:
         """Decide stem, number of stages, each stage, head."""
         stem_width = choose.one_of("stem.width", self._stem_widths)

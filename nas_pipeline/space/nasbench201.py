@@ -35,6 +35,14 @@ class NasBench201Space:
         self._cells = opened("cells", cells, Whole(1, 64))
         self._ops = opened("ops", ops, OPERATION)
 
+    def key(self) -> dict[str, object]:
+        """Name, version and options."""
+        return {"name": self.name, "version": self.version, "options": {
+            "widths": self._widths,
+            "cells": self._cells,
+            "ops": self._ops,
+        }}
+
     def decide(self, choose: Chooser) -> BenchmarkPlan:
         """Decide the sizes, then each edge."""
         width = choose.one_of("width", self._widths)

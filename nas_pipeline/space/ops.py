@@ -184,7 +184,7 @@ OPS: Catalog[nn.Module] = Catalog("operation", {
     "max_pool_3x3": functools.partial(CellPool, kind="max"),
     "nor_conv_1x1": functools.partial(ReluConvBn, kernel=1),
     "nor_conv_3x3": functools.partial(ReluConvBn, kernel=3),
-})
+}, entry_points="nas_pipeline.operations")
 """Table name -> operation. The rows from `none` on are for edges of cells (cell_ops.py, names in domains.py)."""
 
 

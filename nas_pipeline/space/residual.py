@@ -82,6 +82,20 @@ class ResidualSpace:
         self._poolings = choices("poolings", poolings, ("avg", "max"))
         self._zero_init = zero_init
 
+    def key(self) -> dict[str, object]:
+        """Name, version and options, with the widths that `max_width` leaves."""
+        return {"name": self.name, "version": self.version, "options": {
+            "stem_widths": self._stem_widths,
+            "stem_strides": self._stem_strides,
+            "stages": self._stages,
+            "stage_widths": self._stage_widths,
+            "transitions": self._transitions,
+            "blocks": self._blocks,
+            "squeeze_excitation": self._squeeze_excitation,
+            "poolings": self._poolings,
+            "zero_init": self._zero_init,
+        }}
+
     def decide(self, choose: Chooser) -> ResidualPlan:
         """Decide stem, number of stages, each stage, pooling. Only stages with blocks decide squeeze-excitation."""
         stem_width = choose.one_of("stem.width", self._stem_widths)

@@ -17,6 +17,7 @@ from nas_pipeline.search.early_stopping import EARLY_STOPPING
 from nas_pipeline.search.protocols import GradientSearch
 from nas_pipeline.space import SPACES
 from nas_pipeline.space.baselines import BASELINES
+from nas_pipeline.train.optimiser import OPTIMISERS
 
 
 def check_names(params: Params) -> None:
@@ -45,6 +46,7 @@ def _wrong(params: Params) -> Iterator[str]:
                             EARLY_STOPPING)
     for name in params.retrain.baselines:
         yield from _unknown("retrain.baselines", "hand-designed network", name, BASELINES)
+    yield from _unknown("train.recipe.optimiser", "optimiser", params.train.as_recipe().optimiser, OPTIMISERS)
     for target, bounds in params.targets.items():
         yield from _unknown(f"targets.{target}.probe", "probe", bounds.probe, PROBES)
 

@@ -18,8 +18,8 @@ from nas_pipeline.latency.deploy import OnnxDeploy
 from nas_pipeline.search import EVALUATORS, STRATEGIES
 from nas_pipeline.search.driver import Search, derivations, run_search, score_all
 from nas_pipeline.search.early_stopping import EARLY_STOPPING
-from nas_pipeline.search.ledger import Row
-from nas_pipeline.search.objectives import Aim, Pareto, WeightedCost
+from nas_pipeline.search.ledger import TrialRow
+from nas_pipeline.search.objectives import ObjectiveFunction, ParetoObjective, WeightedObjective
 from nas_pipeline.search.protocols import Evaluator, GradientSearch, Strategy
 from nas_pipeline.search.selection import choose_winner, feasible, pareto_front
 from nas_pipeline.search.strategies.random import Random
@@ -80,7 +80,7 @@ def run_search_stage(
     write_json(context.folder / "random_baseline.json", baseline)
 
 
-def _random_baseline(stage: _Stage, study: Search, rows: list[Row]) -> list[Row]:
+def _random_baseline(stage: _Stage, study: Search, rows: list[TrialRow]) -> list[TrialRow]:
     """Runs random search in the same space, with the same evaluator and as many device seconds as the search took."""
     wanted = stage.search.random_baseline
     if wanted == "never" or (wanted == "auto" and not isinstance(study.strategy, GradientSearch)):
@@ -115,7 +115,7 @@ def study_of(
         strategy=strategy,
         strategy_name=params.strategy.name,
         evaluator=_evaluator(stage, {}),
-        aim=_objective(stage, bounds),
+        objective=_objective(stage, bounds),
         constraints=bounds,
         budget=budget,
         seed=params.seed,
@@ -155,17 +155,17 @@ def _precisions(targets: Mapping[str, TargetSection]) -> tuple[Precision, ...]:
     return tuple(precision for precision in ("fp32", "int8") if not forced or precision in forced)
 
 
-def _objective(stage: _Stage, bounds: tuple[Constraint, ...]) -> Aim:
+def _objective(stage: _Stage, bounds: tuple[Constraint, ...]) -> ObjectiveFunction:
     objective = stage.search.objective
     if isinstance(objective, ParetoObjectiveSection):
-        return Pareto(tuple(Objective(metric, goal) for metric, goal in objective.objectives.items()))
+        return ParetoObjective(tuple(Objective(metric, goal) for metric, goal in objective.objectives.items()))
     at_most = {bound.metric: bound.at_most or 0.0 for bound in bounds}
     bytes_per_param = 1 if "int8" in _precisions(stage.targets) else 4
-    return WeightedCost(objective.accuracy, objective.latency, objective.params, at_most["latency_ms"],
+    return WeightedObjective(objective.accuracy, objective.latency, objective.params, at_most["latency_ms"],
                         at_most["size_bytes"] / bytes_per_param)
 
 
-def _metrics(rows: list[Row], winner: Row) -> dict[str, float]:
+def _metrics(rows: list[TrialRow], winner: TrialRow) -> dict[str, float]:
     states = [row["state"] for row in rows]
     return {
         "trials": len(rows), "complete": states.count("complete"), "stopped_early": states.count("pruned"),

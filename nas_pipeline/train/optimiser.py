@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from torch.optim import SGD, AdamW, Optimizer
 
+from nas_pipeline.core.catalog import Catalog
 from nas_pipeline.errors import ConfigError
 from nas_pipeline.train.muon import Muon, takes_orthogonal_steps
 from nas_pipeline.train.recipe import Recipe
@@ -50,11 +51,14 @@ def _muon(weights: list[nn.Parameter], others: list[nn.Parameter], recipe: Recip
     return Muon([group for group in groups if group["params"]])
 
 
-OPTIMISERS: dict[str, Callable[[list[nn.Parameter], list[nn.Parameter], Recipe], Optimizer]] = {
+_ROWS: dict[str, Callable[[list[nn.Parameter], list[nn.Parameter], Recipe], Optimizer]] = {
     "sgd": _sgd,
     "adamw": _adamw,
     "muon": _muon,
 }
+
+OPTIMISERS: Catalog[Optimizer] = Catalog("optimiser", _ROWS, entry_points="nas_pipeline.optimisers")
+"""Name in params.yaml -> function of (weights, other parameters, recipe)."""
 
 
 def set_learning_rate(optimiser: torch.optim.Optimizer, factor: float) -> None:

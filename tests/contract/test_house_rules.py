@@ -17,7 +17,7 @@ SOURCES = sorted([*REPO.glob("nas_pipeline/**/*.py"), *REPO.glob("flows/**/*.py"
 DOORS = {
     "prefect": ["flows/"],
     "mlflow": ["nas_pipeline/registry/"],
-    "optuna": ["nas_pipeline/search/", "nas_pipeline/report/"],
+    "optuna": ["nas_pipeline/search/", "nas_pipeline/report/", "nas_pipeline/testing/"],
     "great_expectations": ["nas_pipeline/data/expectations.py"],
     "onnx": ["nas_pipeline/export/"],
     "onnxscript": ["nas_pipeline/export/"],

@@ -1,9 +1,9 @@
-"""What every probe of the catalogue must do."""
+"""Every probe of the catalogue is under the contract of probes. A new row of PROBES needs no line here."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
+import inspect
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,15 +11,14 @@ from pathlib import Path
 import pytest
 
 from edge_agent import serve
-from nas_pipeline.core.files import sha256_file
 from nas_pipeline.core.protocols import Probe
 from nas_pipeline.core.records import LatencyReport, TargetDevice
 from nas_pipeline.errors import ConfigError, LatencyError
 from nas_pipeline.export.reference import write_reference
-from nas_pipeline.latency import PROBES
+from nas_pipeline.latency import PROBES, CheckedProbe
 from nas_pipeline.latency.host import fingerprint
+from nas_pipeline.testing.probes import ProbeContract
 
-EVIDENCE = {"local": "measured", "proxy": "proxy", "agent": "measured"}
 OPTIONS = {"processes": 2, "runs": 30, "warmup": 3, "attempts": 1, "max_spread": 10.0}
 
 
@@ -28,11 +27,6 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("probe") / "net.onnx"
     write_reference(path)
     return path
-
-
-@pytest.fixture(params=list(PROBES))
-def name(request: pytest.FixtureRequest) -> str:
-    return request.param
 
 
 @pytest.fixture(scope="module")
@@ -47,48 +41,76 @@ def device(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     server.server_close()
 
 
-@pytest.fixture
-def probe(name: str, tmp_path: Path, request: pytest.FixtureRequest) -> Probe:
-    own = {"url": request.getfixturevalue("device")} if name == "agent" else {}
-    return PROBES.make(name, OPTIONS | own, work=tmp_path)
+class TestProbesOfTheCatalogue(ProbeContract):
+    @pytest.fixture(params=list(PROBES))
+    def name(self, request: pytest.FixtureRequest) -> str:
+        return str(request.param)
+
+    @pytest.fixture
+    def probe(self, name: str, tmp_path: Path, request: pytest.FixtureRequest) -> Probe:
+        takes_url = "url" in inspect.signature(PROBES[name]).parameters  # it measures through an agent
+        own = {"url": request.getfixturevalue("device")} if takes_url else {}
+        return PROBES.make(name, OPTIONS | own, work=tmp_path)
+
+    def test_the_runs_are_those_of_the_options(
+        self, name: str, probe: Probe, target: TargetDevice, model: Path
+    ) -> None:
+        report = probe.measure(model, target)
+        assert report.runs == report.processes * OPTIONS["runs"]
+        assert report.stable == (report.spread <= OPTIONS["max_spread"])
+        assert probe.key()["name"] == name
+
+    def test_unknown_options_are_refused(self, name: str, tmp_path: Path) -> None:
+        with pytest.raises(ConfigError, match="did you mean 'runs'"):
+            PROBES.make(name, {"run": 3}, work=tmp_path)
 
 
-@pytest.fixture
-def target(name: str) -> TargetDevice:
-    return TargetDevice(
-        name="board", probe=name, latency_ms=10.0, size_bytes=10**6, min_accuracy=0.5, threads=1, host_factor=100.0
-    )
+def test_the_evidence_of_the_own_probes() -> None:
+    declared = {name: getattr(PROBES[name], "evidence", "predicted") for name in ("local", "proxy", "agent")}
+    assert declared == {"local": "measured", "proxy": "proxy", "agent": "measured"}
 
 
-def test_every_probe_is_under_contract():
-    assert set(PROBES) == set(EVIDENCE)
+class Boaster:
+    """A probe that returns the report of `local` with whatever is changed in it."""
+
+    version = 1
+
+    def __init__(self, work: Path, **changes: object) -> None:
+        self._local = PROBES.make("local", OPTIONS, work=work)
+        self._changes = changes
+
+    def key(self) -> dict[str, object]:
+        return {"name": "boaster", "version": self.version, "options": {}}
+
+    def measure(self, model: Path, target: TargetDevice) -> LatencyReport:
+        return dataclasses.replace(self._local.measure(model, target), **self._changes)
 
 
-def test_report(name, probe, target, model):
-    assert isinstance(probe, Probe)
-    report = probe.measure(model, target)
-    assert report.evidence == EVIDENCE[name]
-    assert report.model_sha256 == sha256_file(model)
-    assert 0 < report.p50_ms <= report.p90_ms <= report.p95_ms <= report.p99_ms
-    assert report.runs == report.processes * OPTIONS["runs"]
-    assert report.threads == target.threads
-    assert report.stable == (report.spread <= OPTIONS["max_spread"])
-    assert report.host["id"]
-    assert LatencyReport.from_json(json.loads(json.dumps(report.to_json(), allow_nan=False))) == report
-    # The model is the reference itself: its figure must be about the reference's, times 100 for the proxy.
-    assert (report.p50_ms > report.reference_p50_ms * 10) == (name == "proxy")
+class DeclaredProxy(Boaster):
+    evidence = "proxy"
 
 
-def test_what_cannot_run_is_an_error(probe, target, tmp_path):
-    (tmp_path / "broken.onnx").write_bytes(b"not a network")
-    for file in ("broken.onnx", "absent.onnx"):
-        with pytest.raises(LatencyError, match=file):
-            probe.measure(tmp_path / file, target)
+class DeclaredMeasured(Boaster):
+    evidence = "measured"
 
 
-def test_unknown_options_are_refused(name, tmp_path):
-    with pytest.raises(ConfigError, match="did you mean 'runs'"):
-        PROBES.make(name, {"run": 3}, work=tmp_path)
+@pytest.mark.parametrize(("probe", "changes", "message"), [
+    (DeclaredProxy, {}, "declares proxy evidence and returned measured"),
+    (Boaster, {}, "declares predicted evidence and returned measured"),
+    (DeclaredMeasured, {"evidence": "proxy"}, "declares measured evidence and returned proxy"),
+    (DeclaredMeasured, {"model_sha256": "f" * 64}, r"reported on another file \(sha256 ffffffffffff\)"),
+    (DeclaredMeasured, {"quantiles_ms": ()}, "without timings"),
+    (DeclaredMeasured, {"host": {}}, "without the id of the device"),
+])
+def test_a_report_that_is_not_what_the_probe_declares_is_an_error(probe, changes, message, model, tmp_path):
+    target = TargetDevice("board", "boaster", latency_ms=1.0, size_bytes=1, min_accuracy=0.5)
+    with pytest.raises(LatencyError, match=message):
+        CheckedProbe(probe(tmp_path, **changes)).measure(model, target)
+
+
+def test_the_report_of_an_honest_probe_passes_unchanged(model, tmp_path):
+    target = TargetDevice("board", "boaster", latency_ms=1.0, size_bytes=1, min_accuracy=0.5)
+    assert CheckedProbe(DeclaredMeasured(tmp_path)).measure(model, target).evidence == "measured"
 
 
 def test_a_proxy_needs_a_factor(model, tmp_path):

@@ -1,133 +1,107 @@
-"""Every strategy in the catalogue: reproducible, inside the space, and better than chance where it claims to learn."""
+"""Every strategy of the catalogue is under the contract of its kind. A new row of STRATEGIES needs no line here."""
 
 from __future__ import annotations
 
 import pickle
-from functools import partial
 from pathlib import Path
+from typing import cast
 
-import optuna
 import pytest
-from optuna.samplers import BaseSampler
 
 from nas_pipeline.core.files import canonical_json
 from nas_pipeline.core.genotype import Genotype
-from nas_pipeline.errors import ConfigError
+from nas_pipeline.core.protocols import SearchSpace
+from nas_pipeline.errors import ConfigError, SpaceError
 from nas_pipeline.search import STRATEGIES
-from nas_pipeline.search.protocols import GradientSearch
-from nas_pipeline.search.trial_chooser import TrialChooser
+from nas_pipeline.search.decisions import decide_new_trial
+from nas_pipeline.search.protocols import GradientSearch, Strategy
 from nas_pipeline.space import SPACES
-from nas_pipeline.space.choosers import DecisionRecorder, replay
-from nas_pipeline.train.randomness import seed_of
-from tests.toy import DECISIONS, ToySpace
+from nas_pipeline.testing.gradient_searches import GradientSearchContract
+from nas_pipeline.testing.strategies import DIRECTIONS, StrategyContract, new_study, propose_and_score
+from nas_pipeline.testing.toy import ToySpace
 
-LEARNS = {"random": False, "tpe": True, "nsga2": True, "darts": False, "pc_darts": False, "gdas": False}
-"""By its sampler. Differentiable searches learn by themselves; what they are asked for beyond that is random."""
-
-DERIVING = [name for name in STRATEGIES if isinstance(STRATEGIES.make(name), GradientSearch)]
+GRADIENT_SEARCHES = [name for name in STRATEGIES if isinstance(STRATEGIES.make(name), GradientSearch)]
 
 
-def test_every_strategy_is_under_contract() -> None:
-    assert set(LEARNS) == set(STRATEGIES)
-
-
-def sampler(strategy: str, seed: int, number: int, decision: str = "") -> BaseSampler:
-    return STRATEGIES.make(strategy).sampler(seed_of(f"{seed}/{number}/{decision}") % 2**31)
-
-
-def ask_and_tell(strategy: str, trials: int, seed: int) -> list[float]:
-    """Sampler made anew for every trial, as the worker does it: its state is the storage."""
-    study = optuna.create_study(directions=["maximize", "minimize"], sampler=optuna.samplers.RandomSampler(seed=0))
-    scores = []
-    for number in range(trials):
-        study.sampler = sampler(strategy, seed, number)
-        trial = study.ask()
-        answers = ToySpace().decide(TrialChooser(trial, partial(sampler, strategy, seed, number)))
-        scores.append(sum(answers) / (3 * DECISIONS))
-        trial.set_constraint("latency", -1.0)
-        study.tell(trial, [scores[-1], 0.5])
-    return scores
-
-
-@pytest.mark.parametrize("strategy", STRATEGIES)
-def test_equal_seeds_propose_equal_candidates(strategy: str) -> None:
-    assert ask_and_tell(strategy, 24, seed=1) == ask_and_tell(strategy, 24, seed=1)
-    assert ask_and_tell(strategy, 24, seed=1) != ask_and_tell(strategy, 24, seed=2)
-
-
-@pytest.mark.parametrize("strategy", [name for name, learns in LEARNS.items() if learns])
-def test_it_learns(strategy: str) -> None:
-    scores = ask_and_tell(strategy, 150, seed=0)
-    late = sum(scores[100:]) / 50
-    assert late > 0.68  # 50 means of random answers have mean 0.5 and standard deviation 0.02
+class TestStrategiesOfTheCatalogue(StrategyContract):
+    @pytest.fixture(params=[name for name in STRATEGIES if name not in GRADIENT_SEARCHES])
+    def strategy(self, request: pytest.FixtureRequest) -> Strategy:
+        return STRATEGIES.make(request.param)
 
 
 def test_random_does_not_learn() -> None:
-    scores = ask_and_tell("random", 150, seed=0)
+    scores = propose_and_score(STRATEGIES.make("random"), 150, seed=0)
     assert 0.44 < sum(scores[100:]) / 50 < 0.56
 
 
-@pytest.mark.parametrize("strategy", STRATEGIES)
-def test_a_trial_replays_its_decisions(strategy: str) -> None:
-    study = optuna.create_study(sampler=sampler(strategy, 0, 0))
-    trial = study.ask()
-    first, again = (DecisionRecorder(TrialChooser(trial, partial(sampler, strategy, seed, 0))) for seed in (0, 1))
-    ToySpace().decide(first)
-    ToySpace().decide(again)
-    assert Genotype("toy", 1, tuple(first.genes)) == Genotype("toy", 1, tuple(again.genes))
+class Stubborn:
+    """A proposer that returns the same genotype, whatever the space."""
+
+    version = 1
+
+    def __init__(self, genotype: Genotype) -> None:
+        self.genotype = genotype
+
+    def key(self) -> dict[str, object]:
+        return {"name": "stubborn", "version": self.version, "options": {}}
+
+    def propose(self, space: SearchSpace, history: object, seed: int) -> Genotype:
+        return self.genotype
 
 
-@pytest.mark.parametrize("strategy", STRATEGIES)
-def test_a_trial_that_was_left_between_two_decisions_is_finished_as_an_undisturbed_one(strategy: str) -> None:
-    whole, left = (optuna.create_study(sampler=sampler(strategy, 0, 0)).ask() for _ in range(2))
-    decided = [ToySpace().decide(TrialChooser(whole, partial(sampler, strategy, 0, 0)))]
-    for decision in range(4):
-        TrialChooser(left, partial(sampler, strategy, 0, 0)).one_of(f"d{decision}", (0, 1, 2, 3))
-    decided.append(ToySpace().decide(TrialChooser(left, partial(sampler, strategy, 0, 0))))
-    assert decided[0] == decided[1]
+@pytest.mark.parametrize("genotype", [
+    Genotype("toy", 1, (("d0", 1),)),
+    Genotype("toy", 1, tuple((f"d{number}", 4) for number in range(10))),
+    Genotype("toy", 1, tuple((f"d{number}", 1) for number in range(11))),
+    Genotype("toy", 2, tuple((f"d{number}", 1) for number in range(10))),
+    Genotype("other", 1, tuple((f"d{number}", 1) for number in range(10))),
+], ids=["missing", "illegal", "surplus", "version", "space"])
+def test_a_proposal_outside_the_space_is_an_error(genotype: Genotype) -> None:
+    trial = new_study().ask()
+    with pytest.raises(SpaceError, match="the proposed genotype"):
+        decide_new_trial(Stubborn(genotype), ToySpace(), trial, DIRECTIONS, 0, 0)
 
 
 SMALL = {"width": 4, "cells": 3, "nodes": 1, "ops": ["none", "skip_connect", "nor_conv_3x3"], "epochs": 1,
          "batch_size": 16, "images": 64, "eval_cells": 3, "eval_width": 4, "eigenvalue_every": 0, "skip_cap": None}
 
 
-def test_the_searches_that_derive_are_known() -> None:
-    assert DERIVING == ["darts", "pc_darts", "gdas"]
+def test_the_gradient_searches_are_recognised() -> None:
+    assert GRADIENT_SEARCHES == ["darts", "pc_darts", "gdas"]
 
 
-@pytest.mark.parametrize("strategy", DERIVING)
-def test_a_deriving_strategy_is_its_options_in_a_study_and_whole_in_a_worker(strategy: str, ingested: Path) -> None:
-    made = STRATEGIES.make(strategy, {"seeds": 2}, data=ingested, device="cpu")
-    assert canonical_json(vars(made)) == canonical_json(vars(STRATEGIES.make(strategy, {"seeds": 2})))
-    assert pickle.loads(pickle.dumps(made)) == made
-    assert isinstance(made, GradientSearch)
-    assert made.seeds == 2
+class TestGradientSearchesOfTheCatalogue(GradientSearchContract):
+    @pytest.fixture(params=GRADIENT_SEARCHES)
+    def name(self, request: pytest.FixtureRequest) -> str:
+        return str(request.param)
 
+    @pytest.fixture
+    def search(self, name: str, ingested: Path) -> GradientSearch:
+        return cast(GradientSearch, STRATEGIES.make(name, SMALL, data=ingested, device="cpu"))
 
-@pytest.mark.parametrize("strategy", DERIVING)
-def test_equal_seeds_derive_equal_genotypes_in_another_process_too(
-    strategy: str, ingested: Path, tmp_path: Path
-) -> None:
-    made = STRATEGIES.make(strategy, SMALL, data=ingested, device="cpu")
-    assert isinstance(made, GradientSearch)
-    copied = pickle.loads(pickle.dumps(made))
-    first, again = made.derive(3, tmp_path / "a"), copied.derive(3, tmp_path / "b")
-    assert first.genotype == again.genotype
-    assert first.device_s > 0
-    assert [row["epoch"] for row in first.rows] == [0]
-    replay(SPACES.make("cell"), first.genotype)
+    @pytest.fixture
+    def space(self) -> SearchSpace:
+        return SPACES.make("cell")
 
+    def test_its_key_is_its_options_and_not_what_the_pipeline_passes(self, name: str, ingested: Path) -> None:
+        search = STRATEGIES.make(name, {"seeds": 2}, data=ingested, device="cpu")
+        assert canonical_json(search.key()) == canonical_json(STRATEGIES.make(name, {"seeds": 2}).key())
+        assert search.key() != STRATEGIES.make(name, {"seeds": 3}).key()
+        assert pickle.loads(pickle.dumps(search)) == search
+        assert isinstance(search, GradientSearch)
+        assert search.seeds == 2
 
-@pytest.mark.parametrize("strategy", DERIVING)
-def test_a_deriving_strategy_without_data_says_so(strategy: str, tmp_path: Path) -> None:
-    made = STRATEGIES.make(strategy)
-    assert isinstance(made, GradientSearch)
-    with pytest.raises(ConfigError, match="hand in `data`"):
-        made.derive(0, tmp_path)
+    def test_without_data_it_names_the_argument(self, name: str, tmp_path: Path) -> None:
+        search = STRATEGIES.make(name)
+        assert isinstance(search, GradientSearch)
+        with pytest.raises(ConfigError, match="pass `data`"):
+            search.derive(0, tmp_path)
 
 
 @pytest.mark.parametrize(("strategy", "options"), [
     ("pc_darts", {"partial": 3}), ("gdas", {"last_temperature": 0.0}), ("darts", {"epoch": 3}), ("darts", {"nodes": 0}),
+    ("evolution", {"population": 1}), ("evolution", {"sample_size": 0}), ("evolution", {"sample_size": 21}),
+    ("evolution", {"populaton": 3}),
 ])
 def test_options_out_of_range_are_refused_when_it_is_made(strategy: str, options: dict[str, object]) -> None:
     with pytest.raises(ConfigError):

@@ -23,6 +23,9 @@ class CsvFile:
     `side`, `channels`, `fit`, `background`: see `decode.Shape`. `name`: name of the data set; default: the file's.
     """
 
+    name = "csv"
+    version = 1
+
     def __init__(
         self, path: str, images: str | None = None, classes: Sequence[str] | None = None, side: int = 64,
         channels: int = 3, fit: Fit = "crop", background: str = "white", name: str | None = None,
@@ -32,6 +35,19 @@ class CsvFile:
         self._classes = classes
         self._shape = Shape(side, channels, fit, background)
         self._name = name
+
+    def key(self) -> dict[str, object]:
+        """Name, version and options."""
+        return {"name": self.name, "version": self.version, "options": {
+            "path": str(self._path),
+            "images": str(self._images),
+            "classes": self._classes,
+            "side": self._shape.side,
+            "channels": self._shape.channels,
+            "fit": self._shape.fit,
+            "background": self._shape.background,
+            "name": self._name,
+        }}
 
     def load(self) -> RawData:
         """Load the images of all rows.

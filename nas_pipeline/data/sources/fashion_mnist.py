@@ -63,10 +63,22 @@ class FashionMnist:
     downloads. `offline`: skip ways that need a network.
     """
 
+    name = "fashion_mnist"
+    version = 1
+    slow = True
+
     def __init__(self, path: str | None = None, cache: str = ".nas/downloads", offline: bool = False) -> None:
         self._path = path
         self._cache = Path(cache) / "fashion-mnist"
         self._offline = offline
+
+    def key(self) -> dict[str, object]:
+        """Name, version and options."""
+        return {"name": self.name, "version": self.version, "options": {
+            "path": self._path,
+            "cache": str(self._cache.parent),
+            "offline": self._offline,
+        }}
 
     def ways(self) -> tuple[Way[Arrays], ...]:
         """Return the ways to get the files, in the order in which they are tried."""

@@ -23,6 +23,9 @@ class ImageFolder:
     the group of the image, as in `(patient\d+)_`. `name`: name of the data set; default: name of the folder.
     """
 
+    name = "image_folder"
+    version = 1
+
     def __init__(
         self, path: str, side: int = 64, channels: int = 3, fit: Fit = "crop", background: str = "white",
         group: str | None = None, name: str | None = None,
@@ -36,6 +39,18 @@ class ImageFolder:
             raise ConfigError(f"source option group: {group!r} is not a regular expression ({error})") from None
         if self._group is not None and not self._group.groups:
             raise ConfigError(f"source option group: {group!r} has no brackets; put them around the name of the group")
+
+    def key(self) -> dict[str, object]:
+        """Name, version and options."""
+        return {"name": self.name, "version": self.version, "options": {
+            "path": str(self._path),
+            "side": self._shape.side,
+            "channels": self._shape.channels,
+            "fit": self._shape.fit,
+            "background": self._shape.background,
+            "group": self._group.pattern if self._group else None,
+            "name": self._name,
+        }}
 
     def load(self) -> RawData:
         """Load all images of all classes.

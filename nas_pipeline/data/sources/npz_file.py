@@ -32,6 +32,9 @@ class NpzFile:
     name of the file.
     """
 
+    name = "npz"
+    version = 1
+
     def __init__(
         self, path: str, side: int | None = None, channels: int | None = None, fit: Fit = "crop",
         classes: Sequence[str] | None = None, name: str | None = None,
@@ -40,6 +43,17 @@ class NpzFile:
         self._side, self._channels, self._fit = side, channels, fit
         self._classes = classes
         self._name = name
+
+    def key(self) -> dict[str, object]:
+        """Name, version and options."""
+        return {"name": self.name, "version": self.version, "options": {
+            "path": str(self._path),
+            "side": self._side,
+            "channels": self._channels,
+            "fit": self._fit,
+            "classes": self._classes,
+            "name": self._name,
+        }}
 
     def load(self) -> RawData:
         """Load all splits of the file; val remains val.

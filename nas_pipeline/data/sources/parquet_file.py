@@ -27,6 +27,9 @@ class ParquetFile:
     `background`: see `decode.Shape`. `name`: name of the data set; default: name of the file.
     """
 
+    name = "parquet"
+    version = 1
+
     def __init__(
         self, path: str, image: str = "image", label: str = "label", classes: Sequence[str] | None = None,
         side: int = 64, channels: int = 3, fit: Fit = "crop", background: str = "white", name: str | None = None,
@@ -36,6 +39,20 @@ class ParquetFile:
         self._classes = classes
         self._shape = Shape(side, channels, fit, background)
         self._name = name
+
+    def key(self) -> dict[str, object]:
+        """Name, version and options."""
+        return {"name": self.name, "version": self.version, "options": {
+            "path": str(self._path),
+            "image": self._image,
+            "label": self._label,
+            "classes": self._classes,
+            "side": self._shape.side,
+            "channels": self._shape.channels,
+            "fit": self._shape.fit,
+            "background": self._shape.background,
+            "name": self._name,
+        }}
 
     def load(self) -> RawData:
         """Load the images of all rows.

@@ -12,6 +12,9 @@ from nas_pipeline.errors import ConfigError
 class Synthetic:
     """`train` + `test` images of `side` x `side` x `channels`; `noise` is the standard deviation in pixel / 255."""
 
+    name = "synthetic"
+    version = 1
+
     def __init__(
         self,
         train: int = 2000,
@@ -34,6 +37,18 @@ class Synthetic:
         self._channels = channels
         self._seed = seed
         self._noise = noise
+
+    def key(self) -> dict[str, object]:
+        """Name, version and options."""
+        return {"name": self.name, "version": self.version, "options": {
+            "train": self._counts["train"],
+            "test": self._counts["test"],
+            "classes": self._classes,
+            "side": self._side,
+            "channels": self._channels,
+            "seed": self._seed,
+            "noise": self._noise,
+        }}
 
     def load(self) -> RawData:
         """Generate the images; equal options give equal pixels."""

@@ -1,4 +1,4 @@
-"""Probe that measures on the target device through its agent (`nas-agent serve`, POST /bench). Evidence: `measured`."""
+"""The probe `agent`: measures on the device itself, through `nas-agent serve` (POST /bench). `measured` evidence."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-from nas_pipeline.core.records import LatencyReport, TargetDevice
+from nas_pipeline.core.records import Evidence, LatencyReport, TargetDevice
 from nas_pipeline.errors import ConfigError, LatencyError
 from nas_pipeline.latency.host import identified
 from nas_pipeline.latency.measure import measure
@@ -23,7 +23,11 @@ _MOST_BYTES = 64 << 20
 
 
 class AgentProbe:
-    """Measures on the device at `url`, usually the local end of a tunnel to its loopback interface."""
+    """Measures on the device whose agent listens at `url`, usually the local end of a tunnel to the device."""
+
+    name = "agent"
+    version = 1
+    evidence: ClassVar[Evidence] = "measured"
 
     def __init__(
         self, work: Path, url: str, processes: int = 5, runs: int = 500, warmup: int = 50, max_spread: float = 0.25,
@@ -36,8 +40,8 @@ class AgentProbe:
         """
         parts = urllib.parse.urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.netloc:
-            raise ConfigError(f"probe 'agent': url {url!r} is not an http(s) address; use that of `nas-agent serve`, "
-                              "http://127.0.0.1:8765 through a tunnel")
+            raise ConfigError(f"probe 'agent': url {url!r} is not an http(s) address; set it to that of `nas-agent "
+                              "serve`, http://127.0.0.1:8765 through a tunnel")
         self._url = url.rstrip("/")
         self._work = work
         self._processes = processes
@@ -47,8 +51,19 @@ class AgentProbe:
         self._attempts = attempts
         self._host: dict[str, Any] = {}
 
+    def key(self) -> dict[str, object]:
+        """Name, version and options."""
+        return {"name": self.name, "version": self.version, "options": {
+            "url": self._url,
+            "processes": self._processes,
+            "runs": self._runs,
+            "warmup": self._warmup,
+            "max_spread": self._max_spread,
+            "attempts": self._attempts,
+        }}
+
     def measure(self, model: Path, target: TargetDevice) -> LatencyReport:
-        """Measure the latency of `model` on the device, with the threads of `target`.
+        """Measures the latency of `model` on the device, with the threads of `target`.
 
         Raises:
             LatencyError: The device does not respond, rejects the file or cannot run it, or another device responded
@@ -71,9 +86,9 @@ class AgentProbe:
             samples = [Samples(str(row["sha256"]), tuple(map(float, row["samples_ms"]))) for row in answer["models"]]
             host = identified({name: answer["host"][name] for name in _FACTS})
         except (KeyError, TypeError, ValueError) as error:
-            raise LatencyError(f"{self._url} is not an agent: its response has no {error}") from error
+            raise LatencyError(f"{self._url} is not a nas-agent: its response has no {error}") from error
         if len(samples) != len(contents) or {len(sample.samples_ms) for sample in samples} != {request.runs}:
-            raise LatencyError(f"{self._url} responded with a wrong number of runs")
+            raise LatencyError(f"{self._url} returned another number of runs than requested")
         if self._host and host["id"] != self._host["id"]:
             raise LatencyError(f"two devices responded at {self._url}: measure one at a time")
         self._host = host
@@ -90,5 +105,6 @@ class AgentProbe:
             raise LatencyError(f"the device at {self._url} does not measure {model}: {reason}") from error
         except (OSError, http.client.HTTPException, ValueError) as error:
             raise LatencyError(
-                f"no response from the device at {self._url} ({error}): are `nas-agent serve` and the tunnel running?"
+                f"the device at {self._url} does not respond ({error}): is `nas-agent serve` running, "
+                f"and is the tunnel open?"
             ) from error

@@ -1,1 +1,1 @@
-"""One evaluator a file."""
+"""The evaluators, one per file."""

@@ -1,4 +1,4 @@
-"""Scores a candidate by what it will be used for: a short real training, its cost, and its measured latency."""
+"""The evaluator `train`: a short real training, the cost of the network, and its measured latency."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch import nn
 from nas_pipeline.core.genotype import Genotype
 from nas_pipeline.core.records import InputSpec
 from nas_pipeline.data.loaders import SearchData, load_search_data
-from nas_pipeline.search.protocols import Metrics, Score
+from nas_pipeline.search.protocols import FailureKind, Metrics, Score
 from nas_pipeline.space.cost import cost
 from nas_pipeline.space.load import build_network
 from nas_pipeline.train.budget import TrainBudget
@@ -25,18 +25,21 @@ from nas_pipeline.train.test_time_augmentation import with_test_time_augmentatio
 from nas_pipeline.train.trainer import EvaluationRow, fit
 
 Deploy = Callable[[nn.Module, InputSpec], Metrics]
-"""What shipping a network would mean: latency_ms and size_bytes, measured on its exported file."""
+"""Network and shape of its input -> latency_ms and size_bytes, measured on the exported file."""
 
 
 @dataclass(frozen=True)
 class TrainEvaluator:
-    """Train briefly from scratch, judge on validation images.
+    """Trains a candidate briefly from scratch and scores it on the validation images.
 
-    Every candidate gets the same budget, seed and order of images, so that differences are the architecture's.
+    Every candidate gets the same budget, seed and order of images, so that differences come from the architecture.
     """
 
+    name: ClassVar[str] = "train"
+    version: ClassVar[int] = 1
+
     metrics: ClassVar[tuple[str, ...]] = ("val_accuracy", "latency_ms", "size_bytes", "params", "macs")
-    """What a candidate always has, so what an aim may name."""
+    """The metrics that every score has, which an objective may therefore name."""
 
     data: Path
     """Folder of the ingested data; only its training and validation images are opened."""
@@ -54,12 +57,14 @@ class TrainEvaluator:
         return load_search_data(self.data)
 
     def key(self) -> dict[str, object]:
-        """Settings and data digest."""
-        return {"evaluator": "train", "dataset": self._data.manifest.digest, "recipe": self.recipe.to_json(),
-                "device_s": self.device_s, "epochs": self.epochs, "evaluations": self.evaluations, "seed": self.seed}
+        """Name, version, settings, and digest of the data."""
+        return {"name": self.name, "version": self.version, "dataset": self._data.manifest.digest,
+                "recipe": self.recipe.to_json(), "options": {
+                    "device_s": self.device_s, "epochs": self.epochs, "evaluations": self.evaluations,
+                    "seed": self.seed}}
 
     def evaluate(self, genotype: Genotype, on_evaluation: Callable[[Metrics], bool]) -> Score:
-        """Cost and latency first, then the training; `on_evaluation` sees all of them at each evaluation point."""
+        """Measures cost and latency, then trains; `on_evaluation` gets all metrics at each evaluation point."""
         spec = self._data.manifest.spec
         with isolated(f"{self.seed}/deploy"):
             net = build_network(genotype, spec).eval()
@@ -72,7 +77,8 @@ class TrainEvaluator:
         )
         metrics = {**static, "val_accuracy": fitted.val_accuracy}
         failure = "diverged: the loss is not a finite number" if fitted.ended == "diverged" else ""
-        return Score(metrics, fitted.device_s, fitted.ended == "stopped", failure, _curve(fitted.history))
+        return Score(metrics, fitted.device_s, fitted.ended == "stopped", failure, _curve(fitted.history),
+                     FailureKind.DIVERGED if failure else FailureKind.ERROR)
 
 
 def _cost(net: nn.Module, spec: InputSpec) -> Metrics:

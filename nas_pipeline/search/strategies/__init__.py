@@ -1,1 +1,1 @@
-"""One strategy a file."""
+"""The strategies, one per file."""

@@ -1,8 +1,9 @@
-"""GDAS: one sampled operation an edge, so a step costs about what a step of one network does."""
+"""GDAS: one sampled operation per edge, so a step costs about as much as a training step of one network."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from nas_pipeline.errors import ConfigError
 from nas_pipeline.search.differentiable.strategy import DifferentiableStrategy
@@ -11,10 +12,14 @@ from nas_pipeline.search.differentiable.variants import Variant
 
 @dataclass(frozen=True, kw_only=True)
 class Gdas(DifferentiableStrategy):
-    """Hard Gumbel sampling with a falling temperature. Source: Dong and Yang, arXiv:1910.04465.
+    """Hard Gumbel sampling with a falling temperature.
 
-    The eigenvalue guard is off: it needs all operations at once, which is what this search avoids.
+    The eigenvalue guard is off, because it needs all operations at once, which this search avoids.
+
+    Source: Dong and Yang, arXiv:1910.04465.
     """
+
+    name: ClassVar[str] = "gdas"
 
     first_temperature: float = 10.0
     last_temperature: float = 0.1
@@ -22,7 +27,7 @@ class Gdas(DifferentiableStrategy):
     eigenvalue_every: int = 0
 
     def variant(self) -> Variant:
-        """Full channels, one operation an edge.
+        """Returns full channels and one operation per edge.
 
         Raises:
             ConfigError: A temperature is not positive.

@@ -1,8 +1,9 @@
-"""PC-DARTS: a part of the channels passes through the operations, and edges have weights of their own."""
+"""PC-DARTS: part of the channels passes through the operations, and edges have weights."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from nas_pipeline.errors import ConfigError
 from nas_pipeline.search.differentiable.strategy import DifferentiableStrategy
@@ -11,10 +12,14 @@ from nas_pipeline.search.differentiable.variants import Variant
 
 @dataclass(frozen=True, kw_only=True)
 class PcDarts(DifferentiableStrategy):
-    """About a quarter of the time and memory of DARTS. Source: Xu et al., arXiv:1907.05737.
+    """Needs about a quarter of the time and memory of DARTS.
 
-    The defaults are the paper's but for the batch of 256, which is large where training images are few.
+    The defaults are those of the paper, except for its batch size of 256, which is large for small data sets.
+
+    Source: Xu et al., arXiv:1907.05737.
     """
+
+    name: ClassVar[str] = "pc_darts"
 
     partial: int = 4
     """1 / partial of the channels pass through the operations."""
@@ -24,10 +29,10 @@ class PcDarts(DifferentiableStrategy):
     alpha_learning_rate: float = 6e-4
 
     def variant(self) -> Variant:
-        """Partial channels, softmax over operations and edges.
+        """Returns partial channels and softmax mixing of operations and edges.
 
         Raises:
-            ConfigError: `width` is no multiple of `partial`.
+            ConfigError: `partial` is below 2, or `width` is not a multiple of it.
         """
         if self.partial < 2 or self.width % self.partial:
             raise ConfigError(f"strategy pc_darts: partial must be at least 2 and divide width; it is {self.partial}, "

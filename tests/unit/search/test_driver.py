@@ -17,19 +17,22 @@ from nas_pipeline.errors import SearchError, StorageError
 from nas_pipeline.search import STRATEGIES
 from nas_pipeline.search.driver import Search, run_search, score_all
 from nas_pipeline.search.early_stopping import EARLY_STOPPING
-from nas_pipeline.search.objectives import Pareto, WeightedCost
+from nas_pipeline.search.objectives import ParetoObjective, WeightedObjective
 from nas_pipeline.search.protocols import GradientSearch
+from nas_pipeline.search.strategies.evolution import Evolution
 from tests.toy import DECISIONS, ToyEvaluator, ToySpace
 
 REPO = Path(__file__).parents[3]
-FRONT = Pareto((Objective("val_accuracy", "maximize"), Objective("latency_ms", "minimize")))
+FRONT = ParetoObjective((Objective("val_accuracy", "maximize"), Objective("latency_ms", "minimize")))
+SMALL = {"evolution": {"population": 4, "sample_size": 2}}
+"""Options with which a search of a few trials leaves the random phase."""
 
 
 def toy_search(folder: Path, strategy: str = "random", trials: int = 6, **changed: object) -> Search:
     search = Search(
-        space=ToySpace(), strategy=STRATEGIES.make(strategy), strategy_name=strategy, evaluator=ToyEvaluator(),
-        aim=FRONT, constraints=(Constraint("latency_ms", at_most=0.8),), budget=Budget(trials=trials), seed=0,
-        workers=1, folder=folder,
+        space=ToySpace(), strategy=STRATEGIES.make(strategy, SMALL.get(strategy)), strategy_name=strategy,
+        evaluator=ToyEvaluator(), objective=FRONT, constraints=(Constraint("latency_ms", at_most=0.8),),
+        budget=Budget(trials=trials), seed=0, workers=1, folder=folder,
     )
     return replace(search, **changed)
 
@@ -56,7 +59,7 @@ def test_a_larger_budget_goes_on_with_the_same_trials(tmp_path: Path) -> None:
 
 
 PROPOSE = [name for name in STRATEGIES if not isinstance(STRATEGIES.make(name), GradientSearch)]
-"""The others search inside a trial: test_deriving.py."""
+"""Those that are no gradient search; test_gradient_search.py has the others."""
 
 
 @pytest.mark.parametrize("strategy", PROPOSE)
@@ -116,8 +119,8 @@ def test_a_full_disk_fails_no_trial_and_the_search_goes_on_when_there_is_room(sm
 
 
 def test_early_stopping_works_for_one_objective(tmp_path: Path) -> None:
-    aim = WeightedCost(1.0, 0.1, 0.1, 1.0, 1000.0)
-    search = toy_search(tmp_path, trials=14, aim=aim, pruner=EARLY_STOPPING.make("median"))
+    objective = WeightedObjective(1.0, 0.1, 0.1, 1.0, 1000.0)
+    search = toy_search(tmp_path, trials=14, objective=objective, pruner=EARLY_STOPPING.make("median"))
     states = Counter(row["state"] for row in run_search(search))
     assert states["pruned"] > 0
     assert states["complete"] >= 4
@@ -130,13 +133,22 @@ def test_the_wall_clock_ends_a_search(tmp_path: Path) -> None:
     ))
     assert 1 <= len(rows) < 60  # 12 s of trials of 0.3 s and more
     assert all(row["state"] == "complete" or row["failure"].startswith("cut off") for row in rows)
+    assert all(row["state"] == "complete" or row["failure_kind"] == "cut_off" for row in rows)
+
+
+def test_a_failure_whose_text_begins_with_cut_off_counts_as_failed(tmp_path: Path) -> None:
+    evaluator = ToyEvaluator(fail_on=0, failure="cut off: the gradients were clipped to zero")
+    with pytest.raises(SearchError, match=r"trials failed; the first: cut off: the gradients"):
+        run_search(toy_search(tmp_path, trials=12, evaluator=evaluator, max_failed=0.01))
 
 
 def test_another_key_is_another_study(tmp_path: Path) -> None:
     base = toy_search(tmp_path)
     assert base.name == toy_search(tmp_path, trials=99).name
-    others = [replace(base, seed=1), replace(base, aim=WeightedCost(1.0, 0.1, 0.1, 1.0, 1000.0)),
-              toy_search(tmp_path, "tpe"), replace(base, constraints=()), replace(base, rung=1)]
+    others = [replace(base, seed=1), replace(base, objective=WeightedObjective(1.0, 0.1, 0.1, 1.0, 1000.0)),
+              toy_search(tmp_path, "tpe"), replace(base, constraints=()), replace(base, rung=1),
+              replace(base, code="another"), replace(base, strategy=Evolution()),
+              replace(base, strategy=Evolution(population=8, sample_size=2))]
     assert len({base.name, *(other.name for other in others)}) == 1 + len(others)
 
 

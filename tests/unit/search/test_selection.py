@@ -7,7 +7,7 @@ import pytest
 from nas_pipeline.core.measures import Objective
 from nas_pipeline.errors import SearchRefusal
 from nas_pipeline.search.ledger import describe
-from nas_pipeline.search.objectives import Pareto, WeightedCost
+from nas_pipeline.search.objectives import ParetoObjective, WeightedObjective
 from nas_pipeline.search.selection import choose_winner, feasible, pareto_front
 
 FRONT = (Objective("val_accuracy", "maximize"), Objective("latency_ms", "minimize"))
@@ -64,17 +64,17 @@ def test_pareto_front() -> None:
 
 
 def test_weighted_cost_is_hinged_at_the_bounds() -> None:
-    aim = WeightedCost(accuracy=1.0, latency=0.5, params=0.1, latency_bound_ms=2.0, params_bound=100.0)
+    objective = WeightedObjective(accuracy=1.0, latency=0.5, params=0.1, latency_bound_ms=2.0, params_bound=100.0)
     within = {"val_accuracy": 0.9, "latency_ms": 1.0, "params": 50.0}
-    assert aim.values(within) == pytest.approx([0.1])
-    assert aim.values({**within, "latency_ms": 0.1}) == pytest.approx([0.1])
-    assert aim.values({**within, "latency_ms": 3.0, "params": 200.0}) == pytest.approx([0.1 + 0.25 + 0.1])
+    assert objective.values(within) == pytest.approx([0.1])
+    assert objective.values({**within, "latency_ms": 0.1}) == pytest.approx([0.1])
+    assert objective.values({**within, "latency_ms": 3.0, "params": 200.0}) == pytest.approx([0.1 + 0.25 + 0.1])
 
 
 def test_pareto_values_are_in_the_order_of_the_directions() -> None:
-    aim = Pareto(FRONT)
-    assert aim.directions == ["maximize", "minimize"]
-    assert aim.values({"latency_ms": 2.0, "val_accuracy": 0.5}) == [0.5, 2.0]
+    objective = ParetoObjective(FRONT)
+    assert objective.directions == ["maximize", "minimize"]
+    assert objective.values({"latency_ms": 2.0, "val_accuracy": 0.5}) == [0.5, 2.0]
 
 
 def test_a_trial_is_one_readable_line() -> None:

@@ -13,7 +13,7 @@ from nas_pipeline.space.enumeration import size
 from nas_pipeline.space.flexible_cnn import FlexibleCnnSpace
 from nas_pipeline.space.mbconv import MBConvSpace
 from nas_pipeline.space.residual import ResidualSpace
-from tests.odometer import enumerate_all
+from nas_pipeline.testing.odometer import enumerate_all
 
 
 class Toy:

@@ -46,6 +46,8 @@ def test_the_small_project_has_only_names_that_exist() -> None:
         ("search.objective.objectives", {"beauty": "maximize"},
          r"unknown metric 'beauty'; there are: \(val_accuracy, latency_ms, size_bytes, params, macs\)"),
         ("retrain.baselines", ["dense_residul"], r"retrain\.baselines: .* 'dense_residul'; did you mean"),
+        ("train.recipe", {"optimiser": "adamv"},
+         r"train\.recipe\.optimiser: unknown optimiser 'adamv'; did you mean 'adamw'\?"),
         ("targets.here.probe", "lokal", r"targets\.here\.probe: unknown probe 'lokal'; did you mean 'local'\?"),
     ],
 )
