@@ -19,7 +19,7 @@ from nas_pipeline.export.drift_reference import drift_reference, write_drift_ref
 from nas_pipeline.export.golden import make_golden, write_golden
 from nas_pipeline.export.parity import parity
 from nas_pipeline.export.val_predictions import predict_val, write_val_predictions
-from nas_pipeline.gates.verification import gates
+from nas_pipeline.gates.verification import VerificationCase, verification_gates
 from nas_pipeline.latency import PROBES
 from nas_pipeline.stages.context import Context
 from nas_pipeline.stages.scoring import export_candidates
@@ -81,10 +81,10 @@ def run_verify(context: Context) -> None:
     report = _probe(context).measure(folder / MODEL_FILE, target)
     validation = read_json(context.artefacts("validate") / "report.json")
     agreement = {"fp32": params.export.min_agreement_fp32, "int8": params.export.min_agreement_int8}
-    answers = gates(
+    answers = verification_gates(VerificationCase(
         report, bundle, target, min_agreement=agreement[bundle.precision], max_int8_drop=params.export.max_int8_drop,
         data_valid=bool(validation["success"]),
-    )
+    ))
     write_json(context.folder / "latency.json", report.to_json())
     write_json(context.folder / "gates.json", [answer.to_json() for answer in answers])
     write_json(context.folder / "metrics.json", {

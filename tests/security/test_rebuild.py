@@ -18,9 +18,9 @@ from nas_pipeline.fleet.tuf.journal import Entry
 from nas_pipeline.fleet.tuf.publish import publish
 from nas_pipeline.fleet.tuf.releases import widened
 from nas_pipeline.fleet.tuf.repository import Repository
-from nas_pipeline.registry.aliases import Standing, history
+from nas_pipeline.registry.aliases import AliasState, read_alias_state
 from nas_pipeline.registry.promote import promote, rollback
-from nas_pipeline.registry.publish import Published
+from nas_pipeline.registry.publish import PublishedRun
 from tests.unit.fleet.toy_releases import new_fleet
 from tests.unit.registry.conftest import shared, store, workspace
 from tests.unit.registry.versions import Versions
@@ -30,7 +30,7 @@ TARGET = "lost"
 
 
 @pytest.fixture
-def versions(tmp_path: Path, workspace: Path, shared: tuple[Path, Published], store: str) -> Versions:
+def versions(tmp_path: Path, workspace: Path, shared: tuple[Path, PublishedRun], store: str) -> Versions:
     """A registered model in a database of its own: a copy of the session's, that may be lost."""
     copy = tmp_path / "tracking" / "mlflow.db"
     copy.parent.mkdir()
@@ -43,8 +43,8 @@ def fleet(tmp_path: Path) -> Repository:
     return new_fleet(tmp_path, target_names=(TARGET,), waves=(5000, 10_000))
 
 
-def told(versions: Versions) -> Standing:
-    return history(versions.root, TARGET, tracking_uri=versions.store)
+def told(versions: Versions) -> AliasState:
+    return read_alias_state(versions.root, TARGET, tracking_uri=versions.store)
 
 
 def out(fleet: Repository, versions: Versions, version: str) -> None:
@@ -99,7 +99,7 @@ def test_the_registry_is_made_again_and_goes_on(fleet: Repository, versions: Ver
     assert {number: versions.tags(number) for number in tags} == tags
     assert rebuild(fleet, versions.root, who="ann", tracking_uri=versions.store) == []
 
-    versions.published = Published(**{**versions.published.to_json(), "experiment_id": str(
+    versions.published = PublishedRun(**{**versions.published.to_json(), "experiment_id": str(
         versions.client.get_experiment_by_name(versions.published.experiment).experiment_id)})
     assert versions.add(wrong=set(range(0, 3000, 500))) == "5"
     done = promote(versions.root, TARGET, who="bob", why="on", version=third, tracking_uri=versions.store)

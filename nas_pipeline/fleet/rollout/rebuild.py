@@ -22,7 +22,7 @@ from nas_pipeline.fleet.tuf.registry_backup import kept
 from nas_pipeline.fleet.tuf.repository import Repository
 from nas_pipeline.registry.evidence import evidence_digest
 from nas_pipeline.registry.onnx_model import EVIDENCE
-from nas_pipeline.registry.rebuild import Kept, KeptModel, rebuild_model
+from nas_pipeline.registry.rebuild import StoredModel, StoredVersion, rebuild_model
 from nas_pipeline.registry.tags import EVIDENCE_SHA256
 
 
@@ -43,7 +43,7 @@ def rebuild(repository: Repository, root: Path, *, who: str, tracking_uri: str |
     return done + reconcile(repository, root, who=who, tracking_uri=tracking_uri)
 
 
-def read_kept(repository: Repository, target: str, model: str) -> KeptModel:
+def read_kept(repository: Repository, target: str, model: str) -> StoredModel:
     """Everything that the store has of one model, checked."""
     entries = [entry for entry in repository.journal.entries() if entry.model == model]
     goal = wanted(model, repository.rows(target, model), entries)
@@ -58,14 +58,14 @@ def read_kept(repository: Repository, target: str, model: str) -> KeptModel:
     numbers = [int(number) for number in said.get("versions", {})]
     aliases = {**said.get("aliases", {}), "champion": goal.champion, "canary": goal.canary}
     tags = {"target": target, **said.get("tags", {})}
-    return KeptModel(
+    return StoredModel(
         model, tuple(versions[number] for number in sorted(versions)), max([0, *versions, *numbers]), tags,
         {alias: version for alias, version in aliases.items() if version}, str(said.get("description", "")),
         str(tags.get("experiment", "")), tuple(left_out),
     )
 
 
-def _version(repository: Repository, entry: Entry, said: Mapping[str, Any]) -> Kept:
+def _version(repository: Repository, entry: Entry, said: Mapping[str, Any]) -> StoredVersion:
     store, folder = repository.store, f"bundles/{entry.bundle}"
     names = [name.removeprefix(f"{folder}/") for name in store.list(folder)]
     content = {name: store.read(f"{folder}/{name}") or b"" for name in names}
@@ -86,4 +86,4 @@ def _version(repository: Repository, entry: Entry, said: Mapping[str, Any]) -> K
         raise FleetError(f"version {entry.version}: {folder} is not what was published (bundle {entry.bundle[:12]}, "
                          f"file {entry.sha256[:12]} in the journal)")
     run_files = {name.removeprefix("run/"): each for name, each in content.items() if name.startswith("run/")}
-    return Kept(int(entry.version), entry.bundle, files, run_files, record)
+    return StoredVersion(int(entry.version), entry.bundle, files, run_files, record)

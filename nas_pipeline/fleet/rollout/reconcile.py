@@ -12,16 +12,16 @@ from nas_pipeline.fleet.tuf.registry_backup import keep
 from nas_pipeline.fleet.tuf.releases import ReleaseEntry, newest, settled
 from nas_pipeline.fleet.tuf.repository import Repository
 from nas_pipeline.fleet.tuf.settings import stamp
-from nas_pipeline.registry.fleet_tags import Wanted, align
+from nas_pipeline.registry.fleet_tags import DesiredAliases, align
 
 WHO = "reconcile"
 
 
-def wanted(model: str, rows: tuple[ReleaseEntry, ...], entries: Iterable[Entry]) -> Wanted:
+def wanted(model: str, rows: tuple[ReleaseEntry, ...], entries: Iterable[Entry]) -> DesiredAliases:
     """The aliases that follow from the signed releases and the journal. Pure."""
     top, good = newest(rows), settled(rows)
     canary = top.release.version if top is not None and not top.whole else ""
-    return Wanted(model, good.release.version if good is not None else "", canary, withdrawn(entries, model))
+    return DesiredAliases(model, good.release.version if good is not None else "", canary, withdrawn(entries, model))
 
 
 def withdrawn(entries: Iterable[Entry], model: str) -> dict[str, str]:

@@ -74,7 +74,7 @@ def publish(
         TrackingUnavailable: MLflow does not answer.
     """
     found = releasable(root, target, version=version, tracking_uri=tracking_uri)
-    sha256 = found.contender.bundle.files["model.onnx"]
+    sha256 = found.challenger.bundle.files["model.onnx"]
     rows = repository.rows(target, found.model)
     top = newest(rows)
     if top is not None and (top.sha256, top.release.version) == (sha256, found.version):
@@ -87,7 +87,7 @@ def publish(
         share, changed = new.release.wave.share, True
         live = repository.release(target, found.model, listing, files={new.card.onnx: found.onnx}, entry=Entry(
             kind="published", when=stamp(repository.clock()), who=who, why=why, version=found.version,
-            counter=counter, sha256=sha256, bundle=found.contender.bundle.digest, share=share,
+            counter=counter, sha256=sha256, bundle=found.challenger.bundle.digest, share=share,
             key=f"published {target}/{found.model}/{counter}/{sha256}",
         ))
     if live and not found.champion:
@@ -105,10 +105,10 @@ def listed(
     Raises:
         FleetError: The version has no golden vectors, or nothing says how fast it has to be.
     """
-    bundle, latency = found.contender.bundle, found.contender.latency
+    bundle, latency = found.challenger.bundle, found.challenger.latency
     vectors, opset = _golden(found), golden.opset_of(found.onnx)
     bound = latency_ms or next(
-        (float(gate.bound) for gate in found.contender.verified if gate.gate == _LATENCY_GATE), None
+        (float(gate.bound) for gate in found.challenger.verified if gate.gate == _LATENCY_GATE), None
     )
     if bound is None:
         raise FleetError(f"nothing says how fast {found.model} version {found.version} has to be: give --latency-ms")
@@ -122,7 +122,7 @@ def listed(
     spec, normal = bundle.spec, _normalisation(found)
     card = wire.ModelCard(
         counter=counter, onnx=wire.onnx_path(target, found.model, bundle.files["model.onnx"]), channels=spec.channels,
-        height=spec.height, width=spec.width, class_names=found.contender.class_names, mean=normal["mean"],
+        height=spec.height, width=spec.width, class_names=found.challenger.class_names, mean=normal["mean"],
         std=normal["std"], golden=vectors,
         evidence={
             "accuracy": {name: value for name, value in bundle.metrics.items() if "accuracy" in name},
@@ -140,7 +140,7 @@ def upload(repository: Repository, found: Releasable) -> None:
     Raises:
         StorageError: The store does not take them.
     """
-    folder = f"bundles/{found.contender.bundle.digest}"
+    folder = f"bundles/{found.challenger.bundle.digest}"
     files: Mapping[str, bytes] = {**found.files, RECORD: canonical_json(found.record).encode()}
     for name, content in files.items():
         reach("bundle")
@@ -172,7 +172,7 @@ def _golden(found: Releasable) -> wire.Golden:
         vectors = golden.read_golden(content)
     except NasError as error:
         raise FleetError(f"version {found.version} of {found.model}: {error}") from error
-    precision = found.contender.bundle.precision
+    precision = found.challenger.bundle.precision
     return wire.Golden(
         images=len(vectors.pixels), pixels=base64.b64encode(vectors.pixels.tobytes()).decode(),
         logits=base64.b64encode(vectors.logits.astype("<f4").tobytes()).decode(),
@@ -190,7 +190,7 @@ def _drift(found: Releasable) -> dict[str, Any]:
 
 
 def _normalisation(found: Releasable) -> dict[str, tuple[float, ...]]:
-    told: dict[str, Any] = found.contender.bundle.provenance
+    told: dict[str, Any] = found.challenger.bundle.provenance
     try:
         return {name: tuple(float(value) for value in told[name]) for name in ("mean", "std")}
     except (KeyError, TypeError, ValueError) as error:

@@ -21,7 +21,7 @@ def keep(store: Store, root: Path, model: str, *, tracking_uri: str | None = Non
         TrackingUnavailable: MLflow does not answer.
     """
     found = read_backup(root, model, tracking_uri=tracking_uri)
-    wanted = {name_of(model): canonical_json(found.said).encode()}
+    wanted = {name_of(model): canonical_json(found.content).encode()}
     for digest, files in found.files.items():
         if store.exists(f"bundles/{digest}/version.json"):  # only what was published is kept with its files
             wanted |= {f"bundles/{digest}/run/{path}": content for path, content in files.items()}

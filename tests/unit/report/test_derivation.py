@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from nas_pipeline.report.found import find
+
 from nas_pipeline.core.files import write_json
 from nas_pipeline.report.derivation import derivations
-from nas_pipeline.report.found import find
 from nas_pipeline.report.page import Surroundings, render
 from nas_pipeline.space.published import PUBLISHED
 from tests.unit.report.toy_run import write_run

@@ -10,11 +10,11 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from nas_pipeline.report.found import find
+from nas_pipeline.report.worth import Rival
 
 from nas_pipeline.core.files import read_json, write_json
-from nas_pipeline.report.found import find
 from nas_pipeline.report.page import PAGE, Surroundings, render, write_page
-from nas_pipeline.report.worth import Rival
 from nas_pipeline.space.published import PUBLISHED
 from tests.unit.report.toy_run import CLASSES, member, trial, write_run
 
