@@ -57,7 +57,6 @@ def promotion(**changes: Any) -> PromotionCase:
     return PromotionCase(challenger(**changes), ChampionPredictions("1", predictions(FEW_WRONG)), policy())
 
 
-NO_HASH = {"files": {}}
 UNMEASURED: LatencyReport = latency(evidence="proxy")
 
 CASES: dict[str, tuple[Callable[..., Any], Mapping[str, Callable[[Any], GateResult]], dict[str, tuple[Change, Change]]]]
@@ -72,13 +71,13 @@ CASES = {
                         {"bundle": dataclasses.replace(figures(), parity=NO_PARITY)}),
         "int8_drop": ({"bundle": figures(val_accuracy=0.9)}, {"bundle": without("fp32_val_accuracy")}),
         "same_file": ({"report": latency(model_sha256="b" * 64)},
-                      {"bundle": dataclasses.replace(figures(), **NO_HASH), "report": latency(model_sha256="")}),
+                      {"bundle": dataclasses.replace(figures(), files={}), "report": latency(model_sha256="")}),
         "validation": ({"data_valid": False}, {"data_valid": None}),
     }),
     "registration": (registration, REGISTRATION_GATES, {
         "evidence": ({"latency": UNMEASURED}, {"latency": latency(evidence="")}),
         "measured_file": ({"latency": latency(model_sha256="b" * 64)},
-                          {"bundle": dataclasses.replace(figures(), **NO_HASH), "latency": latency(model_sha256="")}),
+                          {"bundle": dataclasses.replace(figures(), files={}), "latency": latency(model_sha256="")}),
         "gates": ({"verified": ()}, {"verified": []}),
     }),
     "integrity": (integrity, INTEGRITY_GATES, {
@@ -99,7 +98,7 @@ CASES = {
         "latency_evidence": ({"latency": UNMEASURED}, {"latency": latency(evidence="")}),
         "latency_stable": ({"latency": latency(stable=False)}, {"latency": latency(stable=None)}),
         "latency_file": ({"latency": latency(model_sha256="b" * 64)},
-                         {"bundle": dataclasses.replace(bundle(), **NO_HASH), "latency": latency(model_sha256="")}),
+                         {"bundle": dataclasses.replace(bundle(), files={}), "latency": latency(model_sha256="")}),
         "robustness_mean": ({"predictions": predictions(FEW_WRONG, retained=0.3)}, {"predictions": None}),
         "robustness_worst": ({"predictions": predictions(FEW_WRONG, retained=0.1)}, {"predictions": None}),
         "validation": ({"data_valid": False}, {"data_valid": None}),
