@@ -73,7 +73,7 @@ def _noise(own: TrainResult, baseline: TrainResult) -> float | None:
 def _random_search(run: RunArtifacts, strategy: str, compared: Sequence[ComparedSearch]) -> SearchComparison:
     question = "Better than random search with the same budget?"
     if strategy == "random":
-        return SearchComparison(question, "unknown", "This search is a random search itself.")
+        return SearchComparison(question, "unknown", "This search was random search itself.")
     baselines = [search for search in compared if search.strategy == "random"]
     own = best_so_far(run.trials)
     if not own or not baselines or not (random := best_so_far(baselines[0].trials)):
