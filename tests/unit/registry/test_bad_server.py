@@ -42,9 +42,9 @@ def server() -> Iterator[Start]:
 
     yield start
     over.set()
-    for each in servers:
-        each.shutdown()
-        each.server_close()
+    for running in servers:
+        running.shutdown()
+        running.server_close()
 
 
 @pytest.mark.parametrize("after_s", [0.0, 60.0], ids=["500", "slow"])

@@ -76,8 +76,8 @@ def test_the_page_is_one_file_that_loads_nothing(root: Path) -> None:
     assert path == root / PAGE
     assert len(page.encode()) < MAX_BYTES
     tags = Tags(page)
-    assert all(each.startswith("data:") for each in tags.loaded)
-    pictures = [each for each in tags.loaded if each.startswith("data:image/png")]
+    assert all(uri.startswith("data:") for uri in tags.loaded)
+    pictures = [uri for uri in tags.loaded if uri.startswith("data:image/png")]
     assert len(pictures) == 6, "targets that ship one file share its mistakes"
     assert not re.findall(r"https?://|url\(|@import|fetch\(|XMLHttpRequest", page)
     assert "default-src 'none'" in page
