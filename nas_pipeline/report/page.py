@@ -53,7 +53,7 @@ def render_page(run: RunArtifacts, context: PageContext) -> str:
     )
     verdicts = [view.verdict(target) for target in run.targets]
     search = view.search(run)
-    searches = {"this search": run.trials, **{search.name: search.trials for search in context.compared}}
+    searches = {"this search": run.trials, **{entry.name: entry.trials for entry in context.compared}}
     picture = charts.comparison_chart(searches)
     errors = dict(run.errors)
     if run.last_run.get("error"):
