@@ -77,7 +77,7 @@ def test_the_registry_is_made_again_and_goes_on(fleet: Repository, versions: Ver
     promote(versions.root, TARGET, who="bob", why="better", tracking_uri=versions.store)
     out(fleet, versions, second)
     aligned(fleet, versions)
-    assert (alias_state(versions).champion, versions.aliases["canary"]) == (first, second), "the signed list is the truth"
+    assert (alias_state(versions).champion, versions.aliases["canary"]) == (first, second), "as in the signed list"
     whole(fleet, versions)
     aligned(fleet, versions)
     third = versions.add(wrong=set(range(0, 3000, 301)))
