@@ -109,9 +109,9 @@ def complaints(page: Path, browser: str) -> list[str]:
             if wide > width:
                 wrong.append(f"at {width} pixels the page is {wide} wide")
         if shown.value("document.querySelectorAll('.mark[data-key]').length"):
-            before = shown.value("document.getElementById('seen').textContent")
+            before = shown.value("document.getElementById('panel').textContent")
             shown.value("document.querySelector('.mark[data-key]').focus()")
-            if shown.value("document.getElementById('seen').textContent") == before:
+            if shown.value("document.getElementById('panel').textContent") == before:
                 wrong.append("a candidate under the pointer is not shown")
         shown.value("document.getElementById('theme').click()")
         wrong += [line for event in shown.events if (line := _complaint(event, page))]

@@ -7,7 +7,7 @@ import logging
 from flows.outcome import Outcome
 from nas_pipeline.actions.report import write_report
 from nas_pipeline.errors import NasError
-from nas_pipeline.registry.attach import attach
+from nas_pipeline.registry.publish import attach_file
 
 logger = logging.getLogger(__name__)
 
@@ -18,6 +18,6 @@ def write_and_attach(outcome: Outcome) -> None:
         page = write_report(outcome.root)
         logger.info("report: %s", page)
         if outcome.published is not None:
-            attach(outcome.root, outcome.published["run_id"], page, "report")
+            attach_file(outcome.root, outcome.published["run_id"], page, "report")
     except (NasError, OSError) as error:
         logger.warning("report: %s", error)

@@ -15,7 +15,7 @@ from prefect.states import Completed, Failed
 from flows.dvc import changed_stages, reproduce
 from flows.watch import progress_shown
 from nas_pipeline.errors import NasError, Refusal, Transient
-from nas_pipeline.registry.publish import Published, publish
+from nas_pipeline.registry.publish import PublishedRun, publish
 from nas_pipeline.registry.register import register
 from nas_pipeline.registry.tags import provenance, run_key
 
@@ -58,7 +58,7 @@ def run_stage_task(root: str, stage: str) -> State[Any]:
     retry_condition_fn=is_transient, persist_result=False, cache_policy=NO_CACHE,
 )
 def publish_task(root: str, targets: list[str]) -> State[Any]:
-    """Replay the artefacts into MLflow; the state holds what `Published.to_json` gives, Cached if it was there."""
+    """Replay the artefacts into MLflow; the state holds what `PublishedRun.to_json` gives, Cached if it was there."""
     folder = Path(root)
     context = FlowRunContext.get()
     flow_run_id = str(context.flow_run.id) if context and context.flow_run else None
@@ -77,7 +77,7 @@ def publish_task(root: str, targets: list[str]) -> State[Any]:
 def register_task(root: str, target: str, published: dict[str, Any]) -> State[Any]:
     """Register one target; the state holds what `Registered.to_json` gives, or is Refused."""
     try:
-        registered = register(Path(root), target, published=Published.from_json(published))
+        registered = register(Path(root), target, published=PublishedRun.from_json(published))
     except NasError as error:
         return failed(error)
     return Completed(name="Completed" if registered.created else CACHED, data=registered.to_json())

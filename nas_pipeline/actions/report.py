@@ -13,8 +13,8 @@ from nas_pipeline.config.params import load_params
 from nas_pipeline.config.workspace import WORK
 from nas_pipeline.core.files import read_json
 from nas_pipeline.errors import NasError
-from nas_pipeline.report.page import Surroundings, write_page
-from nas_pipeline.report.worth import Rival
+from nas_pipeline.report.page import PageContext, write_page
+from nas_pipeline.report.search_value import ComparedSearch
 
 logger = logging.getLogger(__name__)
 
@@ -29,16 +29,16 @@ def write_report(root: Path) -> Path:
     own = _search_of(root)
     rivals = _random_baseline(root)
     rivals += [rival for folder in _neighbours(root) if (rival := _rival(folder, own))] if own else []
-    return write_page(root, Surroundings(
-        strategy=own["strategy"]["name"] if own else "the search", tags=_tags(root), rivals=rivals,
+    return write_page(root, PageContext(
+        strategy=own["strategy"]["name"] if own else "the search", tags=_tags(root), compared=rivals,
     ))
 
 
-def _random_baseline(root: Path) -> list[Rival]:
+def _random_baseline(root: Path) -> list[ComparedSearch]:
     """Random search of the same cost that the search stage itself ran beside the search."""
     path = root / "artifacts" / "search" / "random_baseline.json"
     trials = read_json(path) if path.is_file() else []
-    return [Rival("of this run", "random", trials)] if trials else []
+    return [ComparedSearch("of this run", "random", trials)] if trials else []
 
 
 def _neighbours(root: Path) -> list[Path]:
@@ -50,7 +50,7 @@ def _neighbours(root: Path) -> list[Path]:
     return [folder for folder in folders if folder != root]
 
 
-def _rival(folder: Path, own: dict[str, Any]) -> Rival | None:
+def _rival(folder: Path, own: dict[str, Any]) -> ComparedSearch | None:
     """The search in `folder`, if it differs from our own in nothing but its strategy."""
     other = _search_of(folder)
     if other is None or other["strategy"] == own["strategy"]:
@@ -58,7 +58,7 @@ def _rival(folder: Path, own: dict[str, Any]) -> Rival | None:
     if any(other[key] != own[key] for key in own if key != "strategy"):
         return None
     trials = read_json(folder / "artifacts" / "search" / "trials.json")
-    return Rival(f"run {folder.name}", other["strategy"]["name"], trials)
+    return ComparedSearch(f"run {folder.name}", other["strategy"]["name"], trials)
 
 
 def _search_of(folder: Path) -> dict[str, Any] | None:

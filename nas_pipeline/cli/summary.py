@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from nas_pipeline.core.records import TrainResult
-from nas_pipeline.report.facts import Facts, TargetFacts, gather, mean_and_spread
+from nas_pipeline.report.facts import RunFacts, TargetFacts, gather, mean_and_spread
 
 
 def print_summary(root: Path, console: Console | None = None) -> None:
@@ -29,7 +29,7 @@ def print_summary(root: Path, console: Console | None = None) -> None:
     console.print(_where_to_look(root))
 
 
-def _data_line(facts: Facts) -> str:
+def _data_line(facts: RunFacts) -> str:
     counts = ", ".join(f"{split} {count:,}" for split, count in facts.dataset.counts.items())
     notes = facts.dataset.notes
     dropped = notes.get("dropped", 0)
@@ -37,7 +37,7 @@ def _data_line(facts: Facts) -> str:
     return f"\n[bold]{facts.dataset.name}[/] {counts}{said}"
 
 
-def _networks(facts: Facts) -> Table:
+def _networks(facts: RunFacts) -> Table:
     table = Table(title="Networks, same recipe and budget; test accuracy of the trained network (mean ± sd over seeds)")
     for column in ("network", "params", "MMACs", "seeds", "val", "test", "device-seconds"):
         table.add_column(column, justify="left" if column == "network" else "right")
@@ -81,7 +81,7 @@ def _figure(value: float | str) -> str:
     return value if isinstance(value, str) else f"{value:,.4g}" if abs(value) < 10_000 else f"{value:,.0f}"
 
 
-def _cost_line(facts: Facts) -> str:
+def _cost_line(facts: RunFacts) -> str:
     search, retrain = facts.search["device_s"], sum(facts.result.device_s)
     hand = sum(sum(result.device_s) for result in facts.baselines.values())
     best = max(facts.baselines.values(), key=lambda result: fmean(result.test_accuracy), default=None)

@@ -1,1 +1,1 @@
-"""Every gate: verification, promotion, policy and the paired comparison. Pure functions."""
+"""Every gate of the product as pure functions; `gate` explains what a gate is and how one is added."""

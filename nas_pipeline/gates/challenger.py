@@ -1,4 +1,4 @@
-"""A registered version with its evidence, as promotion sees it."""
+"""Records that promotion compares: a registered version with its evidence, its integrity, and the champion."""
 
 from __future__ import annotations
 
@@ -9,38 +9,38 @@ from nas_pipeline.core.records import GateResult, LatencyReport, ModelBundle
 
 
 @dataclass(frozen=True, slots=True)
-class Seal:
-    """Whether what is stored is what was registered: digests noted in the version's tags, and those found now."""
+class Integrity:
+    """Digests of a version's files: as recorded at registration, and as computed from the stored files now."""
 
-    model_noted: str
+    model_recorded: str
     model_bundled: str
-    """What the version's own bundle.json says; empty where there is none."""
-    model_found: str
-    evidence_noted: str
-    evidence_found: str
+    """The digest in the version's own bundle.json; empty where there is none."""
+    model_stored: str
+    evidence_recorded: str
+    evidence_stored: str
 
 
 @dataclass(frozen=True, slots=True)
-class Contender:
-    """One version. Its evidence is read from the version, never from a workspace."""
+class Challenger:
+    """A version that may become champion. Its evidence is read from the version, never from a workspace."""
 
     version: str
     bundle: ModelBundle
     latency: LatencyReport
     verified: tuple[GateResult, ...]
-    """What verify answered, with the bounds that the target had then."""
+    """The results of verification, with the bounds that the target had at that time."""
     data_valid: bool
     predictions: Predictions | None
-    """None for a version whose file was not among those that retrain asked."""
+    """None for a version whose file was not evaluated when retrain read the test split."""
     class_names: tuple[str, ...]
     withdrawn: str = ""
-    """Why it was rolled back, if it was and nobody has named it since."""
+    """Why the version was rolled back; empty if it was not, or if it was promoted by name since."""
 
 
 @dataclass(frozen=True, slots=True)
-class InUse:
-    """The champion, as far as a comparison needs it."""
+class ChampionPredictions:
+    """The predictions of the champion on its test images."""
 
     version: str
     predictions: Predictions | None
-    """None where they were not recorded, or are not what was registered."""
+    """None where they were not recorded, or where the stored files are not the registered ones."""

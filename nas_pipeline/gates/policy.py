@@ -1,4 +1,4 @@
-"""The policy of promotion: mlflow/promotion.yaml as frozen models, with the overrides of one target laid over."""
+"""The promotion policy: mlflow/promotion.yaml as frozen models, with the overrides of one target applied."""
 
 from __future__ import annotations
 
@@ -14,48 +14,50 @@ from nas_pipeline.errors import ConfigError
 
 FILE = "mlflow/promotion.yaml"
 
-Share = Annotated[float, Field(ge=0, le=1)]
-Positive = Annotated[float, Field(gt=0)]
-OfTarget = Literal["target"]
-"""The bound that the target states in params.yaml."""
+UnitShare = Annotated[float, Field(ge=0, le=1)]
+"""A share from 0 to 1."""
+PositiveBound = Annotated[float, Field(gt=0)]
+"""A bound above 0."""
+TargetBound = Literal["target"]
+"""Stands for the bound of the target in params.yaml."""
 
 
 class _Section(BaseModel):
-    """Frozen; every key is needed, and one that is not declared is an error."""
+    """Base of the sections: frozen, every key is required, an undeclared key is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
-class Accuracy(_Section):
+class AccuracyBounds(_Section):
     """Lower bounds on the test images."""
 
-    overall: Share | OfTarget
-    balanced: Share
-    recall: Share
+    overall: UnitShare | TargetBound
+    balanced: UnitShare
+    recall: UnitShare
 
 
-class Calibration(_Section):
-    """Upper bounds."""
+class CalibrationBounds(_Section):
+    """Upper bounds on calibration errors."""
 
-    ece: Share
+    ece: UnitShare
 
 
-class Parity(_Section):
+class ParityBounds(_Section):
     """Lower bounds on top-1 agreement, by precision."""
 
-    fp32: Share
-    int8: Share
+    fp32: UnitShare
+    int8: UnitShare
 
 
-class Robustness(_Section):
-    """Lower bounds on the share of accuracy that corrupted images leave."""
+class RobustnessBounds(_Section):
+    """Lower bounds on accuracy on corrupted images, as a share of that on the clean images."""
 
-    mean_kept: Share
-    worst_kept: Share
+    mean_kept: UnitShare
+    worst_kept: UnitShare
 
 
-class Champion(_Section):
-    """Not worse than the version in use; see `comparison`."""
+class ChampionComparison(_Section):
+    """Settings of the paired comparison with the champion; see `comparison`."""
 
     margin: Annotated[float, Field(gt=0, lt=1)]
     alpha: Annotated[float, Field(gt=0, lt=0.5)]
@@ -65,72 +67,74 @@ class Champion(_Section):
 
 
 class Policy(_Section):
-    """Bounds of one target."""
+    """The bounds of one target."""
 
-    accuracy: Accuracy
-    calibration: Calibration
-    parity: Parity
-    int8_drop: Share
-    size_bytes: Positive | OfTarget
-    latency_p95_ms: Positive | OfTarget
-    robustness: Robustness
-    champion: Champion
+    accuracy: AccuracyBounds
+    calibration: CalibrationBounds
+    parity: ParityBounds
+    int8_drop: UnitShare
+    size_bytes: PositiveBound | TargetBound
+    latency_p95_ms: PositiveBound | TargetBound
+    robustness: RobustnessBounds
+    champion: ChampionComparison
 
 
 def find_policy(root: Path) -> Path:
-    """The policy of the project at `root`: its own, else that of a folder above, else the one beside this code.
+    """Returns the policy file of the project at `root`.
 
-    Above, because a workspace lies in its repository.
+    The folder itself is searched first, then its parents (a workspace is inside its repository), then the repository of
+    this code.
 
     Raises:
         ConfigError: There is none.
     """
     root = root.resolve()
-    places = (root, *root.parents, Path(nas_pipeline.__file__).resolve().parents[1])
-    found = next((place / FILE for place in places if (place / FILE).is_file()), None)
-    if found is None:
-        raise ConfigError(f"there is no {FILE} in {root} or above it: copy the one of the repository there")
-    return found
+    folders = (root, *root.parents, Path(nas_pipeline.__file__).resolve().parents[1])
+    path = next((folder / FILE for folder in folders if (folder / FILE).is_file()), None)
+    if path is None:
+        raise ConfigError(f"there is no {FILE} in {root} or in a folder above it: copy the one of the repository there")
+    return path
 
 
 def read_policy(path: Path, target: str) -> Policy:
-    """The policy of `target`: the common bounds, and those of `targets` over them.
+    """Returns the policy of `target`: the common bounds, overridden by those under `targets`.
 
     Raises:
-        ConfigError: Broken YAML, an unknown or missing key, or a value out of range; one line for each.
+        ConfigError: The YAML is not valid, a key is unknown or missing, or a value is out of range; one line
+            for each error.
     """
     try:
         value = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigError(f"{path} cannot be read as YAML: {error}") from None
     if not isinstance(value, dict):
-        raise ConfigError(f"{path} holds no policy: it has to be a mapping with the keys {', '.join(_KEYS)}")
+        raise ConfigError(f"{path} is not a policy: it must be a mapping with the keys {', '.join(_KEYS)}")
     own = value.pop("targets", None) or {}
     if not isinstance(own, dict):
-        raise ConfigError(f"{path}: targets has to map names of targets to bounds")
+        raise ConfigError(f"{path}: targets must map names of targets to bounds")
     try:
-        for name, bounds in {"": {}, **own}.items():  # those of other targets too: a typing error must not wait
-            policy = Policy.model_validate(_over(value, bounds))
+        for name, bounds in {"": {}, **own}.items():  # other targets too: an error in them is reported now
+            policy = Policy.model_validate(_override(value, bounds))
             if name in ("", target):
                 chosen = policy
     except ValidationError as error:
         where = f", targets.{name}" if name else ""
-        told = "\n  ".join(_explained(dict(item)) for item in error.errors())
-        raise ConfigError(f"{path}{where} is not a policy of promotion:\n  {told}") from None
+        lines = "\n  ".join(_explained(dict(item)) for item in error.errors())
+        raise ConfigError(f"{path}{where} is not a promotion policy:\n  {lines}") from None
     return chosen
 
 
-def _over(base: Any, top: Any) -> Any:
+def _override(base: Any, top: Any) -> Any:
     if not isinstance(base, dict) or not isinstance(top, dict):
         return top
-    return {**base, **{key: _over(base.get(key), value) for key, value in top.items()}}
+    return {**base, **{key: _override(base.get(key), value) for key, value in top.items()}}
 
 
 def _explained(item: dict[str, Any]) -> str:
-    place = [str(part) for part in item["loc"] if part not in ("float", "literal['target']")]
-    key = ".".join(place) or "the file"
+    location = [str(part) for part in item["loc"] if part not in ("float", "literal['target']")]
+    key = ".".join(location) or "the file"
     if item["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(place[-1], _KEYS, n=1)
+        near = difflib.get_close_matches(location[-1], _KEYS, n=1)
         return f"{key}: there is no such key" + (f"; did you mean {near[0]}?" if near else "")
     return f"{key}: missing" if item["type"] == "missing" else f"{key}: {item['msg']}, got {item['input']!r:.80}"
 

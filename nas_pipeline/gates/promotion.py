@@ -1,179 +1,239 @@
-"""May this version become champion? Every gate's answer, green or red, in a fixed order. Pure.
+"""The gates of promotion: whether a registered version may become champion.
 
-A figure that is missing or not a number is red: a gate opens only for what is known.
+`INTEGRITY_GATES` are evaluated first: the contents of files that are not the registered ones are not used at all.
+`PROMOTION_GATES` compare the evidence of the version with the policy and with the champion.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from statistics import fmean
 
 import numpy as np
 
 from nas_pipeline.core.predictions import Predictions
-from nas_pipeline.core.records import GateResult, LatencyReport
+from nas_pipeline.core.records import GateResult
 from nas_pipeline.export.bundle import MODEL_FILE
-from nas_pipeline.gates import comparison, quality
-from nas_pipeline.gates.challenger import Contender, InUse, Seal
-from nas_pipeline.gates.policy import Champion, Policy
+from nas_pipeline.gates import quality
+from nas_pipeline.gates.challenger import Challenger, ChampionPredictions, Integrity
+from nas_pipeline.gates.comparison import not_worse
+from nas_pipeline.gates.gate import at_least, at_most, evaluate, holds, short_digest, unknown
+from nas_pipeline.gates.policy import Policy
+from nas_pipeline.gates.verification import (
+    accuracy_drop,
+    latency_of_file,
+    measured_latency,
+    stable_latency,
+    valid_data,
+)
 
 _NO_PREDICTIONS = "no predictions of this file were recorded when the test split was read: retrain, export and register"
-_OF_VERIFY = {"overall": ("test_accuracy", "val_accuracy"), "size_bytes": ("size_bytes",),
-              "latency_p95_ms": ("latency_p95_ms",)}
-"""The gates of verify whose bounds are the target's."""
+_NO_CORRUPTED = "no predictions on corrupted images were recorded for this file: retrain, export and register"
 
 
-def seal_gates(seal: Seal) -> list[GateResult]:
-    """Is what is stored what was registered? Asked first: nothing that a broken seal says can be believed."""
-    model = bool(seal.model_noted) and seal.model_noted == seal.model_found == seal.model_bundled
-    evidence = bool(seal.evidence_noted) and seal.evidence_noted == seal.evidence_found
-    return [
-        _said("model_file", model, _short(seal.model_found), _short(seal.model_noted),
-              f"the stored {MODEL_FILE} is not the one that was registered; register this bundle again"),
-        _said("evidence_files", evidence, _short(seal.evidence_found), _short(seal.evidence_noted),
-              "the stored evidence is not what was registered, or there was none; publish and register again"),
-    ]
+@dataclass(frozen=True, slots=True)
+class PromotionCase:
+    """What the gates of promotion compare."""
+
+    challenger: Challenger
+    champion: ChampionPredictions | None
+    """None where there is no champion yet."""
+    policy: Policy
 
 
-def promotion_gates(challenger: Contender, champion: InUse | None, policy: Policy) -> list[GateResult]:
-    """The answers about figures. `champion` is the version in use, None where there is none yet."""
-    bundle, latency, said = challenger.bundle, challenger.latency, challenger.predictions
-    bounds = _bounds(challenger.verified, policy)
-    metrics = bundle.metrics
-    drop = metrics.get("fp32_val_accuracy", math.nan) - metrics.get("val_accuracy", math.nan)
-    return [
-        _said("not_withdrawn", not challenger.withdrawn, challenger.withdrawn or "never rolled back",
-              "never rolled back", "this version was rolled back; name it with --version to promote it all the same"),
-        *_quality(said, challenger.class_names, bounds["overall"], policy),
-        _at_least("parity_top1", bundle.parity.top1_agreement, getattr(policy.parity, bundle.precision)),
-        _at_most("int8_drop", drop, policy.int8_drop),
-        _at_most("size_bytes", metrics.get("size_bytes", math.nan), bounds["size_bytes"]),
-        _at_most("latency_p95_ms", latency.p95_ms, bounds["latency_p95_ms"]),
-        *_evidence(latency, bundle.files.get(MODEL_FILE, "")),
-        *_robustness(said, policy),
-        _said("validation", challenger.data_valid, "valid" if challenger.data_valid else "not valid", "valid",
-              "the data did not pass validation: see its report"),
-        not_worse(challenger, champion, policy.champion),
-    ]
+IntegrityGate = Callable[[Integrity], GateResult]
+"""One gate on the stored files; see `gate`."""
+PromotionGate = Callable[[PromotionCase], GateResult]
+"""One gate of promotion; see `gate`."""
 
 
-def told(gates: Sequence[GateResult]) -> str:
-    """One text that names each gate with figure, bound and reason."""
-    return "; ".join(
-        f"{gate.gate} {shown(gate.figure)} (bound {shown(gate.bound)}): {gate.reason or 'no reason given'}"
-        for gate in gates
+def model_file(case: Integrity) -> GateResult:
+    """The stored model is the registered one."""
+    same = bool(case.model_recorded) and case.model_recorded == case.model_stored == case.model_bundled
+    return holds("model_file", same, short_digest(case.model_stored), short_digest(case.model_recorded),
+                 f"the stored {MODEL_FILE} is not the one that was registered; register this bundle again")
+
+
+def evidence_files(case: Integrity) -> GateResult:
+    """The stored evidence is the registered one."""
+    same = bool(case.evidence_recorded) and case.evidence_recorded == case.evidence_stored
+    return holds("evidence_files", same, short_digest(case.evidence_stored), short_digest(case.evidence_recorded),
+                 "the stored evidence is missing or is not what was registered; publish and register again")
+
+
+def not_withdrawn(case: PromotionCase) -> GateResult:
+    """The version was not rolled back."""
+    why = case.challenger.withdrawn
+    return holds("not_withdrawn", not why, why or "never rolled back", "never rolled back",
+                 "this version was rolled back; select it with --version to promote it again")
+
+
+def accuracy_overall(case: PromotionCase) -> GateResult:
+    """The share of test images that are classified correctly."""
+    bound = _bound(case, case.policy.accuracy.overall, "test_accuracy", "val_accuracy")
+    if (tested := _tested(case)) is None:
+        return unknown("accuracy_overall", bound, _NO_PREDICTIONS)
+    return at_least("accuracy_overall", float(tested.correct.mean()), bound)
+
+
+def accuracy_balanced(case: PromotionCase) -> GateResult:
+    """The mean of the recalls of the classes."""
+    bound = case.policy.accuracy.balanced
+    if (tested := _tested(case)) is None:
+        return unknown("accuracy_balanced", bound, _NO_PREDICTIONS)
+    return at_least("accuracy_balanced", float(np.nanmean(_recalls(case, tested))), bound)
+
+
+def recall_worst_class(case: PromotionCase) -> GateResult:
+    """The recall of the class with the lowest one; the reason names the class."""
+    bound = case.policy.accuracy.recall
+    if (tested := _tested(case)) is None:
+        return unknown("recall_worst_class", bound, _NO_PREDICTIONS)
+    recalls = _recalls(case, tested)
+    worst = int(np.nanargmin(recalls))
+    return at_least("recall_worst_class", float(recalls[worst]), bound, f"class {case.challenger.class_names[worst]}")
+
+
+def calibration_ece(case: PromotionCase) -> GateResult:
+    """The expected calibration error on the test images."""
+    bound = case.policy.calibration.ece
+    if (tested := _tested(case)) is None:
+        return unknown("calibration_ece", bound, _NO_PREDICTIONS)
+    return at_most("calibration_ece", quality.ece(tested), bound)
+
+
+def parity_top1(case: PromotionCase) -> GateResult:
+    """The file and the trained network predict the same class for enough images."""
+    bundle = case.challenger.bundle
+    return at_least("parity_top1", bundle.parity.top1_agreement, getattr(case.policy.parity, bundle.precision))
+
+
+def int8_drop(case: PromotionCase) -> GateResult:
+    """The file loses little validation accuracy against the fp32 network."""
+    return at_most("int8_drop", accuracy_drop(case.challenger.bundle), case.policy.int8_drop)
+
+
+def size_bytes(case: PromotionCase) -> GateResult:
+    """The size of the file."""
+    bound = _bound(case, case.policy.size_bytes, "size_bytes")
+    return at_most("size_bytes", case.challenger.bundle.metrics.get("size_bytes", math.nan), bound)
+
+
+def latency_p95(case: PromotionCase) -> GateResult:
+    """The p95 latency on the target."""
+    bound = _bound(case, case.policy.latency_p95_ms, "latency_p95_ms")
+    return at_most("latency_p95_ms", case.challenger.latency.p95_ms, bound)
+
+
+def latency_evidence(case: PromotionCase) -> GateResult:
+    """The latency was measured on the target."""
+    return measured_latency("latency_evidence", case.challenger.latency)
+
+
+def latency_stable(case: PromotionCase) -> GateResult:
+    """The processes of the measurement agree."""
+    return stable_latency("latency_stable", case.challenger.latency)
+
+
+def latency_file(case: PromotionCase) -> GateResult:
+    """The latency is that of the file that ships."""
+    return latency_of_file("latency_file", case.challenger.latency, case.challenger.bundle)
+
+
+def robustness_mean(case: PromotionCase) -> GateResult:
+    """The mean over corruptions of the accuracy on corrupted images, as a share of that on the clean ones."""
+    bound, retained = case.policy.robustness.mean_kept, _retained_accuracy(case)
+    if not retained:
+        return unknown("robustness_mean", bound, _NO_CORRUPTED)
+    return at_least("robustness_mean", fmean(retained.values()), bound)
+
+
+def robustness_worst(case: PromotionCase) -> GateResult:
+    """The same share for the corruption with the lowest one; the reason names the corruption."""
+    bound, retained = case.policy.robustness.worst_kept, _retained_accuracy(case)
+    if not retained:
+        return unknown("robustness_worst", bound, _NO_CORRUPTED)
+    worst = min(retained, key=lambda name: retained[name])
+    return at_least("robustness_worst", retained[worst], bound, worst)
+
+
+def validation(case: PromotionCase) -> GateResult:
+    """The data passed validation."""
+    return valid_data("validation", case.challenger.data_valid)
+
+
+def not_worse_than_champion(case: PromotionCase) -> GateResult:
+    """The paired test of `comparison` on test images that both versions classified."""
+    if case.champion is None:
+        return holds("not_worse_than_champion", True, "no champion yet", case.policy.champion.margin, "")
+    if (tested := _tested(case)) is None:
+        return unknown("not_worse_than_champion", case.policy.champion.margin, _NO_PREDICTIONS)
+    return not_worse(
+        "not_worse_than_champion", tested, case.champion.predictions, case.policy.champion,
+        challenger_version=case.challenger.version, champion_version=case.champion.version,
     )
 
 
-def shown(value: float | str) -> str:
-    """A figure for people."""
-    return value if isinstance(value, str) else f"{value:.6g}"
+INTEGRITY_GATES: Mapping[str, IntegrityGate] = {
+    "model_file": model_file,
+    "evidence_files": evidence_files,
+}
+"""Every gate on the stored files."""
+
+PROMOTION_GATES: Mapping[str, PromotionGate] = {
+    "not_withdrawn": not_withdrawn,
+    "accuracy_overall": accuracy_overall,
+    "accuracy_balanced": accuracy_balanced,
+    "recall_worst_class": recall_worst_class,
+    "calibration_ece": calibration_ece,
+    "parity_top1": parity_top1,
+    "int8_drop": int8_drop,
+    "size_bytes": size_bytes,
+    "latency_p95_ms": latency_p95,
+    "latency_evidence": latency_evidence,
+    "latency_stable": latency_stable,
+    "latency_file": latency_file,
+    "robustness_mean": robustness_mean,
+    "robustness_worst": robustness_worst,
+    "validation": validation,
+    "not_worse_than_champion": not_worse_than_champion,
+}
+"""Every gate of promotion, in the order of the report."""
 
 
-def not_worse(challenger: Contender, champion: InUse | None, policy: Champion) -> GateResult:
-    """The paired test of `comparison`. The figure is a loss of accuracy, or says why there is none."""
-    name = "not_worse_than_champion"
-    if champion is None:
-        return GateResult(name, True, "no champion yet", policy.margin)
-    if challenger.predictions is None:
-        return GateResult(name, False, "unknown", policy.margin, _NO_PREDICTIONS)
-    mine, theirs = challenger.predictions, champion.predictions
-    paired = comparison.pair(mine, theirs) if theirs is not None else comparison.Paired(0, 0, 0)
-    against = f"version {champion.version} on {paired.images} images, {paired.champion_only} right with it only and " \
-              f"{paired.challenger_only} with version {challenger.version} only"
-    if paired.images < policy.min_images:
-        accepted = policy.when_not_comparable == "accept"
-        reason = f"{paired.images} test images in common with version {champion.version}, {policy.min_images} are " \
-                 "needed; champion.when_not_comparable in mlflow/promotion.yaml says what to do then"
-        return GateResult(name, accepted, "not comparable", policy.margin, reason)
-    if comparison.can_be_proved(paired, policy.margin, policy.alpha):
-        bound = comparison.loss_bound(paired, policy.alpha)
-        reason = f"loss {paired.loss:+.4f}, at most {bound:.4f} at confidence {1 - policy.alpha:.4g}; against {against}"
-        return GateResult(name, bound <= policy.margin, bound, policy.margin, reason)
-    if policy.when_unprovable == "refuse":
-        reason = f"too few images to prove any loss to be within the margin; against {against}"
-        return GateResult(name, False, "not provable", policy.margin, reason)
-    p = comparison.p_worse(paired)
-    reason = f"too few images to prove the margin: exact McNemar test for being worse, p = {p:.3g} (red below " \
-             f"{policy.alpha:g}); against {against}"
-    return GateResult(name, p >= policy.alpha and paired.loss <= policy.margin, paired.loss, policy.margin, reason)
+def integrity_gates(integrity: Integrity) -> list[GateResult]:
+    """Returns the results of the gates on the stored files."""
+    return evaluate(INTEGRITY_GATES, integrity)
 
 
-def _quality(
-    said: Predictions | None, class_names: Sequence[str], overall: float, policy: Policy
+def promotion_gates(
+    challenger: Challenger, champion: ChampionPredictions | None, policy: Policy
 ) -> list[GateResult]:
-    bounds = {"accuracy_overall": overall, "accuracy_balanced": policy.accuracy.balanced,
-              "recall_worst_class": policy.accuracy.recall, "calibration_ece": policy.calibration.ece}
-    if said is None:
-        return [GateResult(name, False, "unknown", bound, _NO_PREDICTIONS) for name, bound in bounds.items()]
-    found = quality.recalls(said, len(class_names))
-    worst = int(np.nanargmin(found))
-    return [
-        _at_least("accuracy_overall", float(said.correct.mean()), overall),
-        _at_least("accuracy_balanced", float(np.nanmean(found)), policy.accuracy.balanced),
-        _at_least("recall_worst_class", float(found[worst]), policy.accuracy.recall, f"class {class_names[worst]}"),
-        _at_most("calibration_ece", quality.ece(said), policy.calibration.ece),
-    ]
+    """Returns the result of every gate of promotion, green or red. `champion` is None where there is none yet."""
+    return evaluate(PROMOTION_GATES, PromotionCase(challenger, champion, policy))
 
 
-def _robustness(said: Predictions | None, policy: Policy) -> list[GateResult]:
-    kept = said.kept_accuracy() if said is not None else {}
-    mean, worst = policy.robustness.mean_kept, policy.robustness.worst_kept
-    if not kept:
-        return [GateResult(name, False, "unknown", bound, _NO_PREDICTIONS)
-                for name, bound in (("robustness_mean", mean), ("robustness_worst", worst))]
-    least = min(kept, key=lambda name: kept[name])
-    return [
-        _at_least("robustness_mean", fmean(kept.values()), mean),
-        _at_least("robustness_worst", kept[least], worst, least),
-    ]
+def _tested(case: PromotionCase) -> Predictions | None:
+    """The recorded predictions on test images; None where there are none."""
+    predictions = case.challenger.predictions
+    return predictions if predictions is not None and len(predictions.labels) else None
 
 
-def _evidence(latency: LatencyReport, shipped: str) -> list[GateResult]:
-    return [
-        _said("latency_evidence", latency.evidence == "measured", latency.evidence, "measured",
-              "only a latency measured on the target counts"),
-        _said("latency_stable", latency.stable is True, latency.spread, "stable",
-              "processes disagree: free the machine of other work and verify again"),
-        _said("latency_file", bool(shipped) and latency.model_sha256 == shipped, _short(latency.model_sha256),
-              _short(shipped), "the latency is that of another file: verify and register again"),
-    ]
+def _recalls(case: PromotionCase, tested: Predictions) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    return quality.recalls(tested, len(case.challenger.class_names))
 
 
-def _bounds(verified: Sequence[GateResult], policy: Policy) -> dict[str, float]:
-    given = {"overall": policy.accuracy.overall, "size_bytes": policy.size_bytes,
-             "latency_p95_ms": policy.latency_p95_ms}
-    of_target = {gate.gate: gate.bound for gate in verified}
-    return {name: _of_target(of_target, _OF_VERIFY[name]) if value == "target" else float(value)
-            for name, value in given.items()}
+def _retained_accuracy(case: PromotionCase) -> dict[str, float]:
+    tested = _tested(case)
+    return tested.kept_accuracy() if tested is not None else {}
 
 
-def _of_target(bounds: Mapping[str, float | str], names: Sequence[str]) -> float:
-    found = next((bounds[name] for name in names if name in bounds), math.nan)
-    return math.nan if isinstance(found, str) else float(found)
-
-
-def _said(gate: str, passed: bool, figure: float | str, bound: float | str, otherwise: str) -> GateResult:
-    return GateResult(gate, passed, figure, bound, "" if passed else otherwise)
-
-
-def _at_most(gate: str, figure: float, bound: float, of: str = "") -> GateResult:
-    return _compared(gate, figure, bound, figure <= bound, "above its bound", of)
-
-
-def _at_least(gate: str, figure: float, bound: float, of: str = "") -> GateResult:
-    return _compared(gate, figure, bound, figure >= bound, "below its bound", of)
-
-
-def _compared(gate: str, figure: float, bound: float, holds: bool, otherwise: str, of: str) -> GateResult:
-    if not math.isfinite(bound):
-        return GateResult(gate, False, figure if math.isfinite(figure) else "unknown", "unknown",
-                          "the target's bound is not in the version's evidence: verify and register again")
-    if not math.isfinite(figure):
-        return GateResult(gate, False, "unknown", bound, "the figure is missing")
-    return GateResult(gate, holds, figure, bound, ", ".join(filter(None, (of, "" if holds else otherwise))))
-
-
-def _short(digest: str) -> str:
-    return digest[:12] or "none"
+def _bound(case: PromotionCase, stated: float | str, *verified_names: str) -> float:
+    """The bound of the policy, or, for `target`, the one that verification recorded; NaN where it recorded none."""
+    if not isinstance(stated, str):
+        return float(stated)
+    recorded = {result.gate: result.bound for result in case.challenger.verified}
+    bound = next((recorded[name] for name in verified_names if name in recorded), math.nan)
+    return math.nan if isinstance(bound, str) else float(bound)

@@ -1,4 +1,4 @@
-"""Figures of quality from recorded predictions: by class, balanced, calibration. Pure."""
+"""Quality measures of recorded predictions: recall and precision by class, confusion matrix, calibration error."""
 
 from __future__ import annotations
 
@@ -10,36 +10,36 @@ from nas_pipeline.core.predictions import Predictions
 ECE_BINS = 15
 
 
-def recalls(said: Predictions, classes: int) -> npt.NDArray[np.float64]:
-    """[classes]: share of each class's images that are right; NaN for a class without test images."""
-    counts = np.bincount(said.labels, minlength=classes)
-    right = np.bincount(said.labels[said.correct], minlength=classes)
+def recalls(predictions: Predictions, classes: int) -> npt.NDArray[np.float64]:
+    """Returns the recall of each class, [classes]; NaN for a class without test images."""
+    counts = np.bincount(predictions.labels, minlength=classes)
+    right = np.bincount(predictions.labels[predictions.correct], minlength=classes)
     return _shares(right, counts)
 
 
-def precisions(said: Predictions, classes: int) -> npt.NDArray[np.float64]:
-    """[classes]: share of the images called so that are so; NaN for a class that was never named."""
-    named = np.bincount(said.predicted, minlength=classes)
-    right = np.bincount(said.labels[said.correct], minlength=classes)
-    return _shares(right, named)
+def precisions(predictions: Predictions, classes: int) -> npt.NDArray[np.float64]:
+    """Returns the precision of each class, [classes]; NaN for a class that was never predicted."""
+    predicted = np.bincount(predictions.predicted, minlength=classes)
+    right = np.bincount(predictions.labels[predictions.correct], minlength=classes)
+    return _shares(right, predicted)
 
 
-def confusion(said: Predictions, classes: int) -> npt.NDArray[np.int64]:
-    """[classes, classes]: rows are true classes, columns predicted ones."""
-    flat = np.bincount(said.labels * classes + said.predicted, minlength=classes * classes)
+def confusion(predictions: Predictions, classes: int) -> npt.NDArray[np.int64]:
+    """Returns the confusion matrix, [classes, classes]: rows are true classes, columns predicted ones."""
+    flat = np.bincount(predictions.labels * classes + predictions.predicted, minlength=classes * classes)
     return flat.reshape(classes, classes)
 
 
-def ece(said: Predictions, bins: int = ECE_BINS) -> float:
-    """Expected calibration error: mean gap between confidence and accuracy over equal bins of confidence.
+def ece(predictions: Predictions, bins: int = ECE_BINS) -> float:
+    """Returns the expected calibration error: the mean gap of confidence and accuracy over equal bins of confidence.
 
-    Biased upwards on few images.
+    The estimate is biased upwards for few images.
 
     Source: Guo et al., arXiv:1706.04599, section 2, with 15 bins as there.
     """
-    confidence = said.confidence.astype(np.float64)
+    confidence = predictions.confidence.astype(np.float64)
     which = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
-    gaps = np.bincount(which, weights=said.correct - confidence, minlength=bins)
+    gaps = np.bincount(which, weights=predictions.correct - confidence, minlength=bins)
     return float(np.abs(gaps).sum() / len(confidence))
 
 

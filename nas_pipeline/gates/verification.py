@@ -1,104 +1,178 @@
-"""May this bundle be promoted on this target? Pure: figures in, one answer per gate out.
+"""The gates of verification and of registration: latency, size, accuracy and parity of one exported file.
 
-A figure that is missing or not a number is red: a gate opens only for what is known.
+A red gate is a result, not an exception: the caller decides what to refuse.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 from nas_pipeline.core.records import GateResult, LatencyReport, ModelBundle, TargetDevice
-from nas_pipeline.errors import GateRefusal
 from nas_pipeline.export.bundle import MODEL_FILE
-
-_NO_EVIDENCE = "evidence ranks, it does not promote: measure on the target itself"
-
-
-def gates(
-    report: LatencyReport, bundle: ModelBundle, target: TargetDevice, *, min_agreement: float, max_int8_drop: float,
-    data_valid: bool,
-) -> list[GateResult]:
-    """Every gate's answer, green or red, in a fixed order.
-
-    Args:
-        report: Latency of the bundle's model file.
-        bundle: What would be promoted.
-        target: Where to, with its bounds.
-        min_agreement: Share of images on which the file and the network must name the same class.
-        max_int8_drop: Accuracy that the file may lose against the fp32 network, absolute: 0.01 is one point.
-        data_valid: Whether the validation stage passed the data.
-    """
-    metrics = bundle.metrics
-    tested = "test_accuracy" if "test_accuracy" in metrics else "val_accuracy"
-    drop = metrics.get("fp32_val_accuracy", math.nan) - metrics.get("val_accuracy", math.nan)
-    spread_bound = float(report.host.get("max_spread", math.nan))
-    return [
-        _at_most("latency_p95_ms", report.p95_ms, target.latency_ms),
-        _evidence(report),
-        GateResult(
-            "stability", report.stable is True, report.spread,
-            spread_bound if math.isfinite(spread_bound) else "stable",
-            "" if report.stable is True else "processes disagree: free the machine of other work and measure again",
-        ),
-        _at_most("size_bytes", metrics.get("size_bytes", math.nan), float(target.size_bytes)),
-        _at_least(tested, metrics.get(tested, math.nan), target.min_accuracy),
-        _at_least("parity_top1", bundle.parity.top1_agreement, min_agreement),
-        _at_most("int8_drop", drop, max_int8_drop),
-        _same_file(report, bundle),
-        GateResult(
-            "validation", data_valid is True, "valid" if data_valid is True else "not valid", "valid",
-            "" if data_valid is True else "the data did not pass validation: see its report",
-        ),
-    ]
+from nas_pipeline.gates.gate import at_least, at_most, evaluate, holds, red_gates, short_digest
 
 
-def refuse_if_red(results: Sequence[GateResult], target: TargetDevice) -> None:
-    """Do nothing when every gate is green.
+@dataclass(frozen=True, slots=True)
+class VerificationCase:
+    """What the gates of verification compare."""
 
-    Raises:
-        GateRefusal: At least one is red (or there are none); each red one is named with its figure and bound.
-    """
-    if not results:
-        raise GateRefusal(f"target {target.name}: no gate was asked, so none is green")
-    red = [result for result in results if not result.passed]
-    if red:
-        told = "; ".join(
-            f"{item.gate} {_shown(item.figure)} (bound {_shown(item.bound)}): {item.reason or 'no reason given'}"
-            for item in red
-        )
-        raise GateRefusal(f"target {target.name}: {len(red)} of {len(results)} gates are red: {told}")
-
-
-def _at_most(gate: str, figure: float, bound: float) -> GateResult:
-    return _compared(gate, figure, bound, figure <= bound, "above its bound")
+    report: LatencyReport
+    """Latency of the bundle's model file."""
+    bundle: ModelBundle
+    target: TargetDevice
+    """The target with its bounds."""
+    min_agreement: float
+    """Smallest share of images on which the file and the network must predict the same class."""
+    max_int8_drop: float
+    """Largest accuracy that the file may lose against the fp32 network, absolute: 0.01 is one percentage point."""
+    data_valid: bool
+    """Whether the data passed validation."""
 
 
-def _at_least(gate: str, figure: float, bound: float) -> GateResult:
-    return _compared(gate, figure, bound, figure >= bound, "below its bound")
+VerificationGate = Callable[[VerificationCase], GateResult]
+"""One gate of verification; see `gate`."""
 
 
-def _compared(gate: str, figure: float, bound: float, holds: bool, otherwise: str) -> GateResult:
-    if not math.isfinite(figure):
-        return GateResult(gate, False, "unknown", bound, "the figure is missing")
-    return GateResult(gate, holds, figure, bound, "" if holds else otherwise)
+def latency_p95(case: VerificationCase) -> GateResult:
+    """The p95 latency is at most the target's bound."""
+    return at_most("latency_p95_ms", case.report.p95_ms, case.target.latency_ms)
 
 
-def _evidence(report: LatencyReport) -> GateResult:
-    measured = report.evidence == "measured"
-    return GateResult(
-        "evidence", measured, report.evidence, "measured", "" if measured else f"{report.evidence} {_NO_EVIDENCE}"
-    )
+def evidence(case: VerificationCase) -> GateResult:
+    """The latency was measured on the target."""
+    return measured_latency("evidence", case.report)
 
 
-def _same_file(report: LatencyReport, bundle: ModelBundle) -> GateResult:
-    shipped = bundle.files.get(MODEL_FILE, "")
-    same = bool(shipped) and report.model_sha256 == shipped
-    return GateResult(
-        "same_file", same, report.model_sha256[:12] or "unknown", shipped[:12] or "unknown",
-        "" if same else f"the latency is not that of the bundle's {MODEL_FILE}: verify this bundle again",
-    )
+def stability(case: VerificationCase) -> GateResult:
+    """The processes of the measurement agree."""
+    bound = float(case.report.host.get("max_spread", math.nan))
+    return stable_latency("stability", case.report, bound if math.isfinite(bound) else "stable")
 
 
-def _shown(value: float | str) -> str:
-    return value if isinstance(value, str) else f"{value:.6g}"
+def size_bytes(case: VerificationCase) -> GateResult:
+    """The size of the file is at most the target's bound."""
+    return at_most("size_bytes", case.bundle.metrics.get("size_bytes", math.nan), float(case.target.size_bytes))
+
+
+def accuracy(case: VerificationCase) -> GateResult:
+    """The test accuracy is at least the target's bound; without a test accuracy, `val_accuracy` is the gate's name."""
+    metrics = case.bundle.metrics
+    name = "test_accuracy" if "test_accuracy" in metrics else "val_accuracy"
+    return at_least(name, metrics.get(name, math.nan), case.target.min_accuracy)
+
+
+def parity_top1(case: VerificationCase) -> GateResult:
+    """The file and the trained network predict the same class for enough images."""
+    return at_least("parity_top1", case.bundle.parity.top1_agreement, case.min_agreement)
+
+
+def int8_drop(case: VerificationCase) -> GateResult:
+    """The file loses little validation accuracy against the fp32 network."""
+    return at_most("int8_drop", accuracy_drop(case.bundle), case.max_int8_drop)
+
+
+def same_file(case: VerificationCase) -> GateResult:
+    """The latency is that of the file that ships."""
+    return latency_of_file("same_file", case.report, case.bundle)
+
+
+def validation(case: VerificationCase) -> GateResult:
+    """The data passed validation."""
+    return valid_data("validation", case.data_valid)
+
+
+VERIFICATION_GATES: Mapping[str, VerificationGate] = {
+    "latency_p95_ms": latency_p95,
+    "evidence": evidence,
+    "stability": stability,
+    "size_bytes": size_bytes,
+    "test_accuracy": accuracy,
+    "parity_top1": parity_top1,
+    "int8_drop": int8_drop,
+    "same_file": same_file,
+    "validation": validation,
+}
+"""Every gate of verification, in the order of the report."""
+
+
+def verification_gates(case: VerificationCase) -> list[GateResult]:
+    """Returns the result of every gate of verification, green or red."""
+    return evaluate(VERIFICATION_GATES, case)
+
+
+@dataclass(frozen=True, slots=True)
+class RegistrationCase:
+    """What the gates of registration compare."""
+
+    latency: LatencyReport
+    bundle: ModelBundle
+    verified: Sequence[GateResult]
+    """The results of verification."""
+
+
+RegistrationGate = Callable[[RegistrationCase], GateResult]
+"""One gate of registration; see `gate`."""
+
+
+def measured_on_target(case: RegistrationCase) -> GateResult:
+    """The latency was measured on the target, whatever the stored results contain."""
+    return measured_latency("evidence", case.latency)
+
+
+def measured_file(case: RegistrationCase) -> GateResult:
+    """The latency is that of the file that ships, whatever the stored results contain."""
+    return latency_of_file("measured_file", case.latency, case.bundle)
+
+
+def any_gate(case: RegistrationCase) -> GateResult:
+    """At least one gate of verification was evaluated."""
+    return holds("gates", bool(case.verified), len(case.verified), 1, "verification recorded no result: verify again")
+
+
+REGISTRATION_GATES: Mapping[str, RegistrationGate] = {
+    "evidence": measured_on_target,
+    "measured_file": measured_file,
+    "gates": any_gate,
+}
+"""The checks that registration makes itself, beside the results of verification."""
+
+
+def registration_gates(case: RegistrationCase) -> list[GateResult]:
+    """Returns the results of verification and those of registration; a red gate is listed once."""
+    listed = {result.gate for result in red_gates(case.verified)}
+    return [*case.verified, *(own for own in evaluate(REGISTRATION_GATES, case) if own.gate not in listed)]
+
+
+# Checks that verification, registration and promotion share, each under its own name.
+
+
+def measured_latency(gate: str, latency: LatencyReport) -> GateResult:
+    """The latency was measured on the target: a proxy or a prediction is red."""
+    return holds(gate, latency.evidence == "measured", latency.evidence, "measured",
+                 f"{latency.evidence} evidence can rank candidates but passes no gate: measure on the target itself")
+
+
+def stable_latency(gate: str, latency: LatencyReport, bound: float | str = "stable") -> GateResult:
+    """The processes of the measurement agree; the figure is their spread."""
+    return holds(gate, latency.stable is True, latency.spread, bound,
+                 "the processes disagree: stop other work on the machine and measure again")
+
+
+def latency_of_file(gate: str, latency: LatencyReport, bundle: ModelBundle) -> GateResult:
+    """The latency is that of the bundle's model file."""
+    shipped, measured = bundle.files.get(MODEL_FILE, ""), latency.model_sha256
+    return holds(gate, bool(shipped) and measured == shipped, short_digest(measured), short_digest(shipped),
+                 f"the latency is not that of the bundle's {MODEL_FILE} but of another file: verify this bundle again")
+
+
+def valid_data(gate: str, valid: bool) -> GateResult:
+    """The data passed validation."""
+    return holds(gate, valid is True, "valid" if valid is True else "not valid", "valid",
+                 "the data did not pass validation: see artifacts/validate/report.json")
+
+
+def accuracy_drop(bundle: ModelBundle) -> float:
+    """Returns the validation accuracy of the fp32 network minus that of the file; NaN where one is missing."""
+    return bundle.metrics.get("fp32_val_accuracy", math.nan) - bundle.metrics.get("val_accuracy", math.nan)

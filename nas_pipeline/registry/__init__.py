@@ -1,10 +1,10 @@
-"""MLflow's only door: replaying a pipeline's artefacts as runs, and registering what may be used.
+"""The only importer of MLflow: logs the artefacts of a pipeline as runs, and registers and promotes model versions.
 
-A folder named mlflow/ stands at the repository's root. Where the package is not installed, `import mlflow` would
-find that folder and succeed, empty: so the door is checked before any module of this room is imported.
+The repository has a folder named mlflow/ at its root. Where the package is not installed, `import mlflow` would find
+that folder and succeed with an empty package; the check below therefore runs before any module here is imported.
 """
 
-from nas_pipeline.registry import door
+from nas_pipeline.registry import environment
 
-door.set_environment()
-door.check()
+environment.set_environment()
+environment.check_mlflow_installed()

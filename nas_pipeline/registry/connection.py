@@ -1,4 +1,4 @@
-"""A client for the tracking server, or for local files; a server that is down is known within seconds."""
+"""Creates MLflow clients for a tracking server or for local files; an unreachable server is reported within seconds."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from nas_pipeline.errors import RegistryError, TrackingUnavailable
-from nas_pipeline.registry import door
+from nas_pipeline.registry import environment
 
 _CONNECT_TIMEOUT_S = 3.0
 _SQLITE = "sqlite:///"
@@ -23,31 +23,31 @@ _TRY_LATER = {"INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "DEADLINE_EXCEEDED", 
 _NOT_LOST = "nothing is lost: `nas publish`, or the next run of the pipeline, publishes what is missing"
 
 
-def tracking_uri(root: Path, given: str | None = None) -> str:
-    """`given`, else MLFLOW_TRACKING_URI, else an SQLite file in `root`."""
-    return given or os.environ.get("MLFLOW_TRACKING_URI") or f"{_SQLITE}{root.resolve() / 'mlflow.db'}"
+def tracking_uri(root: Path, uri: str | None = None) -> str:
+    """Returns `uri` if it is set, else MLFLOW_TRACKING_URI, else the URI of an SQLite file in `root`."""
+    return uri or os.environ.get("MLFLOW_TRACKING_URI") or f"{_SQLITE}{root.resolve() / 'mlflow.db'}"
 
 
 def artifact_location(uri: str, experiment: str) -> str | None:
-    """Where a new experiment's files go: mlruns/ beside an SQLite file, else where the server decides (None)."""
+    """Returns the URI for the files of a new experiment: mlruns/ beside an SQLite file; None lets the server decide."""
     if not uri.startswith(_SQLITE):
         return None
-    beside = Path(uri.removeprefix(_SQLITE)).resolve().parent
-    return (beside / "mlruns" / experiment.replace("/", "-")).as_uri()
+    folder = Path(uri.removeprefix(_SQLITE)).resolve().parent
+    return (folder / "mlruns" / experiment.replace("/", "-")).as_uri()
 
 
 @contextlib.contextmanager
-def tracking(root: Path, given: str | None = None) -> Iterator[MlflowClient]:
-    """A client for the tracking URI; inside the block MLflow's errors come out as those of the house.
+def tracking(root: Path, uri: str | None = None) -> Iterator[MlflowClient]:
+    """Yields a client for the tracking URI and converts MLflow's errors to those of `nas_pipeline.errors`.
 
     Raises:
-        TrackingUnavailable: Nobody answers, or the answer is a server's error: the same may succeed later.
-        RegistryError: MLflow refuses what was asked.
+        TrackingUnavailable: The server cannot be reached, or responds with a server error: a later call may succeed.
+        RegistryError: MLflow rejects the request.
     """
-    uri = tracking_uri(root, given)
-    _see_that_it_answers(uri)
+    uri = tracking_uri(root, uri)
+    _check_reachable(uri)
     try:
-        with door.quiet():
+        with environment.suppress_database_messages():
             client = MlflowClient(tracking_uri=uri, registry_uri=uri)
             yield client
     except MlflowException as error:
@@ -56,20 +56,20 @@ def tracking(root: Path, given: str | None = None) -> Iterator[MlflowClient]:
         raise TrackingUnavailable(f"MLflow at {_without_password(uri)}: {error.message}; {_NOT_LOST}") from error
     except (ConnectionError, TimeoutError) as error:
         raise TrackingUnavailable(
-            f"MLflow at {_without_password(uri)} stopped answering: {error}; {_NOT_LOST}"
+            f"MLflow at {_without_password(uri)} stopped responding: {error}; {_NOT_LOST}"
         ) from error
 
 
-def _see_that_it_answers(uri: str) -> None:
+def _check_reachable(uri: str) -> None:
     parts = urlsplit(uri)
     port = parts.port or _PORTS.get(parts.scheme.partition("+")[0])
     if not parts.hostname or port is None:
-        return  # a file
+        return  # a local file
     try:
         socket.create_connection((parts.hostname, port), timeout=_CONNECT_TIMEOUT_S).close()
     except OSError as error:
         raise TrackingUnavailable(
-            f"MLflow at {_without_password(uri)} does not answer ({error}): start it, or unset MLFLOW_TRACKING_URI "
+            f"MLflow at {_without_password(uri)} does not respond ({error}): start it, or unset MLFLOW_TRACKING_URI "
             f"to keep runs in local files; {_NOT_LOST}"
         ) from error
 

@@ -1,4 +1,4 @@
-"""The evidence that goes with a version: what was measured, in files inside the model, sealed by one digest."""
+"""Collects, stores and reads the evidence of a version: measurements and predictions, covered by one digest."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ from nas_pipeline.errors import NasError, RegistryError
 from nas_pipeline.export.bundle import MODEL_FILE
 from nas_pipeline.export.drift_reference import FILE as DRIFT
 from nas_pipeline.export.golden import FILE as GOLDEN
-from nas_pipeline.gates.challenger import Contender, InUse, Seal
-from nas_pipeline.gates.promotion import seal_gates
-from nas_pipeline.registry.model_card import Facts, render
+from nas_pipeline.gates.challenger import Challenger, ChampionPredictions, Integrity
+from nas_pipeline.gates.gate import all_green
+from nas_pipeline.gates.promotion import integrity_gates
+from nas_pipeline.registry.model_card import ModelCardData, render_model_card
 from nas_pipeline.registry.onnx_model import EVIDENCE
 from nas_pipeline.registry.results import Results
 from nas_pipeline.registry.statement import Statement
@@ -31,7 +32,7 @@ _PREDICTIONS = "predictions.npz"
 
 
 def evidence(results: Results, target: str, statement: Statement, provenance: Mapping[str, str]) -> dict[str, bytes]:
-    """File name -> content: bundle, latency, gates, data set, validation, predictions of this file, drawing, card."""
+    """Returns file name -> content: bundle, latency, gates, data set, validation, predictions, drawing, model card."""
     result, folder = results.targets[target], results.folder
     paths = {
         "bundle.json": result.export_folder / "bundle.json", "latency.json": result.verify_folder / "latency.json",
@@ -45,7 +46,7 @@ def evidence(results: Results, target: str, statement: Statement, provenance: Ma
             path = Path(scratch) / _PREDICTIONS
             write_predictions(path, {result.bundle.files[MODEL_FILE]: result.predictions})
             files[_PREDICTIONS] = path.read_bytes()
-    card = render(Facts(
+    card = render_model_card(ModelCardData(
         results.dataset, result.bundle, result.latency, result.gates, results.retrained, result.predictions, statement,
         provenance, files.get("drawing.svg"),
     ))
@@ -53,51 +54,51 @@ def evidence(results: Results, target: str, statement: Statement, provenance: Ma
 
 
 def evidence_digest(files: Mapping[str, bytes]) -> str:
-    """One sha256 over names and contents."""
+    """Returns one sha256 over the names and contents of the files."""
     return _digest({name: hashlib.sha256(content).hexdigest() for name, content in files.items()})
 
 
 def download(version: ModelVersion, folder: Path, uri: str) -> Path:
-    """Fetch the files of a version into `folder`; returns where they are.
+    """Downloads the files of a version into `folder` and returns the folder that holds them.
 
     Raises:
-        RegistryError: They are gone.
+        RegistryError: The files cannot be read.
     """
     try:
         return Path(download_artifacts(artifact_uri=str(version.source), dst_path=str(folder), tracking_uri=uri))
-    except (OSError, MlflowException) as error:  # the server has just answered: it is the files that are not there
+    except (OSError, MlflowException) as error:  # the server responded a moment ago: the files are missing
         raise RegistryError(
             f"the files of {version.name} version {version.version} cannot be read ({error}): publish and register "
             "this bundle again"
         ) from error
 
 
-def seal(version: ModelVersion, files: Path) -> Seal:
-    """Digests that were noted when `version` was registered, and those of its downloaded `files`."""
+def read_integrity(version: ModelVersion, files: Path) -> Integrity:
+    """Returns the digests recorded when `version` was registered, and those of its downloaded `files`."""
     tags, model, folder = dict(version.tags), files / MODEL_FILE, files / EVIDENCE
-    found = {path.name: sha256_file(path) for path in folder.iterdir()} if folder.is_dir() else {}
+    stored = {path.name: sha256_file(path) for path in folder.iterdir()} if folder.is_dir() else {}
     try:
         bundled = str(read_json(folder / "bundle.json")["files"][MODEL_FILE])
     except (OSError, ValueError, KeyError, TypeError):
         bundled = ""
-    return Seal(
-        model_noted=tags.get("sha256", ""), model_bundled=bundled,
-        model_found=sha256_file(model) if model.is_file() else "",
-        evidence_noted=tags.get(EVIDENCE_SHA256, ""), evidence_found=_digest(found) if found else "",
+    return Integrity(
+        model_recorded=tags.get("sha256", ""), model_bundled=bundled,
+        model_stored=sha256_file(model) if model.is_file() else "",
+        evidence_recorded=tags.get(EVIDENCE_SHA256, ""), evidence_stored=_digest(stored) if stored else "",
     )
 
 
-def read_contender(version: ModelVersion, files: Path) -> Contender:
-    """A version from its downloaded `files`, whose seal holds.
+def read_challenger(version: ModelVersion, files: Path) -> Challenger:
+    """Returns a version from its downloaded `files`, after its integrity gates were green.
 
     Raises:
-        RegistryError: A file of the evidence is missing or is not what it should be.
+        RegistryError: A file of the evidence is missing or has the wrong format.
     """
     folder = files / EVIDENCE
     try:
         bundle = ModelBundle.from_json(read_json(folder / "bundle.json"))
         recorded = folder / _PREDICTIONS
-        return Contender(
+        return Challenger(
             version=str(version.version), bundle=bundle,
             latency=LatencyReport.from_json(read_json(folder / "latency.json")),
             verified=tuple(GateResult.from_json(gate) for gate in read_json(folder / "gates.json")),
@@ -113,14 +114,14 @@ def read_contender(version: ModelVersion, files: Path) -> Contender:
         ) from error
 
 
-def read_in_use(version: ModelVersion, files: Path) -> InUse:
-    """The champion from its downloaded `files`; without predictions where they are not what was registered."""
-    sealed, predictions = seal(version, files), None
+def read_champion_predictions(version: ModelVersion, files: Path) -> ChampionPredictions:
+    """Returns the champion's predictions; None in their place where the stored files are not the registered ones."""
+    integrity, predictions = read_integrity(version, files), None
     recorded = files / EVIDENCE / _PREDICTIONS
-    if all(gate.passed for gate in seal_gates(sealed)) and recorded.is_file():
+    if all_green(integrity_gates(integrity)) and recorded.is_file():
         with contextlib.suppress(ValueError):
-            predictions = read_predictions(recorded).get(sealed.model_found)
-    return InUse(str(version.version), predictions)
+            predictions = read_predictions(recorded).get(integrity.model_stored)
+    return ChampionPredictions(str(version.version), predictions)
 
 
 def _digest(digests: Mapping[str, str]) -> str:

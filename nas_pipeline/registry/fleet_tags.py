@@ -1,6 +1,7 @@
-"""What the registry shows of the fleet: aliases as the signed releases have them, and how many devices are well.
+"""Writes the state of the fleet to the registry: aliases that follow the signed releases, and counts of devices.
 
-The signed releases are the truth and the aliases a view of them, so they are moved last, and `champion` last of all.
+The signed releases are authoritative and the aliases are a view of them, so aliases are moved last, and `champion`
+after all others.
 """
 
 from __future__ import annotations
@@ -12,9 +13,16 @@ from pathlib import Path
 
 from mlflow import MlflowClient
 
-from nas_pipeline.registry.aliases import PREVIOUS, Standing, get_version, read_standing, shortened, write_event
+from nas_pipeline.registry.aliases import (
+    PREVIOUS,
+    AliasState,
+    get_alias_state,
+    get_version,
+    truncate_summary,
+    write_event,
+)
 from nas_pipeline.registry.connection import tracking
-from nas_pipeline.registry.history import Event, came_about, in_use
+from nas_pipeline.registry.history import PromotionEvent, champion_stack, took_effect
 from nas_pipeline.registry.register import CANDIDATE, CHAMPION
 from nas_pipeline.registry.releasing import CANARY
 from nas_pipeline.registry.tags import WITHDRAWN
@@ -23,28 +31,28 @@ _WHY_CHARACTERS = 500
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """The aliases of a model, as signed releases and journal have them."""
+class DesiredAliases:
+    """The aliases of a model that follow from the signed releases and the journal."""
 
     model: str
     champion: str
-    """Version that every device may have; empty: none, and the alias is left as it is."""
+    """The version that is released to every device; empty: none, and the alias stays as it is."""
     canary: str
-    """Version in waves; empty: none."""
+    """The version that is released to a part of the fleet; empty: none."""
     withdrawn: Mapping[str, str]
-    """Version -> why, of those that were rolled back or taken away."""
+    """Version -> reason, of the versions that were rolled back or withdrawn."""
 
 
-def align(root: Path, wanted: Wanted, *, who: str, why: str = "", tracking_uri: str | None = None) -> list[str]:
-    """Bring the aliases in line; returns what was changed, in words. Nothing to change is no write.
+def align(root: Path, wanted: DesiredAliases, *, who: str, why: str = "", tracking_uri: str | None = None) -> list[str]:
+    """Sets the aliases of a model; returns one line per change. Without a difference nothing is written.
 
     Raises:
         RegistryError: The model or one of the versions is not in the registry.
-        TrackingUnavailable: MLflow does not answer; the next run goes on.
+        TrackingUnavailable: MLflow does not respond; the next run continues.
     """
     done: list[str] = []
     with tracking(root, tracking_uri) as client:
-        now = read_standing(client, wanted.model)
+        now = get_alias_state(client, wanted.model)
         for version in filter(None, (wanted.champion, wanted.canary)):
             get_version(client, wanted.model, version)
         done += _withdraw(client, now, wanted)
@@ -55,7 +63,7 @@ def align(root: Path, wanted: Wanted, *, who: str, why: str = "", tracking_uri: 
         if moved and (event := _event(client, now, wanted, who, why)) is not None:
             write_event(client, wanted.model, event)
             events = (*events, event)
-        stack = in_use(events, wanted.champion)
+        stack = champion_stack(events, wanted.champion)
         done += _set(client, wanted.model, PREVIOUS, stack[-2] if len(stack) > 1 else "")
         if moved:
             done += _set(client, wanted.model, CHAMPION, wanted.champion)
@@ -66,11 +74,11 @@ def write_counts(
     root: Path, model: str, version: str, wave: int, counts: Mapping[str, int], *, counter: int,
     tracking_uri: str | None = None,
 ) -> None:
-    """Tags of the version: `fleet.counter`, and `fleet.wave_N.ok`, `.failed`, `.silent`; N counts from 1.
+    """Writes tags of the version: `fleet.counter`, and `fleet.wave_N.ok`, `.failed`, `.silent`; N counts from 1.
 
     Raises:
         RegistryError: There is no such version.
-        TrackingUnavailable: MLflow does not answer.
+        TrackingUnavailable: MLflow does not respond.
     """
     tags = {f"fleet.wave_{wave}.{name}": str(number) for name, number in counts.items()}
     with tracking(root, tracking_uri) as client:
@@ -80,7 +88,7 @@ def write_counts(
                 client.set_model_version_tag(model, version, name, value)
 
 
-def _withdraw(client: MlflowClient, now: Standing, wanted: Wanted) -> list[str]:
+def _withdraw(client: MlflowClient, now: AliasState, wanted: DesiredAliases) -> list[str]:
     done = []
     for version, why in wanted.withdrawn.items():
         if version in (wanted.champion, wanted.canary):
@@ -93,34 +101,34 @@ def _withdraw(client: MlflowClient, now: Standing, wanted: Wanted) -> list[str]:
     return done
 
 
-def _event(client: MlflowClient, now: Standing, wanted: Wanted, who: str, why: str) -> Event | None:
-    """What history lacks so that it leads to the champion; None: it does already, and only the alias was elsewhere."""
+def _event(client: MlflowClient, now: AliasState, wanted: DesiredAliases, who: str, why: str) -> PromotionEvent | None:
+    """Returns the event that the history lacks to lead to the champion; None where only the alias differs."""
     gone = now.champion in wanted.withdrawn and _leads_to(now.events, now.champion)
     if not gone and _leads_to(now.events, wanted.champion):
         return None
     version = get_version(client, now.model, wanted.champion)
     when = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-    return Event(
+    return PromotionEvent(
         "rolled back" if gone else "promoted", when, who, (wanted.withdrawn[now.champion] if gone else why)[:500],
         wanted.champion, now.champion, "", str(version.run_id or ""),
-        shortened(f"from version {now.champion}" if gone else "every device may have it"),
+        truncate_summary(f"from version {now.champion}" if gone else "released to every device"),
     )
 
 
-def _leads_to(events: Sequence[Event], champion: str) -> bool:
-    """Whether the last move that took effect made this version champion; if not, the alias was moved by hand."""
-    moves = [event for event, took in zip(events, came_about(events, champion), strict=True)
+def _leads_to(events: Sequence[PromotionEvent], champion: str) -> bool:
+    """Whether the last event that took effect made this version champion; if not, the alias was moved by hand."""
+    moves = [event for event, took in zip(events, took_effect(events, champion), strict=True)
              if took and event.kind != "refused"]
     return bool(moves) and moves[-1].version == champion
 
 
 def _set(client: MlflowClient, model: str, alias: str, version: str) -> list[str]:
-    """Move an alias, or take it away, unless it is so already."""
-    found = str(client.get_registered_model(model).aliases.get(alias, ""))
-    if found == version:
+    """Sets or deletes an alias; returns one line, or none where nothing changed."""
+    current = str(client.get_registered_model(model).aliases.get(alias, ""))
+    if current == version:
         return []
     if version:
         client.set_registered_model_alias(model, alias, version)
     else:
         client.delete_registered_model_alias(model, alias)
-    return [f"{alias}: {found or 'none'} -> {version or 'none'}"]
+    return [f"{alias}: {current or 'none'} -> {version or 'none'}"]

@@ -1,7 +1,7 @@
-"""What happened to a registered model: events, and what follows from them. Pure.
+"""Events of a registered model, and the sequence of champions that follows from them. Pure functions.
 
-An event is written before the alias `champion` moves, and the alias is moved last of all. So an event may never have
-come about: a promotion was interrupted in between. Whether it did follows from what came after it.
+An event is written before the alias `champion` moves, and the alias is moved last. An event therefore may not have
+taken effect: the promotion was interrupted between the two writes. The next event shows whether it did.
 """
 
 from __future__ import annotations
@@ -17,57 +17,57 @@ Kind = Literal["promoted", "refused", "rolled back"]
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
-    """One attempt. `when` is ISO 8601 in UTC; it sorts as text."""
+class PromotionEvent:
+    """One promotion, refusal or rollback. `when` is ISO 8601 in UTC, so events sort as text."""
 
     kind: Kind
     when: str
     who: str
     why: str
     version: str
-    """The version that was to be champion."""
+    """The version that was to become champion."""
     before: str
-    """The champion at that moment; empty where there was none."""
+    """The champion at that time; empty where there was none."""
     evidence: str
-    """Path of the gates' answers among the artefacts of `run_id`; empty for a rollback."""
+    """Path of the gate results among the artefacts of `run_id`; empty for a rollback."""
     run_id: str
     summary: str
     """`16 gates green`, or the red ones."""
 
     @property
     def key(self) -> str:
-        """Sorts by time; two at the same moment differ."""
+        """A key that sorts by time and differs for two events of the same time."""
         return f"{self.when}-{sha256_text(canonical_json(asdict(self)))[:6]}"
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data."""
+        """Returns plain data."""
         return asdict(self)
 
 
-def came_about(events: Sequence[Event], champion: str) -> list[bool]:
-    """For each event, oldest first, whether it took effect. `champion` is the version in use now, or empty.
+def took_effect(events: Sequence[PromotionEvent], champion: str) -> list[bool]:
+    """Returns for each event, oldest first, whether it took effect. `champion` is the version in use now, or empty.
 
-    A promotion or rollback took effect if the next one found its version in use; the last one, if it is in use now.
-    A refusal always did.
+    A promotion or rollback took effect if its version was the champion at the time of the next one; the last one, if
+    its version is the champion now. A refusal always takes effect.
     """
     moves = [index for index, event in enumerate(events) if event.kind != "refused"]
-    found = {index: events[after].before for index, after in itertools.pairwise(moves)}
+    later = {index: events[after].before for index, after in itertools.pairwise(moves)}
     if moves:
-        found[moves[-1]] = champion
-    return [event.kind == "refused" or found[index] == event.version for index, event in enumerate(events)]
+        later[moves[-1]] = champion
+    return [event.kind == "refused" or later[index] == event.version for index, event in enumerate(events)]
 
 
-def in_use(events: Sequence[Event], champion: str) -> list[str]:
-    """Champions, oldest first, that a rollback would go back through; the last one is in use now.
+def champion_stack(events: Sequence[PromotionEvent], champion: str) -> list[str]:
+    """Returns the champions that rollbacks return to, oldest first; the last one is in use now.
 
-    A promotion puts a version on top, a rollback takes the top away: so two rollbacks go back by two.
+    A promotion pushes a version, a rollback pops one: two rollbacks in a row go back by two versions.
     """
     stack: list[str] = []
-    for event, done in zip(events, came_about(events, champion), strict=True):
+    for event, done in zip(events, took_effect(events, champion), strict=True):
         if event.kind == "refused" or not done:
             continue
         if event.before and stack[-1:] != [event.before]:
-            stack.append(event.before)  # somebody moved the alias by hand
+            stack.append(event.before)  # the alias was moved by hand
         if event.kind == "rolled back" and event.version in stack:
             del stack[stack.index(event.version) + 1:]
         elif stack[-1:] != [event.version]:

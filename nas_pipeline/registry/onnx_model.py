@@ -1,7 +1,7 @@
-"""An exported network as an MLflow model: the very bytes of the bundle, a signature, pinned requirements.
+"""Logs an exported network as an MLflow model: the bytes of the bundle, a signature, pinned requirements.
 
-MLflow's own `onnx.log_model` parses the network and writes it anew, with weights in a second file: other bytes
-than those that were measured. So the model folder is made here, from MLflow's public parts.
+MLflow's `onnx.log_model` parses the network and writes it again, with the weights in a second file: not the bytes that
+were measured. The model folder is therefore written here, with MLflow's public classes.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ from nas_pipeline.export.bundle import MODEL_FILE
 from nas_pipeline.registry.results import TargetResult
 
 EVIDENCE = "evidence"
-"""Folder inside the model."""
+"""Folder of the evidence inside the model."""
 
 _MODEL_NAME = "onnx"
 _REQUIREMENTS = ("mlflow", "numpy", "onnx", "onnxruntime")
-"""What serving the model needs; onnx because MLflow's loader checks the file with it."""
+"""Packages that serving the model needs; onnx because MLflow's loader checks the file with it."""
 
 
 def log_onnx_model(
     client: MlflowClient, *, experiment_id: str, run_id: str, result: TargetResult, evidence: Path,
     tags: dict[str, str],
 ) -> str:
-    """Log the network of `result`, and a copy of the folder `evidence`, as the output of a run; returns the model's id.
+    """Logs the network of `result` with a copy of the folder `evidence` as the output of a run; returns the model's id.
 
-    The evidence lies inside the model, so whoever has the version has it too, whatever becomes of the run.
+    The evidence is inside the model, so a version has its evidence even if the run is deleted.
     """
     model = client.create_logged_model(
         experiment_id=experiment_id,
@@ -62,10 +62,10 @@ def log_onnx_model(
 
 
 def write_model_folder(folder: Path, description: Model, network: Path, spec: InputSpec) -> None:
-    """Write an MLflow model of the ONNX and pyfunc flavours whose network is a copy of the file `network`."""
+    """Writes an MLflow model of the ONNX and pyfunc flavours whose network is a copy of the file `network`."""
     shutil.copyfile(network, folder / MODEL_FILE)
     description.signature = signature(spec)
-    description.add_flavor(  # what mlflow.pyfunc.add_to_model writes; importing it takes a second
+    description.add_flavor(  # as mlflow.pyfunc.add_to_model does; importing that takes a second
         "python_function",
         loader_module="mlflow.onnx",
         python_version=platform.python_version(),
@@ -86,7 +86,7 @@ def write_model_folder(folder: Path, description: Model, network: Path, spec: In
 
 
 def signature(spec: InputSpec) -> ModelSignature:
-    """float32 [N, channels, height, width] -> float32 [N, classes]."""
+    """Returns the signature: float32 [N, channels, height, width] -> float32 [N, classes]."""
     pixels = TensorSpec(np.dtype("float32"), (-1, spec.channels, spec.height, spec.width), "input")
     logits = TensorSpec(np.dtype("float32"), (-1, spec.classes), "logits")
     return ModelSignature(inputs=Schema([pixels]), outputs=Schema([logits]))

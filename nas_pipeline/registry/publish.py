@@ -1,6 +1,6 @@
-"""Replays the artefacts of one pass of the pipeline as MLflow runs. Idempotent: one key is one parent run.
+"""Logs the artefacts of one run of the pipeline to MLflow. Idempotent: one run key has one parent run.
 
-The parent run's tag `pipeline.complete` is set last. A replay that was interrupted left a parent without it: the
+The tag `pipeline.complete` of the parent run is set last. An interrupted publication leaves a parent without it; the
 next one deletes those runs and starts again.
 """
 
@@ -24,7 +24,7 @@ from nas_pipeline.errors import RegistryError
 from nas_pipeline.registry.connection import artifact_location, tracking, tracking_uri
 from nas_pipeline.registry.evidence import evidence
 from nas_pipeline.registry.results import Results, read_dataset, read_results
-from nas_pipeline.registry.runs import Recorder, summary, write_export, write_retrain, write_search
+from nas_pipeline.registry.runs import RunRecorder, summary, write_export, write_retrain, write_search
 from nas_pipeline.registry.statement import Statement, read_statement
 from nas_pipeline.registry.tags import COMPLETE, DVC_LOCK, PARAMS, PATCH, ROLE, RUN_KEY, uncommitted
 
@@ -35,8 +35,8 @@ _MAX_RUNS = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class Published:
-    """The runs of one pass: the parent, its children by role (`search`, `retrain`, `export/TARGET`), the models."""
+class PublishedRun:
+    """The MLflow runs of one pipeline run: parent, children by role (`search`, `retrain`, `export/TARGET`), models."""
 
     experiment: str
     experiment_id: str
@@ -46,15 +46,15 @@ class Published:
     models: dict[str, str]
     """Target -> id of the logged model."""
     created: bool
-    """False where the runs were there already."""
+    """False where the runs existed already."""
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data."""
+        """Returns plain data."""
         return asdict(self)
 
     @classmethod
-    def from_json(cls, value: dict[str, Any]) -> Published:
-        """Read what `to_json` wrote."""
+    def from_json(cls, value: dict[str, Any]) -> PublishedRun:
+        """Creates an instance from the result of `to_json`."""
         return cls(**value)
 
 
@@ -65,33 +65,44 @@ def publish(
     tags: Mapping[str, str],
     tracking_uri: str | None = None,
     targets: Sequence[str] | None = None,
-) -> Published:
-    """Write the runs of the pass `run_key` under the experiment `nas/DATASET`, unless they are there.
+) -> PublishedRun:
+    """Logs the runs with the key `run_key` to the experiment `nas/DATASET`, unless they exist.
 
     Args:
         root: The workspace whose artefacts are read.
-        run_key: Identity of the pass; see `tags.run_key`.
+        run_key: Identity of the run of the pipeline; see `tags.run_key`.
         tags: Tags of the parent run; see `tags.provenance`.
         tracking_uri: Default: MLFLOW_TRACKING_URI, else an SQLite file in `root`.
         targets: Default: every target that was verified.
 
     Raises:
-        TrackingUnavailable: MLflow does not answer.
-        RegistryError: An artefact is missing or damaged, or MLflow refuses.
+        TrackingUnavailable: MLflow does not respond.
+        RegistryError: An artefact is missing or damaged, or MLflow rejects a request.
     """
     dataset = read_dataset(root)
     with tracking(root, tracking_uri) as client:
         experiment_id = _experiment(client, root, f"nas/{dataset.name}", tracking_uri)
-        found = _runs(client, experiment_id, run_key)
-        parent = next((run for run in found if run.data.tags.get(ROLE) == _PARENT), None)
+        runs = _runs(client, experiment_id, run_key)
+        parent = next((run for run in runs if run.data.tags.get(ROLE) == _PARENT), None)
         if parent is not None and COMPLETE in parent.data.tags:
-            return _already(f"nas/{dataset.name}", experiment_id, run_key, parent, found)
-        _delete(client, found)
+            return _existing(f"nas/{dataset.name}", experiment_id, run_key, parent, runs)
+        _delete(client, runs)
         results = read_results(root, targets)
-        return _replay(Recorder(client, experiment_id, run_key), results, tags, read_statement(root))
+        return _log_all(RunRecorder(client, experiment_id, run_key), results, tags, read_statement(root))
 
 
-def _replay(recorder: Recorder, results: Results, tags: Mapping[str, str], statement: Statement) -> Published:
+def attach_file(root: Path, run_id: str, file: Path, folder: str) -> None:
+    """Logs `file` under `folder` of an existing run; a file of the same name is replaced.
+
+    Raises:
+        TrackingUnavailable: MLflow does not respond.
+        RegistryError: There is no such run.
+    """
+    with tracking(root) as client:
+        client.log_artifact(run_id, str(file), folder)
+
+
+def _log_all(recorder: RunRecorder, results: Results, tags: Mapping[str, str], statement: Statement) -> PublishedRun:
     parent = recorder.start(
         f"pipeline {recorder.run_key}", _PARENT, tags={"genotype.id": results.genotype.id, **tags}
     )
@@ -102,19 +113,19 @@ def _replay(recorder: Recorder, results: Results, tags: Mapping[str, str], state
         children["search"] = write_search(recorder, parent, results)
         children["retrain"] = write_retrain(recorder, parent, results)
         for target in results.targets:
-            found = evidence(results, target, statement, {RUN_KEY: recorder.run_key, **tags})
-            children[f"export/{target}"], models[target] = write_export(recorder, parent, target, results, found)
+            files = evidence(results, target, statement, {RUN_KEY: recorder.run_key, **tags})
+            children[f"export/{target}"], models[target] = write_export(recorder, parent, target, results, files)
         recorder.log(parent, tags={COMPLETE: canonical_json({"children": children, "models": models})})
     except Exception:
-        logger.warning("publishing %s was interrupted; the next publish starts it again", recorder.run_key)
+        logger.warning("publishing %s was interrupted; the next publication starts again", recorder.run_key)
         raise
     recorder.end(parent)
     logger.info("published %s: %d runs of %d trials", recorder.run_key, 1 + len(children), len(results.trials))
     experiment = f"nas/{results.dataset.name}"
-    return Published(experiment, recorder.experiment_id, recorder.run_key, parent, children, models, created=True)
+    return PublishedRun(experiment, recorder.experiment_id, recorder.run_key, parent, children, models, created=True)
 
 
-def _write_parent(recorder: Recorder, run_id: str, results: Results) -> None:
+def _write_parent(recorder: RunRecorder, run_id: str, results: Results) -> None:
     client = recorder.client
     client.log_dict(run_id, results.genotype.to_json(), "genotype.json")
     client.log_inputs(run_id, [dataset_input(results.dataset)])
@@ -136,7 +147,7 @@ def _write_parent(recorder: Recorder, run_id: str, results: Results) -> None:
 
 
 def dataset_input(manifest: DatasetManifest) -> DatasetInput:
-    """The lineage of a run: name, digest, source and counts of the data set; MLflow keeps 36 characters of a digest."""
+    """Returns the data set as an input of a run: name, digest (cut to 36 characters for MLflow), source and counts."""
     source = manifest.notes.get("source", manifest.name)
     profile = {"counts": manifest.counts, "digest": manifest.digest}
     dataset = Dataset(
@@ -150,31 +161,30 @@ def dataset_input(manifest: DatasetManifest) -> DatasetInput:
     return DatasetInput(dataset, [InputTag(MLFLOW_DATASET_CONTEXT, "training")])
 
 
-def _experiment(client: MlflowClient, root: Path, name: str, given: str | None) -> str:
+def _experiment(client: MlflowClient, root: Path, name: str, uri: str | None) -> str:
     experiment = client.get_experiment_by_name(name)
     if experiment is None:
         try:
-            return str(client.create_experiment(name, artifact_location(tracking_uri(root, given), name)))
+            return str(client.create_experiment(name, artifact_location(tracking_uri(root, uri), name)))
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
-            experiment = client.get_experiment_by_name(name)  # somebody else was faster
+            experiment = client.get_experiment_by_name(name)  # another process created it
     if experiment is None or experiment.lifecycle_stage != "active":
         raise RegistryError(f"the MLflow experiment {name!r} was deleted: restore it, or purge it with `mlflow gc`")
     return str(experiment.experiment_id)
 
 
 def _runs(client: MlflowClient, experiment_id: str, run_key: str) -> list[Run]:
-    found = client.search_runs(
+    return list(client.search_runs(
         [experiment_id], f"tags.`{RUN_KEY}` = '{run_key}'", run_view_type=ViewType.ACTIVE_ONLY, max_results=_MAX_RUNS
-    )
-    return list(found)
+    ))
 
 
-def _already(experiment: str, experiment_id: str, run_key: str, parent: Run, found: Sequence[Run]) -> Published:
+def _existing(experiment: str, experiment_id: str, run_key: str, parent: Run, runs: Sequence[Run]) -> PublishedRun:
     ids = json.loads(parent.data.tags[COMPLETE])
-    known = Published(experiment, experiment_id, run_key, parent.info.run_id, ids["children"], ids["models"], False)
-    alive = {run.info.run_id for run in found}
+    known = PublishedRun(experiment, experiment_id, run_key, parent.info.run_id, ids["children"], ids["models"], False)
+    alive = {run.info.run_id for run in runs}
     lost = [role for role, run_id in known.children.items() if run_id not in alive]
     if lost:
         logger.warning("runs of %s were deleted in MLflow: %s", run_key, ", ".join(lost))

@@ -1,6 +1,6 @@
-"""Makes a model version of a verified target, and calls it `candidate`; a red gate makes none.
+"""Registers a verified target as a model version with the alias `candidate`; a red gate refuses it.
 
-One registered model per (data set, target). The same bundle is one version, however often it is registered.
+There is one registered model per (data set, target). A bundle has one version, however often it is registered.
 """
 
 from __future__ import annotations
@@ -16,13 +16,14 @@ from mlflow.entities import LoggedModel
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
-from nas_pipeline.core.records import GateResult
 from nas_pipeline.errors import GateRefusal, RegistryError
 from nas_pipeline.export.bundle import MODEL_FILE
+from nas_pipeline.gates.gate import all_green, refusal_message
+from nas_pipeline.gates.verification import RegistrationCase, registration_gates
 from nas_pipeline.registry.connection import tracking
 from nas_pipeline.registry.model_card import MARKDOWN
 from nas_pipeline.registry.onnx_model import EVIDENCE
-from nas_pipeline.registry.publish import Published
+from nas_pipeline.registry.publish import PublishedRun
 from nas_pipeline.registry.results import TargetResult, read_dataset, read_target
 from nas_pipeline.registry.runs import gate_tags
 from nas_pipeline.registry.tags import EVIDENCE_SHA256, RUN_KEY, WITHDRAWN
@@ -32,7 +33,7 @@ logger = logging.getLogger(__name__)
 CANDIDATE = "candidate"
 CHAMPION = "champion"
 _FURTHER_ALIASES = {"canary", CHAMPION}
-"""A version that got this far is not called back to `candidate`."""
+"""A version with one of these aliases does not get `candidate` again."""
 
 _NAME = re.compile(r"[\w-]+")
 
@@ -46,46 +47,46 @@ class Registered:
     target: str
     bundle_digest: str
     created: bool
-    """False where this bundle had a version already."""
+    """False where the bundle had a version already."""
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data."""
+        """Returns plain data."""
         return asdict(self)
 
 
-def register(root: Path, target: str, *, published: Published, tracking_uri: str | None = None) -> Registered:
-    """Register the network of `target` that `published` holds, under the alias `candidate`.
+def register(root: Path, target: str, *, published: PublishedRun, tracking_uri: str | None = None) -> Registered:
+    """Registers the network of `target` from the published run under the alias `candidate`.
 
     Raises:
         GateRefusal: A gate is red, or the latency was not measured on the target; each is named.
         RegistryError: The target was not published, or has changed since.
-        TrackingUnavailable: MLflow does not answer.
+        TrackingUnavailable: MLflow does not respond.
     """
     result = read_target(root, target)
-    red = red_gates(result)
-    if red:
-        raise GateRefusal(refusal(target, red))
+    results = registration_gates(RegistrationCase(result.latency, result.bundle, result.gates))
+    if not all_green(results):
+        raise GateRefusal(refusal_message(f"target {target} is not registered", results))
     name = model_name(read_dataset(root).name, target)
     if target not in published.models:
-        raise RegistryError(f"target {target!r} is not among the published ones; publish the pipeline first")
+        raise RegistryError(f"target {target!r} is not in the published run: publish the pipeline first")
     with tracking(root, tracking_uri) as client:
         model = client.get_logged_model(published.models[target])
         if model.tags.get("bundle.digest") != result.bundle.digest:
-            raise RegistryError(f"the bundle of {target!r} has changed since it was published; publish it again")
+            raise RegistryError(f"the bundle of {target!r} has changed since it was published: publish it again")
         version = _existing(client, name, result.bundle.digest)
         created = version is None
         if version is None:
             version = _create(client, name, result, published, model)
-        _call_candidate(client, version)
+        _set_candidate(client, version)
     logger.info("%s version %s is the candidate for %s", name, version.version, target)
     return Registered(name, str(version.version), target, result.bundle.digest, created)
 
 
 def model_name(dataset: str, target: str) -> str:
-    """`DATASET--TARGET`.
+    """Returns the name of the registered model: `DATASET--TARGET`.
 
     Raises:
-        RegistryError: MLflow's aliases and URIs would not take the name.
+        RegistryError: The name is not valid in MLflow's aliases and URIs.
     """
     name = f"{dataset}--{target}"
     if not _NAME.fullmatch(name):
@@ -93,40 +94,13 @@ def model_name(dataset: str, target: str) -> str:
     return name
 
 
-def red_gates(result: TargetResult) -> list[GateResult]:
-    """The gates that say no, with those that no stage may forget: evidence, the right file, and any gate at all."""
-    latency = result.latency
-    always = (
-        GateResult(
-            "evidence", latency.evidence == "measured", latency.evidence, "measured",
-            "only a latency measured on the target counts",
-        ),
-        GateResult(
-            "measured_file", latency.model_sha256 == result.bundle.files[MODEL_FILE], latency.model_sha256[:12],
-            result.bundle.files[MODEL_FILE][:12], "the latency is that of another file",
-        ),
-        GateResult("gates", bool(result.gates), len(result.gates), 1, "no gate has answered"),
-    )
-    red = [gate for gate in result.gates if not gate.passed]
-    named = {gate.gate for gate in red}
-    return red + [gate for gate in always if not gate.passed and gate.gate not in named]
-
-
-def refusal(target: str, red: list[GateResult]) -> str:
-    """The message that names each red gate."""
-    gates = "; ".join(
-        f"{gate.gate}: {gate.figure} (bound {gate.bound})" + (f", {gate.reason}" if gate.reason else "") for gate in red
-    )
-    return f"target {target} is not registered, {len(red)} of its gates {'is' if len(red) == 1 else 'are'} red: {gates}"
-
-
 def _existing(client: MlflowClient, name: str, digest: str) -> ModelVersion | None:
-    found = client.search_model_versions(f"name = '{name}' and tags.`bundle.digest` = '{digest}'")
-    return max(found, key=lambda version: int(version.version), default=None)
+    versions = client.search_model_versions(f"name = '{name}' and tags.`bundle.digest` = '{digest}'")
+    return max(versions, key=lambda version: int(version.version), default=None)
 
 
 def _create(
-    client: MlflowClient, name: str, result: TargetResult, published: Published, model: LoggedModel
+    client: MlflowClient, name: str, result: TargetResult, published: PublishedRun, model: LoggedModel
 ) -> ModelVersion:
     target = result.bundle.target
     try:
@@ -142,7 +116,7 @@ def _create(
         EVIDENCE_SHA256: model.tags.get(EVIDENCE_SHA256, ""),
         **gate_tags(result),
     }
-    # A source `models:/ID` would be looked up at MLflow's global tracking URI, which need not be this client's.
+    # A source `models:/ID` is resolved at MLflow's global tracking URI, which may differ from this client's.
     return client.create_model_version(
         name, model.artifact_location, run_id=published.children.get(f"export/{target}"), tags=tags,
         model_id=published.models[target], description=_description(result),
@@ -157,8 +131,8 @@ def _description(result: TargetResult) -> str:
             f"{bundle.metrics.get('size_bytes', 0):,.0f} bytes. Model card: {EVIDENCE}/{MARKDOWN} in its files.")
 
 
-def _call_candidate(client: MlflowClient, version: ModelVersion) -> None:
-    found = client.get_model_version(version.name, version.version)
-    aliases = set(found.aliases)
-    if CANDIDATE not in aliases and not aliases & _FURTHER_ALIASES and WITHDRAWN not in found.tags:
+def _set_candidate(client: MlflowClient, version: ModelVersion) -> None:
+    current = client.get_model_version(version.name, version.version)
+    aliases = set(current.aliases)
+    if CANDIDATE not in aliases and not aliases & _FURTHER_ALIASES and WITHDRAWN not in current.tags:
         client.set_registered_model_alias(version.name, CANDIDATE, version.version)

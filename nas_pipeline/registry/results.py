@@ -1,4 +1,4 @@
-"""What the stages left under artifacts/, read back as records. The only file of the room that knows the layout."""
+"""Reads the outputs of the stages under artifacts/ as records. No other module of the package depends on the layout."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from nas_pipeline.export.bundle import MODEL_FILE, read_bundle
 
 @dataclass(frozen=True, slots=True)
 class TargetResult:
-    """What export and verify say about one target."""
+    """The outputs of export and verify for one target."""
 
     bundle: ModelBundle
     latency: LatencyReport
@@ -25,17 +25,17 @@ class TargetResult:
     export_folder: Path
     verify_folder: Path
     predictions: Predictions | None
-    """Of this very file; None where retrain did not ask it."""
+    """The predictions of this file on the test images; None where retrain did not evaluate it."""
 
     @property
     def model(self) -> Path:
-        """The ONNX file."""
+        """Path of the ONNX file."""
         return self.export_folder / MODEL_FILE
 
 
 @dataclass(frozen=True, slots=True)
 class Results:
-    """One pass of the pipeline."""
+    """The outputs of one run of the pipeline."""
 
     folder: Path
     dataset: DatasetManifest
@@ -48,12 +48,12 @@ class Results:
 
 
 def artifacts(root: Path) -> Path:
-    """The folder of artefacts of a workspace."""
+    """Returns the folder of artefacts of a workspace."""
     return root / "artifacts"
 
 
 def read_dataset(root: Path) -> DatasetManifest:
-    """The manifest that ingest wrote.
+    """Returns the manifest that ingest wrote.
 
     Raises:
         RegistryError: There is none.
@@ -62,10 +62,10 @@ def read_dataset(root: Path) -> DatasetManifest:
 
 
 def read_results(root: Path, targets: Sequence[str] | None = None) -> Results:
-    """Everything the stages wrote; of all targets that were verified, or of those named.
+    """Returns everything that the stages wrote, for `targets` or, by default, for all verified targets.
 
     Raises:
-        ExportError: A bundle is missing, or a file is not the one that was bundled.
+        ExportError: A bundle is missing, or a file differs from the bundled one.
         RegistryError: Another file is missing or not JSON.
     """
     folder = artifacts(root)
@@ -85,11 +85,11 @@ def read_results(root: Path, targets: Sequence[str] | None = None) -> Results:
 
 
 def read_target(root: Path, target: str) -> TargetResult:
-    """What export and verify wrote for one target.
+    """Returns what export and verify wrote for one target.
 
     Raises:
-        ExportError: The bundle is missing, or a file is not the one that was bundled.
-        RegistryError: An answer of verify is missing or not JSON.
+        ExportError: The bundle is missing, or a file differs from the bundled one.
+        RegistryError: A file of verify is missing or not JSON.
     """
     export_folder, verify_folder = (artifacts(root) / stage / target for stage in ("export", "verify"))
     bundle = read_bundle(export_folder)
@@ -105,7 +105,7 @@ def read_target(root: Path, target: str) -> TargetResult:
 
 def _predictions(path: Path, sha256: str) -> Predictions | None:
     if not path.is_file():
-        return None  # the retraining is older than predictions are
+        return None  # written by a version of retrain that recorded no predictions
     try:
         return read_predictions(path).get(sha256)
     except ValueError as error:
@@ -113,7 +113,7 @@ def _predictions(path: Path, sha256: str) -> Predictions | None:
 
 
 def numbers(path: Path) -> dict[str, float]:
-    """The flat numbers of a metrics.json; empty where there is none."""
+    """Returns the numbers of a metrics.json; empty where there is no such file."""
     if not path.is_file():
         return {}
     return {

@@ -1,4 +1,4 @@
-"""Writes one kind of MLflow run each: search, one trial, retrain, export of a target. No run is looked up here."""
+"""Logs the MLflow runs of a pipeline: search, trials, retrain, and the export of each target. Only writes to MLflow."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mlflow.entities import Metric, Param, RunTag
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from nas_pipeline.export.bundle import MODEL_FILE
-from nas_pipeline.registry import trials as reading
+from nas_pipeline.registry import trials as trial_rows
 from nas_pipeline.registry.evidence import evidence_digest
 from nas_pipeline.registry.model_card import HTML, MARKDOWN
 from nas_pipeline.registry.onnx_model import log_onnx_model
@@ -23,22 +23,22 @@ from nas_pipeline.registry.results import Results, TargetResult, numbers
 from nas_pipeline.registry.tags import EVIDENCE_SHA256, ROLE, RUN_KEY
 
 TOP_TRIALS = 20
-"""Trials that get a run of their own. One run per trial would cost a hundred times the rest of a replay."""
+"""Number of trials that get a run of their own. Runs for all trials would take a hundred times as long as the rest."""
 
 _METRICS_PER_BATCH = 1000  # MLflow's limit
 _PARAM_CHARACTERS = 6000  # MLflow's limit
 
 
 @dataclass(frozen=True, slots=True)
-class Recorder:
-    """Where runs of one pass go."""
+class RunRecorder:
+    """Creates the MLflow runs of one run of the pipeline in one experiment."""
 
     client: MlflowClient
     experiment_id: str
     run_key: str
 
     def start(self, name: str, role: str, *, parent: str | None = None, tags: Mapping[str, str] | None = None) -> str:
-        """Open a run and return its id."""
+        """Creates a run and returns its id."""
         links = {MLFLOW_PARENT_RUN_ID: parent} if parent else {}
         run = self.client.create_run(
             self.experiment_id, run_name=name, tags={RUN_KEY: self.run_key, ROLE: role, **links, **(tags or {})}
@@ -53,7 +53,7 @@ class Recorder:
         params: Mapping[str, Any] | None = None,
         tags: Mapping[str, str] | None = None,
     ) -> None:
-        """Log (name, value, step) triples, parameters and tags, in as few calls as MLflow allows."""
+        """Logs (name, value, step) triples, parameters and tags, in as few calls as MLflow allows."""
         now_ms = int(time.time() * 1000)
         points = [Metric(name, value, now_ms, step) for name, value, step in metrics]
         listed = [Param(key, str(value)[:_PARAM_CHARACTERS]) for key, value in (params or {}).items()]
@@ -63,21 +63,23 @@ class Recorder:
             self.client.log_batch(run_id, metrics=points[start : start + _METRICS_PER_BATCH])
 
     def files(self, run_id: str, *paths: Path) -> None:
-        """Log those of the files that exist."""
+        """Logs those of the files that exist."""
         for path in paths:
             if path.is_file():
                 self.client.log_artifact(run_id, str(path))
 
     def end(self, run_id: str) -> None:
-        """Close a run."""
+        """Marks a run as finished."""
         self.client.set_terminated(run_id, "FINISHED")
 
 
-def write_search(recorder: Recorder, parent: str, results: Results) -> str:
-    """One run for all trials: each metric's history has the trial's number as its step."""
+def write_search(recorder: RunRecorder, parent: str, results: Results) -> str:
+    """Logs one run for all trials: the step of each metric is the number of the trial. Returns the id of the run."""
     folder = results.folder / "search"
     run_id = recorder.start("search", "search", parent=parent)
-    points = [(name, value, int(trial["number"])) for trial in results.trials for name, value in reading.numbers(trial)]
+    points = [
+        (name, value, int(trial["number"])) for trial in results.trials for name, value in trial_rows.numbers(trial)
+    ]
     points += [(f"search.{name}", value, 0) for name, value in numbers(folder / "metrics.json").items()]
     recorder.log(run_id, metrics=points, params={"space": results.genotype.space, "trials": len(results.trials)})
     names = ("trials", "winner", "derivations", "random_baseline")
@@ -85,39 +87,39 @@ def write_search(recorder: Recorder, parent: str, results: Results) -> str:
     recorder.client.log_table(run_id, trials_table(results.trials), "trials_table.json")
     with tempfile.TemporaryDirectory() as scratch:
         picture = Path(scratch) / "pareto.png"
-        if reading.draw_front(results.trials, results.winner.get("number"), picture):
+        if trial_rows.draw_front(results.trials, results.winner.get("number"), picture):
             recorder.files(run_id, picture)
-    for trial in reading.best(results.trials, TOP_TRIALS):
+    for trial in trial_rows.best(results.trials, TOP_TRIALS):
         _write_trial(recorder, run_id, trial)
     recorder.end(run_id)
     return run_id
 
 
-def trials_table(trials: Sequence[reading.Trial]) -> dict[str, list[Any]]:
-    """Columns of all trials: number, state, genotype, feasibility, seconds and every metric (None where missing)."""
-    names = sorted({name for trial in trials for name, _ in reading.numbers(trial)})
+def trials_table(trials: Sequence[trial_rows.LoggedTrial]) -> dict[str, list[Any]]:
+    """Returns the columns of all trials: number, state, genotype, feasible, seconds, metrics (None if missing)."""
+    names = sorted({name for trial in trials for name, _ in trial_rows.numbers(trial)})
     table: dict[str, list[Any]] = {
         "number": [trial["number"] for trial in trials],
         "state": [trial["state"] for trial in trials],
         "genotype_id": [trial["genotype_id"] for trial in trials],
-        "feasible": [reading.is_feasible(trial) for trial in trials],
+        "feasible": [trial_rows.is_feasible(trial) for trial in trials],
         "wall_s": [trial.get("wall_s") for trial in trials],
         "device_s": [trial.get("device_s") for trial in trials],
     }
-    values = [dict(reading.numbers(trial)) for trial in trials]
+    values = [dict(trial_rows.numbers(trial)) for trial in trials]
     return table | {name: [row.get(name) for row in values] for name in names}
 
 
-def _write_trial(recorder: Recorder, parent: str, trial: reading.Trial) -> None:
+def _write_trial(recorder: RunRecorder, parent: str, trial: trial_rows.LoggedTrial) -> None:
     number = int(trial["number"])
     run_id = recorder.start(f"trial {number}", "trial", parent=parent, tags={"genotype.id": trial["genotype_id"]})
     genes = {name: gene for name, gene in trial["genotype"]["genes"]}
-    recorder.log(run_id, metrics=[(name, value, number) for name, value in reading.numbers(trial)], params=genes)
+    recorder.log(run_id, metrics=[(name, value, number) for name, value in trial_rows.numbers(trial)], params=genes)
     recorder.end(run_id)
 
 
-def write_retrain(recorder: Recorder, parent: str, results: Results) -> str:
-    """Curves of every seed with the epoch as step, and the summary over seeds."""
+def write_retrain(recorder: RunRecorder, parent: str, results: Results) -> str:
+    """Logs the curves of every seed with the epoch as step, and the summary over seeds. Returns the id of the run."""
     folder = results.folder / "retrain"
     retrained = results.retrained
     run_id = recorder.start("retrain", "retrain", parent=parent, tags={"genotype.id": results.genotype.id})
@@ -139,7 +141,7 @@ def write_retrain(recorder: Recorder, parent: str, results: Results) -> str:
 
 
 def summary(results: Results) -> dict[str, float]:
-    """Mean and spread over seeds of the retrained winner, and its size."""
+    """Returns mean and standard deviation over the seeds of the retrained winner, and its size."""
     retrained = results.retrained
     figures = {"params": float(retrained.params), "macs": float(retrained.macs)}
     for name, values in (("val_accuracy", retrained.val_accuracy), ("test_accuracy", retrained.test_accuracy)):
@@ -150,9 +152,9 @@ def summary(results: Results) -> dict[str, float]:
 
 
 def write_export(
-    recorder: Recorder, parent: str, target: str, results: Results, evidence: Mapping[str, bytes]
+    recorder: RunRecorder, parent: str, target: str, results: Results, evidence: Mapping[str, bytes]
 ) -> tuple[str, str]:
-    """The network of one target, with its figures and its evidence; returns the ids of the run and of the model."""
+    """Logs the network of one target with its figures and evidence; returns the ids of the run and of the model."""
     result = results.targets[target]
     bundle, latency = result.bundle, result.latency
     tags = {
@@ -182,8 +184,8 @@ def write_export(
     with tempfile.TemporaryDirectory() as scratch:
         for name, content in evidence.items():
             (Path(scratch) / name).write_bytes(content)
-        shown = ("bundle.json", "latency.json", "gates.json", MARKDOWN, HTML, "drawing.svg")
-        recorder.files(run_id, *(Path(scratch) / name for name in shown))
+        logged = ("bundle.json", "latency.json", "gates.json", MARKDOWN, HTML, "drawing.svg")
+        recorder.files(run_id, *(Path(scratch) / name for name in logged))
         model_id = log_onnx_model(
             recorder.client, experiment_id=recorder.experiment_id, run_id=run_id, result=result,
             evidence=Path(scratch), tags=model_tags,
@@ -193,12 +195,13 @@ def write_export(
 
 
 def gate_tags(result: TargetResult) -> dict[str, str]:
-    """One tag per gate: `gate.NAME` = pass or fail with the figure and the bound."""
+    """Returns one tag per gate: `gate.NAME` = pass or fail with the figure and the bound."""
     return {
-        f"gate.{gate.gate}": f"{'pass' if gate.passed else 'fail'}: {_short(gate.figure)} (bound {_short(gate.bound)})"
+        f"gate.{gate.gate}":
+            f"{'pass' if gate.passed else 'fail'}: {_tag_value(gate.figure)} (bound {_tag_value(gate.bound)})"
         for gate in result.gates
     }
 
 
-def _short(figure: float | str) -> str:
+def _tag_value(figure: float | str) -> str:
     return f"{figure:.6g}" if isinstance(figure, float) else str(figure)

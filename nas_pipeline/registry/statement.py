@@ -1,4 +1,4 @@
-"""mlflow/model_card.yaml: what people state on a model card, as against what is measured."""
+"""Reads mlflow/model_card.yaml: the part of a model card that is stated by people and not measured."""
 
 from __future__ import annotations
 
@@ -13,38 +13,38 @@ from nas_pipeline.core.records import DatasetManifest
 from nas_pipeline.errors import ConfigError
 
 FILE = "mlflow/model_card.yaml"
-_UNSAID = "not stated"
+_NOT_STATED = "not stated"
 
 
 class Statement(BaseModel):
-    """Words for the card; a field that nobody filled says so."""
+    """The stated fields of a model card; the default of a field is `not stated`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    owner: str = _UNSAID
-    contact: str = _UNSAID
-    intended_use: str = _UNSAID
-    out_of_scope: str = _UNSAID
-    model_licence: str = _UNSAID
+    owner: str = _NOT_STATED
+    contact: str = _NOT_STATED
+    intended_use: str = _NOT_STATED
+    out_of_scope: str = _NOT_STATED
+    model_licence: str = _NOT_STATED
     data_licence: dict[str, str] = {}
     limits: list[str] = []
 
     def licence_of(self, dataset: DatasetManifest) -> str:
-        """Licence of a data set: what is stated under its name, else what its source said of itself."""
+        """Returns the licence of a data set: the one stated under its name, else the one that its source declares."""
         source = dataset.notes.get("source")
         of_source = source.get("licence") if isinstance(source, dict) else None
-        return self.data_licence.get(dataset.name) or str(of_source or _UNSAID)
+        return self.data_licence.get(dataset.name) or str(of_source or _NOT_STATED)
 
 
 def read_statement(root: Path) -> Statement:
-    """The statement of the project at `root` or of a folder above it; else that beside this code; else an empty one.
+    """Returns the statement of the project at `root` or of a folder above it, else of this code, else an empty one.
 
     Raises:
-        ConfigError: The file is not YAML, or has an unknown key.
+        ConfigError: The file is not valid YAML, or has an unknown key.
     """
     root = root.resolve()
-    places = (root, *root.parents, Path(nas_pipeline.__file__).resolve().parents[1])
-    path = next((place / FILE for place in places if (place / FILE).is_file()), None)
+    folders = (root, *root.parents, Path(nas_pipeline.__file__).resolve().parents[1])
+    path = next((folder / FILE for folder in folders if (folder / FILE).is_file()), None)
     if path is None:
         return Statement()
     try:
@@ -53,6 +53,6 @@ def read_statement(root: Path) -> Statement:
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigError(f"{path} cannot be read as YAML: {error}") from None
     except ValidationError as error:
-        told = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
-        raise ConfigError(f"{path} is no statement for a model card: {told}; it has: "
+        lines = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
+        raise ConfigError(f"{path} is not a statement for a model card: {lines}; the keys are: "
                           f"{', '.join(Statement.model_fields)}") from None

@@ -1,4 +1,4 @@
-"""Where a run comes from: the tags that lead from MLflow back to code, parameters, data and environment."""
+"""Computes the tags that identify the code, parameters, data and environment of a run."""
 
 from __future__ import annotations
 
@@ -11,33 +11,33 @@ from nas_pipeline.registry.results import read_dataset
 RUN_KEY = "pipeline.run_key"
 ROLE = "pipeline.role"
 COMPLETE = "pipeline.complete"
-"""Set on the parent run last of all: without it a replay was interrupted."""
+"""Set on the parent run last: without it the publication was interrupted."""
 
 EVIDENCE_SHA256 = "evidence.sha256"
-"""Of a model and its version: digest over the evidence that was stored with it."""
+"""Tag of a model and its version: digest over the evidence that was stored with it."""
 WITHDRAWN = "promotion.withdrawn"
-"""Of a version that was rolled back: why. It is not called candidate again by itself."""
+"""Tag of a version that was rolled back: the reason. Such a version does not become candidate again by registration."""
 PARAMS, DVC_LOCK, PATCH = "params.yaml", "dvc.lock", "working-tree.patch"
-"""Files of the parent run from which it can be made again; the last only where the tree was dirty."""
+"""Files of the parent run that repeating it needs; the patch exists only where the working tree was dirty."""
 
 _KEY_HEX_DIGITS = 16
 _GIT_TIMEOUT_S = 10
 
 
 def run_key(root: Path) -> str:
-    """The identity of one pass of the pipeline: data set and digest of dvc.lock, so an unchanged pass has the same key.
+    """Returns the identity of a pipeline run: data set and digest of dvc.lock. An unchanged run has the same key.
 
     Raises:
-        RegistryError: There is no data set yet.
+        RegistryError: There is no data set.
     """
     return f"{read_dataset(root).name}-{_digest(root / 'dvc.lock')[:_KEY_HEX_DIGITS]}"
 
 
 def provenance(root: Path, *, flow_run_id: str | None = None) -> dict[str, str]:
-    """Tags of the parent run. What cannot be known (no git, no lock) is said to be `unknown`.
+    """Returns the tags of the parent run. A value that cannot be determined (no git, no lock) is `unknown`.
 
     Raises:
-        RegistryError: There is no data set yet.
+        RegistryError: There is no data set.
     """
     tags = {
         **source_tags(root),
@@ -62,9 +62,9 @@ def source_tags(root: Path) -> dict[str, str]:
 
 
 def uncommitted(root: Path) -> str:
-    """What is not committed of the files that git knows, as a patch; empty where nothing is, or there is no git."""
+    """Returns the uncommitted changes of tracked files as a patch; empty without changes or without git."""
     top = _git(root, "rev-parse", "--show-toplevel")
-    # Without strip: the last line of a patch may end in a blank that belongs to it.
+    # Not stripped: the last line of a patch may end in a significant blank.
     return (_git(Path(top), "diff", "--binary", "HEAD", strip=False) or "") if top else ""
 
 
@@ -73,16 +73,16 @@ def _digest(path: Path) -> str:
 
 
 def _nearest(root: Path, name: str) -> Path:
-    # A workspace lies inside the repository and has no lock of its own.
+    # A workspace is inside the repository and has no lock of its own.
     root = root.resolve()
     return next((folder / name for folder in (root, *root.parents) if (folder / name).is_file()), root / name)
 
 
 def _git(root: Path, *arguments: str, strip: bool = True) -> str | None:
     try:
-        done = subprocess.run(
+        process = subprocess.run(
             ["git", *arguments], cwd=root, capture_output=True, text=True, check=True, timeout=_GIT_TIMEOUT_S
         )
     except (OSError, subprocess.SubprocessError):
         return None
-    return done.stdout.strip() if strip else done.stdout
+    return process.stdout.strip() if strip else process.stdout

@@ -1,1 +1,1 @@
-"""What a person reads after a run."""
+"""The HTML page and the summary of a run, from the artefacts of its stages."""

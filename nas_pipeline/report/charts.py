@@ -1,4 +1,4 @@
-"""The charts of the page: figures in, SVG out. Each returns None where there is nothing to show."""
+"""The charts of the page as SVG. A function returns None where there is nothing to show."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from collections.abc import Sequence
 
 from nas_pipeline.core.records import LatencyReport
 from nas_pipeline.report.plot import Plot
-from nas_pipeline.report.progress import Point, Trial, best_so_far, front, hypervolume, points, rung
+from nas_pipeline.report.progress import TrialPoint, TrialRow, best_so_far, front, hypervolume, points, rung
 
 _LINES = ("c1", "c2", "c3", "c4", "c5", "c6")
 
 
-def front_chart(trials: Sequence[Trial], winner: str) -> str | None:
-    """Accuracy over latency: stopped early, over a bound, within all bounds, finalists, winner; the front as a line."""
+def front_chart(trials: Sequence[TrialRow], winner: str) -> str | None:
+    """Draws accuracy over latency of all candidates by state, and the Pareto front as a line."""
     rated = points(trials)
     if not rated:
         return None
@@ -25,26 +25,27 @@ def front_chart(trials: Sequence[Trial], winner: str) -> str | None:
               title="Pareto front of the search")
     highest = max(p.trial.get("rung", 0) for p in rated)
     for point in sorted(rated, key=lambda p: (p.complete, p.trial.get("rung", 0))):
-        kind, shape = _look(point, winner, highest)
-        plot.mark(point.latency_ms, point.accuracy, kind, told(point), shape=shape, key=key_of(point.trial))
+        kind, shape = _mark_style(point, winner, highest)
+        plot.mark(point.latency_ms, point.accuracy, kind, candidate_label(point), shape=shape,
+                  key=key_of(point.trial))
     return plot.svg()
 
 
-def key_of(trial: Trial) -> str:
-    """Names a trial in the page."""
+def key_of(trial: TrialRow) -> str:
+    """Returns the key of a trial in the page."""
     return f"t{trial.get('rung', 0)}-{trial['number']}"
 
 
-def told(point: Point) -> str:
-    """A candidate in one line."""
+def candidate_label(point: TrialPoint) -> str:
+    """Returns a candidate in one line."""
     ended = "complete" if point.complete else "stopped early"
     state = "finalist, longer training" if point.trial.get("rung", 0) else ended
     return (f"{point.trial['genotype_id']}: {100 * point.accuracy:.2f} %, {point.latency_ms:.3f} ms, "
             f"trial {point.trial['number']}, {state}")
 
 
-def trials_chart(trials: Sequence[Trial]) -> str | None:
-    """Accuracy of each trial by its number, with how it ended, and the best within all bounds so far."""
+def trials_chart(trials: Sequence[TrialRow]) -> str | None:
+    """Draws the accuracy of each trial by number and state, and the best feasible accuracy so far."""
     rated = points(rung(trials, 0))
     if not rated:
         return None
@@ -59,13 +60,14 @@ def trials_chart(trials: Sequence[Trial]) -> str | None:
             line.append((float(point.trial["number"]), best))
     plot.line(line, "c2", step=True, title="best within all bounds so far")
     for point in rated:
-        kind, shape = _look(point, "", 1)
-        plot.mark(point.trial["number"], point.accuracy, kind, told(point), shape=shape, key=key_of(point.trial))
+        kind, shape = _mark_style(point, "", 1)
+        plot.mark(point.trial["number"], point.accuracy, kind, candidate_label(point), shape=shape,
+                  key=key_of(point.trial))
     return plot.svg()
 
 
-def hypervolume_chart(trials: Sequence[Trial]) -> str | None:
-    """How much of the plane the front covers, over what had been spent."""
+def hypervolume_chart(trials: Sequence[TrialRow]) -> str | None:
+    """Draws the hypervolume over the device-seconds spent."""
     steps = hypervolume(trials)
     if not steps:
         return None
@@ -75,8 +77,8 @@ def hypervolume_chart(trials: Sequence[Trial]) -> str | None:
     return plot.svg()
 
 
-def race_chart(runs: dict[str, Sequence[Trial]]) -> str | None:
-    """The best accuracy within all bounds over device seconds: the search beside others of the same budget."""
+def comparison_chart(runs: dict[str, Sequence[TrialRow]]) -> str | None:
+    """Draws the best feasible accuracy over device-seconds, for the search and others of the same budget."""
     lines = {name: best_so_far(trials) for name, trials in runs.items()}
     every = [pair for steps in lines.values() for pair in steps]
     if len(lines) < 2 or not every:
@@ -89,12 +91,12 @@ def race_chart(runs: dict[str, Sequence[Trial]]) -> str | None:
 
 
 def legend(names: Sequence[str]) -> list[tuple[str, str]]:
-    """(colour class, name) as the lines of `race_chart` are drawn."""
+    """Returns (colour class, name) of the lines of `comparison_chart`, in their order."""
     return list(zip(_LINES, names, strict=False))
 
 
 def learning_chart(history: dict[str, list[dict[str, float]]]) -> tuple[str, list[tuple[str, str]]] | None:
-    """Validation accuracy over epochs of every training, and the legend: (colour class, network)."""
+    """Draws validation accuracy over epochs of every training; returns it with the legend: (colour class, network)."""
     curves = {name: [(row["epoch"], row["val_accuracy"]) for row in rows if "val_accuracy" in row and "epoch" in row]
               for name, rows in history.items()}
     every = [pair for curve in curves.values() for pair in curve]
@@ -102,7 +104,7 @@ def learning_chart(history: dict[str, list[dict[str, float]]]) -> tuple[str, lis
         return None
     networks = sorted({name.split("/")[0] for name in curves}, key=lambda name: (name != "winner", name))
     colours = {name: _LINES[index % len(_LINES)] for index, name in enumerate(networks)}
-    # The first epochs would squeeze the rest, which is what is to be compared, into a line.
+    # With the first epochs in range, the differences between the later ones would not be visible.
     floor = sorted(y for _, y in every)[len(every) // 5]
     plot = Plot("Learning curves", [x for x, _ in every], [y for _, y in every if y >= floor],
                 x_label="epoch", y_label="validation accuracy, %", y_percent=True)
@@ -112,7 +114,7 @@ def learning_chart(history: dict[str, list[dict[str, float]]]) -> tuple[str, lis
 
 
 def latency_chart(report: LatencyReport, bound_ms: float | None) -> str | None:
-    """Share of runs that were done within a time: the whole distribution, with p95 and the bound."""
+    """Draws the cumulative distribution of the latency with p50, p95 and the bound."""
     if len(report.quantiles_ms) != 101:
         return None
     shown = [(value, share / 100) for share, value in enumerate(report.quantiles_ms) if share < 100]
@@ -120,16 +122,16 @@ def latency_chart(report: LatencyReport, bound_ms: float | None) -> str | None:
     plot = Plot("Latency distribution", [*(x for x, _ in shown), *wide], [0.0, 1.0],
                 x_label="latency of one image, ms (slowest 1 % left out)", y_label="share of runs, %", y_percent=True)
     plot.line(shown, "c1", step=True, title=f"{report.runs:,} runs")
-    plot.upright(report.p50_ms, "soft", "p50")
-    plot.upright(report.p95_ms, "c2", "p95")
+    plot.vertical_line(report.p50_ms, "soft", "p50")
+    plot.vertical_line(report.p95_ms, "c2", "p95")
     if bound_ms is not None:
-        plot.upright(bound_ms, "bad", "bound")
+        plot.vertical_line(bound_ms, "bad", "bound")
         if not wide:
-            plot.say(f"bound {bound_ms:g} ms{': far to the right' if bound_ms > report.p99_ms else ''}")
+            plot.note(f"bound {bound_ms:g} ms{' is outside the chart' if bound_ms > report.p99_ms else ''}")
     return plot.svg()
 
 
-def _look(point: Point, winner: str, highest: int) -> tuple[str, str]:
+def _mark_style(point: TrialPoint, winner: str, highest: int) -> tuple[str, str]:
     if point.trial["genotype_id"] == winner and point.trial.get("rung", 0) == highest:
         return "best", "star"
     if point.trial.get("rung", 0):

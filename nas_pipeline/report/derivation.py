@@ -1,4 +1,4 @@
-"""What the searches inside the trials noted: how the alphas moved, what the guards measured and what they did."""
+"""The records of gradient searches inside trials: the alphas by epoch, the guards' measures and decisions."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from nas_pipeline.errors import NasError
 from nas_pipeline.report.drawings import cells_of
 from nas_pipeline.report.plot import Plot
 
-_MOST_COLUMNS = 25
-"""Epochs that a table of alphas has room for; of more, evenly spread ones are shown."""
+_MAX_COLUMNS = 25
+"""Largest number of epochs in a table of alphas; of more epochs, evenly spaced ones are shown."""
 
 _GUARDS = (("entropy_normal", "c1", "entropy of the alphas, normal cell"),
            ("entropy_reduce", "c2", "entropy of the alphas, reduction cell"),
            ("skip_share", "c3", "share of skip connections in the derived cells"))
 
-GUARD_LEGEND = [(kind, words) for _, kind, words in _GUARDS]
+GUARD_LEGEND = [(kind, label) for _, kind, label in _GUARDS]
 
 
 def derivations(entries: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """A block of the page for each search."""
+    """Returns one block of the page for each search."""
     return [_block(entry) for entry in entries]
 
 
@@ -49,8 +49,8 @@ def _guards(rows: Sequence[dict[str, Any]]) -> str | None:
         return None
     plot = Plot("Measures of the guards over epochs", [row["epoch"] for row in rows], [0.0, 1.0],
                 x_label="epoch", y_label="share")
-    for name, kind, words in _GUARDS:
-        plot.line([(row["epoch"], row[name]) for row in rows if row.get(name) is not None], kind, title=words)
+    for name, kind, label in _GUARDS:
+        plot.line([(row["epoch"], row[name]) for row in rows if row.get(name) is not None], kind, title=label)
     return plot.svg()
 
 
@@ -65,17 +65,17 @@ def _eigenvalue(rows: Sequence[dict[str, Any]]) -> str | None:
 
 
 def _history(rows: Sequence[dict[str, Any]], kind: str) -> dict[str, Any]:
-    """Mean over the edges of each operation's share after the softmax, epoch by epoch."""
-    step = max(1, math.ceil(len(rows) / _MOST_COLUMNS))
+    """Returns the share of each operation after the softmax, averaged over the edges, for each epoch."""
+    step = max(1, math.ceil(len(rows) / _MAX_COLUMNS))
     shown = [*rows[:-1:step], rows[-1]]
     shares = [_shares(row["alphas"][kind]) for row in shown]
     names = rows[-1].get("ops") or [f"operation {column}" for column in range(len(shares[0]))]
     top = max(max(column) for column in shares)
     return {
         "kind": "normal cell" if kind == "normal" else "reduction cell", "epochs": [row["epoch"] for row in shown],
-        "ops": [{"name": name, "shares": [{"share": f"{100 * column[place]:.1f}",
-                                           "strength": f"{column[place] / top:.2f}"} for column in shares]}
-                for place, name in enumerate(names)],
+        "ops": [{"name": name, "shares": [{"share": f"{100 * column[index]:.1f}",
+                                           "strength": f"{column[index] / top:.2f}"} for column in shares]}
+                for index, name in enumerate(names)],
     }
 
 
@@ -84,6 +84,6 @@ def _shares(table: Sequence[Sequence[float]]) -> list[float]:
     for edge in table:
         largest = max(edge)
         powers = [math.exp(value - largest) for value in edge]
-        for place, power in enumerate(powers):
-            total[place] += power / sum(powers) / len(table)
+        for index, power in enumerate(powers):
+            total[index] += power / sum(powers) / len(table)
     return total

@@ -1,4 +1,4 @@
-"""What is shown of a candidate when a person points at it: its decisions, and its blocks with their costs."""
+"""The details that the page shows of one candidate: its decisions, its blocks with their costs, its cells."""
 
 from __future__ import annotations
 
@@ -10,33 +10,33 @@ from typing import Any
 from nas_pipeline.core.genotype import Genotype
 from nas_pipeline.core.records import InputSpec
 from nas_pipeline.errors import NasError
-from nas_pipeline.report.progress import Trial
+from nas_pipeline.report.progress import TrialRow
 
 logger = logging.getLogger(__name__)
 
-MOST_DRAWN = 48
-"""Networks that get a drawing: each costs a twentieth of a second."""
+MAX_DRAWN = 48
+"""Largest number of networks with a drawing: each takes about 50 ms."""
 
 Blocks = list[list[Any]]
 """[name, kind, output shape, parameters, MACs] per block."""
 
 
-def blocks_of(trials: Sequence[Trial], spec: InputSpec) -> dict[str, Blocks]:
-    """Genotype id -> blocks, for the first `MOST_DRAWN` different genotypes that can be built."""
+def blocks_of(trials: Sequence[TrialRow], spec: InputSpec) -> dict[str, Blocks]:
+    """Returns genotype id -> blocks, for the first `MAX_DRAWN` distinct genotypes that can be built."""
     drawn: dict[str, Blocks] = {}
     for trial in trials:
-        if len(drawn) >= MOST_DRAWN:
+        if len(drawn) >= MAX_DRAWN:
             break
         if trial.get("genotype") and trial["genotype_id"] not in drawn:
             try:
                 drawn[trial["genotype_id"]] = _blocks(Genotype.from_json(trial["genotype"]), spec)
-            except NasError as error:  # a space that is gone, or was widened by options
+            except NasError as error:  # a space that no longer exists, or that was extended by options
                 logger.debug("no drawing of %s: %s", trial["genotype_id"], error)
     return drawn
 
 
-def genes_of(trial: Trial) -> str:
-    """The decisions in one line, grouped by the part of the network that they name."""
+def genes_of(trial: TrialRow) -> str:
+    """Returns the decisions in one line, grouped by the part of the network."""
     parts: dict[str, list[str]] = {}
     for name, choice in (trial.get("genotype") or {}).get("genes", []):
         part, _, rest = str(name).rpartition(".")
@@ -45,7 +45,7 @@ def genes_of(trial: Trial) -> str:
 
 
 def cells_of(genotype: Genotype) -> str:
-    """The graphs of its cells as a `data:` address of an SVG picture; empty for a network without cells."""
+    """Returns the graphs of the cells as a `data:` URI of an SVG image; empty for a network without cells."""
     from nas_pipeline.space.cell_graph import graphs_of
 
     try:
@@ -64,7 +64,7 @@ def _blocks(genotype: Genotype, spec: InputSpec) -> Blocks:
 
     if genotype.space not in SPACES:
         raise NasError(f"unknown space {genotype.space}")
-    from nas_pipeline.space.drawing import layer_rows  # torch and matplotlib, only where something is drawn
+    from nas_pipeline.space.drawing import layer_rows  # imports torch and matplotlib: only where something is drawn
     from nas_pipeline.space.load import build_network
 
     rows = layer_rows(build_network(genotype, spec), spec)

@@ -1,4 +1,4 @@
-"""The figures of a finished run for the summary: those of `found`, complete or refused."""
+"""The figures of a finished run for the summary, checked for completeness."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import Any
 
 from nas_pipeline.core.records import DatasetManifest, GateResult, LatencyReport, ModelBundle, TrainResult
 from nas_pipeline.errors import DataError
-from nas_pipeline.report.found import FoundTarget, find
+from nas_pipeline.report.run_artifacts import TargetArtifacts, read_run_artifacts
 
 _NOT_NEEDED = {f"artifacts/{name}" for name in ("validate/report.json", "search/trials.json", "retrain/history.json")}
-"""The summary does without them."""
+"""Artefacts that the summary does not need."""
 
 
 @dataclass(frozen=True, slots=True)
 class TargetFacts:
-    """One target's file, its latency, its gates, and what became of it."""
+    """The file of one target, its latency, its gates and its outcome."""
 
     name: str
     bundle: ModelBundle
@@ -28,8 +28,8 @@ class TargetFacts:
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
-    """A run."""
+class RunFacts:
+    """The figures of a finished run."""
 
     dataset: DatasetManifest
     winner: dict[str, Any]
@@ -40,33 +40,33 @@ class Facts:
     last_run: dict[str, Any]
 
 
-def gather(root: Path) -> Facts:
-    """The facts of the finished run in `root`.
+def gather(root: Path) -> RunFacts:
+    """Returns the figures of the finished run in `root`.
 
     Raises:
-        DataError: A stage has not run yet, or a file is damaged; the message names the file.
+        DataError: The output of a stage is missing or damaged; the message names the file.
     """
-    found = find(root)
-    if found.damaged:
-        raise DataError(f"the run in {root} cannot be read: {found.damaged[0]}; run `make pipeline`")
-    needed = [name for name in found.missing if name not in _NOT_NEEDED]
-    if needed or found.dataset is None or found.winner is None or found.search is None or found.result is None:
+    run = read_run_artifacts(root)
+    if run.damaged:
+        raise DataError(f"the run in {root} cannot be read: {run.damaged[0]}; run `make pipeline`")
+    needed = [name for name in run.missing if name not in _NOT_NEEDED]
+    if needed or run.dataset is None or run.winner is None or run.search is None or run.result is None:
         raise DataError(f"there is no finished run in {root}: {root / needed[0]} is missing; run `make pipeline`")
-    return Facts(
-        dataset=found.dataset, winner=found.winner, search=found.search, result=found.result,
-        baselines=found.baselines, targets=[facts for target in found.targets if (facts := _target(target))],
-        last_run=found.last_run,
+    return RunFacts(
+        dataset=run.dataset, winner=run.winner, search=run.search, result=run.result,
+        baselines=run.baselines, targets=[facts for target in run.targets if (facts := _target(target))],
+        last_run=run.last_run,
     )
 
 
-def _target(target: FoundTarget) -> TargetFacts | None:
+def _target(target: TargetArtifacts) -> TargetFacts | None:
     if target.bundle is None or target.latency is None:
         return None
-    return TargetFacts(target.name, target.bundle, target.latency, target.gates, said(target.outcome))
+    return TargetFacts(target.name, target.bundle, target.latency, target.gates, outcome_text(target.outcome))
 
 
-def said(outcome: dict[str, Any]) -> str:
-    """What became of a target, in a few words."""
+def outcome_text(outcome: dict[str, Any]) -> str:
+    """Returns the outcome of a target as text."""
     if version := outcome.get("registered"):
         return f"candidate, version {version}"
     if refusal := outcome.get("refusal"):
@@ -76,6 +76,6 @@ def said(outcome: dict[str, Any]) -> str:
 
 
 def mean_and_spread(values: tuple[float, ...]) -> str:
-    """`94.52 ± 0.08 %`: mean and sample standard deviation; no spread for a single value."""
+    """Returns mean and sample standard deviation, such as `94.52 ± 0.08 %`; the mean alone for a single value."""
     mean = 100 * statistics.fmean(values)
     return f"{mean:.2f} ± {100 * statistics.stdev(values):.2f} %" if len(values) > 1 else f"{mean:.2f} %"

@@ -1,4 +1,4 @@
-"""Where the file that ships is wrong, on validation images: confusion matrix, accuracy by class, surest mistakes."""
+"""Errors of a shipped file on validation images: confusion matrix, recall by class, most confident errors."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from PIL import Image
 from nas_pipeline.errors import ExportError
 from nas_pipeline.export.val_predictions import read_val_predictions
 
-_MOST_CLASSES = 40
+_MAX_CLASSES = 40
 _PAIRS = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A picture as a data URI, with what it is and what it was taken for."""
+    """An image as a data URI, with its label and its prediction."""
 
     picture: str
     label: str
@@ -31,50 +31,50 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class Mistakes:
-    """The validation images of one target."""
+    """The errors of one file on the validation images."""
 
     images: int
     accuracy: float
     classes: list[str]
     matrix: list[list[int]]
-    """Row: true class, column: prediction; empty where there are too many classes to read."""
+    """Row: true class, column: prediction; empty where there are too many classes to display."""
     recall: list[tuple[str, int, int]]
-    """(class, right, images), worst first."""
+    """(class, correct, images), lowest recall first."""
     pairs: list[tuple[str, str, int]]
-    """(true class, taken for, how often), most frequent first."""
+    """(true class, predicted class, count), most frequent first."""
     examples: list[Example]
 
 
 def mistakes(path: Path, class_names: Sequence[str]) -> Mistakes:
-    """Read and count.
+    """Returns the errors recorded in a file of validation predictions.
 
     Raises:
-        ExportError: The file cannot be read, or does not go with these classes.
+        ExportError: The file cannot be read, or has other classes.
     """
-    found = read_val_predictions(path)
+    recorded = read_val_predictions(path)
     count = len(class_names)
-    if len(found.labels) == 0 or max(found.labels.max(), found.predictions.max()) >= count:
-        raise ExportError(f"{path} does not go with {count} classes: run the export stage again")
+    if len(recorded.labels) == 0 or max(recorded.labels.max(), recorded.predictions.max()) >= count:
+        raise ExportError(f"{path} does not match {count} classes: run the export stage again")
     matrix = np.zeros((count, count), np.int64)
-    np.add.at(matrix, (found.labels, found.predictions), 1)
+    np.add.at(matrix, (recorded.labels, recorded.predictions), 1)
     recall = [(name, int(matrix[i, i]), int(matrix[i].sum())) for i, name in enumerate(class_names)]
     wrong = [(int(matrix[i, j]), i, j) for i in range(count) for j in range(count) if i != j and matrix[i, j]]
     wrong.sort(key=lambda item: (-item[0], item[1], item[2]))
     return Mistakes(
-        images=len(found.labels), accuracy=float((found.labels == found.predictions).mean()),
-        classes=list(class_names), matrix=matrix.tolist() if count <= _MOST_CLASSES else [],
+        images=len(recorded.labels), accuracy=float((recorded.labels == recorded.predictions).mean()),
+        classes=list(class_names), matrix=matrix.tolist() if count <= _MAX_CLASSES else [],
         recall=sorted(recall, key=lambda row: (row[1] / row[2] if row[2] else 2.0, row[0])),
         pairs=[(class_names[i], class_names[j], times) for times, i, j in wrong[:_PAIRS]],
         examples=[
-            Example(data_uri(picture), class_names[found.labels[index]], class_names[found.predictions[index]],
-                    float(found.confidence[index]))
-            for index, picture in zip(found.mistakes, found.thumbnails, strict=True)
+            Example(data_uri(picture), class_names[recorded.labels[index]], class_names[recorded.predictions[index]],
+                    float(recorded.confidence[index]))
+            for index, picture in zip(recorded.mistakes, recorded.thumbnails, strict=True)
         ],
     )
 
 
 def data_uri(picture: npt.NDArray[np.uint8]) -> str:
-    """PNG of pixels [h, w, C]; of other than one or three channels the first is shown."""
+    """Returns pixels [H, W, C] as a PNG data URI; the first channel alone unless there are three."""
     plain = picture if picture.shape[-1] == 3 else picture[..., 0]
     buffer = io.BytesIO()
     Image.fromarray(np.ascontiguousarray(plain)).save(buffer, "PNG", optimize=True)

@@ -1,6 +1,6 @@
-"""A small plot as inline SVG: one frame, linear axes, marks that speak (each has a title). No script, no library.
+"""Draws a small plot as inline SVG: one frame, linear axes, marks with titles. Uses no script and no library.
 
-Colours come from the page's style sheet by class, so that a plot follows light, dark and print.
+Colours come from the style sheet of the page by class, so that a plot follows the light, dark and print themes.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ Pairs = Sequence[tuple[float, float]]
 
 
 class Plot:
-    """Marks are drawn in the order in which they are asked for; `svg` closes the picture."""
+    """A plot; marks are drawn in the order of the calls, and `svg` returns the image."""
 
     def __init__(
         self, label: str, x: Iterable[float], y: Iterable[float], *, x_label: str, y_label: str, y_percent: bool = False
     ) -> None:
-        """`label` is read out by screen readers; `x` and `y` are all values that must have room."""
+        """Creates the axes. `label` is the text for screen readers; `x` and `y` are all values that must be visible."""
         self.label = label
-        self._x, self._y = _room(x), _room(y)
+        self._x, self._y = _padded_range(x), _padded_range(y)
         self._marks: list[str] = []
         self._axes(x_label, y_label, y_percent)
 
     def line(self, pairs: Pairs, kind: str, *, step: bool = False, title: str = "") -> None:
-        """A line, or a staircase whose value holds until the next point."""
+        """Draws a line, or a step function whose value holds until the next point."""
         if not pairs:
             return
         path = f"M{self._at(*pairs[0])}"
@@ -39,33 +39,33 @@ class Plot:
         self._marks.append(f'<path class="line {kind}" d="{path}">{_title(title)}</path>')
 
     def mark(self, x: float, y: float, kind: str, title: str, *, shape: str = "dot", key: str = "") -> None:
-        """A mark (dot, ring, cross, diamond, star); `key` makes it answer to a pointer and to the keyboard.
+        """Draws a mark (dot, ring, cross, diamond, star); with a `key` it can be selected by pointer and keyboard.
 
-        One outside the frame stands on its edge.
+        A mark outside the vertical range is drawn at the edge.
         """
         y = min(max(y, self._y[0]), self._y[1])
         at = f'transform="translate({self._at(x, y).replace(",", " ")})"'
-        asked = f' data-key="{escape(key)}" tabindex="0" role="button" aria-label="{escape(title)}"' if key else ""
-        self._marks.append(f'<g class="mark {kind} {shape}" {at}{asked}>{_SHAPES[shape]}{_title(title)}</g>')
+        attributes = f' data-key="{escape(key)}" tabindex="0" role="button" aria-label="{escape(title)}"' if key else ""
+        self._marks.append(f'<g class="mark {kind} {shape}" {at}{attributes}>{_SHAPES[shape]}{_title(title)}</g>')
 
-    def upright(self, x: float, kind: str, words: str) -> None:
-        """A vertical line with a word beside its head, where it is inside the frame."""
+    def vertical_line(self, x: float, kind: str, label: str) -> None:
+        """Draws a vertical line with a label, if `x` is inside the frame."""
         if not self._x[0] <= x <= self._x[1]:
             return
         at, right = self._px(x), (x - self._x[0]) / (self._x[1] - self._x[0]) > 0.7
         self._marks.append(
             f'<line class="rule {kind}" x1="{at:.1f}" x2="{at:.1f}" y1="{_TOP}" y2="{HEIGHT - _BOTTOM}"/>'
             f'<text class="tag" x="{at + (-5 if right else 5):.1f}" y="{HEIGHT / 2 + 16 * self._tags():.0f}" '
-            f'text-anchor="{"end" if right else "start"}">{escape(words)}</text>'
+            f'text-anchor="{"end" if right else "start"}">{escape(label)}</text>'
         )
 
-    def say(self, words: str) -> None:
-        """A remark in the lower right corner of the frame."""
+    def note(self, text: str) -> None:
+        """Writes text in the lower right corner of the frame."""
         self._marks.append(f'<text class="tag" x="{WIDTH - _RIGHT - 4}" y="{HEIGHT - _BOTTOM - 10}" '
-                           f'text-anchor="end">{escape(words)}</text>')
+                           f'text-anchor="end">{escape(text)}</text>')
 
     def svg(self) -> str:
-        """The picture."""
+        """Returns the image."""
         return (f'<svg class="plot" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(self.label)}">'
                 + "".join(self._marks) + "</svg>")
 
@@ -109,14 +109,14 @@ _SHAPES = {
 
 
 def ticks(low: float, high: float) -> list[float]:
-    """Round values inside the bounds, about six of them."""
+    """Returns about six round values inside the bounds."""
     raw = (high - low) / _TICKS
     power = 10 ** math.floor(math.log10(raw))
     step = next(power * factor for factor in (1, 2, 2.5, 5, 10) if power * factor >= raw * 0.999)
     return [round(number * step, 12) for number in range(math.ceil(low / step), math.floor(high / step) + 1)]
 
 
-def _room(values: Iterable[float]) -> tuple[float, float]:
+def _padded_range(values: Iterable[float]) -> tuple[float, float]:
     finite = [value for value in values if math.isfinite(value)] or [0.0, 1.0]
     low, high = min(finite), max(finite)
     if high - low < 1e-12 * max(1.0, abs(high)):
@@ -129,5 +129,5 @@ def _number(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
-def _title(words: str) -> str:
-    return f"<title>{escape(words)}</title>" if words else ""
+def _title(text: str) -> str:
+    return f"<title>{escape(text)}</title>" if text else ""

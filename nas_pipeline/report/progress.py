@@ -1,4 +1,4 @@
-"""What a search found and when: the front, the hypervolume over cost, importances of decisions. Pure."""
+"""Progress of a search: Pareto front, hypervolume over cost, best accuracy over cost, importances of decisions."""
 
 from __future__ import annotations
 
@@ -8,55 +8,56 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-Trial = dict[str, Any]
+TrialRow = dict[str, Any]
+"""One row of search/trials.json."""
 
 MIN_FOR_IMPORTANCE = 10
-"""Complete trials below which importances are noise and are not shown."""
+"""Smallest number of complete trials for which importances are shown."""
 
 
 @dataclass(frozen=True, slots=True)
-class Point:
+class TrialPoint:
     """One trial that has an accuracy and a latency."""
 
-    trial: Trial
+    trial: TrialRow
     accuracy: float
     latency_ms: float
 
     @property
     def complete(self) -> bool:
-        """It was not stopped early."""
+        """Whether the trial was not stopped early."""
         return bool(self.trial["state"] == "complete")
 
 
-def points(trials: Sequence[Trial]) -> list[Point]:
-    """The trials with finite accuracy and latency, in their order."""
-    found = []
+def points(trials: Sequence[TrialRow]) -> list[TrialPoint]:
+    """Returns the trials with finite accuracy and latency, in their order."""
+    rated = []
     for trial in trials:
         accuracy, latency = (trial.get("metrics", {}).get(name) for name in ("val_accuracy", "latency_ms"))
         if all(isinstance(value, int | float) and math.isfinite(value) for value in (accuracy, latency)):
-            found.append(Point(trial, float(accuracy), float(latency)))
-    return found
+            rated.append(TrialPoint(trial, float(accuracy), float(latency)))
+    return rated
 
 
-def rung(trials: Sequence[Trial], number: int) -> list[Trial]:
-    """The trials of one rung: 0 is the search, 1 the longer training of its finalists."""
+def rung(trials: Sequence[TrialRow], number: int) -> list[TrialRow]:
+    """Returns the trials of one rung: 0 is the search, 1 the longer training of the finalists."""
     return [trial for trial in trials if trial.get("rung", 0) == number]
 
 
-def front(rated: Sequence[Point]) -> list[Point]:
-    """Complete points that no other beats in accuracy and latency, from fast to slow."""
-    kept: list[Point] = []
+def front(rated: Sequence[TrialPoint]) -> list[TrialPoint]:
+    """Returns the complete points that are Pareto-optimal in accuracy and latency, from fast to slow."""
+    optimal: list[TrialPoint] = []
     for point in sorted((p for p in rated if p.complete), key=lambda p: (p.latency_ms, -p.accuracy)):
-        if not kept or point.accuracy > kept[-1].accuracy:
-            kept.append(point)
-    return kept
+        if not optimal or point.accuracy > optimal[-1].accuracy:
+            optimal.append(point)
+    return optimal
 
 
-def hypervolume(trials: Sequence[Trial]) -> list[tuple[float, float]]:
-    """(device seconds so far, hypervolume so far) after each trial of the search, in the order of their numbers.
+def hypervolume(trials: Sequence[TrialRow]) -> list[tuple[float, float]]:
+    """Returns (device-seconds so far, hypervolume so far) after each trial of the search, by trial number.
 
-    The plane is that of accuracy and latency. The reference point is the worst accuracy with the worst latency of all
-    complete trials, and 1.0 is the box up to the best of both: so a run compares with itself only.
+    The objectives are accuracy and latency. The reference point is the worst accuracy and the worst latency of all
+    complete trials; 1.0 is the box from there to the best of both. Values of different runs are not comparable.
     """
     ordered = sorted(rung(trials, 0), key=lambda trial: trial["number"])
     done = [point for point in points(ordered) if point.complete]
@@ -75,14 +76,14 @@ def hypervolume(trials: Sequence[Trial]) -> list[tuple[float, float]]:
     return steps
 
 
-def _area(steps: Sequence[Point], worst: tuple[float, float]) -> float:
+def _area(steps: Sequence[TrialPoint], worst: tuple[float, float]) -> float:
     edges = [point.latency_ms for point in steps] + [worst[1]]
     widths = (right - left for left, right in itertools.pairwise(edges))
     return sum(width * (point.accuracy - worst[0]) for width, point in zip(widths, steps, strict=True))
 
 
-def best_so_far(trials: Sequence[Trial]) -> list[tuple[float, float]]:
-    """(device seconds so far, best accuracy within all bounds so far) of the search; empty before the first."""
+def best_so_far(trials: Sequence[TrialRow]) -> list[tuple[float, float]]:
+    """Returns (device-seconds so far, best feasible accuracy so far) after each trial, from the first feasible one."""
     spent, best, steps = 0.0, -math.inf, []
     for trial in sorted(rung(trials, 0), key=lambda trial: trial["number"]):
         spent += float(trial.get("device_s", 0.0))
@@ -93,10 +94,10 @@ def best_so_far(trials: Sequence[Trial]) -> list[tuple[float, float]]:
     return steps
 
 
-def importances(trials: Sequence[Trial]) -> tuple[list[tuple[str, float]], str]:
-    """(decision, share of the variance of the accuracy), largest first, and a remark on how much that is worth.
+def importances(trials: Sequence[TrialRow]) -> tuple[list[tuple[str, float]], str]:
+    """Returns (decision, share of the variance of the accuracy), largest first, and a remark on the sample size.
 
-    Only decisions that every complete trial made can be compared; the others are left out.
+    Only decisions that every complete trial has can be compared; all others are omitted.
     """
     complete = [p for p in points(rung(trials, 0)) if p.complete and p.trial.get("genotype")]
     if len(complete) < MIN_FOR_IMPORTANCE:
@@ -104,18 +105,18 @@ def importances(trials: Sequence[Trial]) -> tuple[list[tuple[str, float]], str]:
     rows = [{name: _plain(choice) for name, choice in point.trial["genotype"]["genes"]} for point in complete]
     shared = [name for name in rows[0] if all(name in row for row in rows) and len({row[name] for row in rows}) > 1]
     if not shared or len({point.accuracy for point in complete}) < 2:
-        return [], "not computed: no decision was made in every trial with more than one answer"
+        return [], "not computed: no decision that all trials have takes more than one value"
     shares = _forest(rows, [point.accuracy for point in complete], shared)
     remark = (f"random forest (decrease of impurity) over {len(complete)} complete trials, "
-              f"{len(shared)} decisions that all made")
+              f"{len(shared)} decisions that all have")
     if len(complete) < 10 * len(shared):
-        remark += "; so few trials for so many decisions give a hint, not a finding"
+        remark += "; the number of trials is too small for a reliable result"
     return sorted(shares.items(), key=lambda item: (-item[1], item[0])), remark
 
 
 def _forest(rows: list[dict[str, str]], values: list[float], names: list[str]) -> dict[str, float]:
-    """Not fANOVA: a decision of thirty different answers keeps it busy for minutes."""
-    import optuna  # the page of a run without a search does not pay for it
+    """Computes importances with a random forest. fANOVA takes minutes for a decision with thirty values."""
+    import optuna  # imported here: the page of a run without a search does not need it
 
     kinds = {name: optuna.distributions.CategoricalDistribution(sorted({row[name] for row in rows})) for name in names}
     verbosity = optuna.logging.get_verbosity()
@@ -129,8 +130,8 @@ def _forest(rows: list[dict[str, str]], values: list[float], names: list[str]) -
             for row, value in zip(rows, values, strict=True)
         ])
         evaluator = optuna.importance.MeanDecreaseImpurityImportanceEvaluator(seed=0)
-        found = optuna.importance.get_param_importances(study, evaluator=evaluator)
-        return {name: float(share) for name, share in found.items()}
+        shares = optuna.importance.get_param_importances(study, evaluator=evaluator)
+        return {name: float(share) for name, share in shares.items()}
     finally:
         optuna.logging.set_verbosity(verbosity)
 

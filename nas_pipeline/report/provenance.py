@@ -1,4 +1,4 @@
-"""Where the figures come from, and what to type to get them again."""
+"""The provenance of a run, and the commands that repeat it."""
 
 from __future__ import annotations
 
@@ -8,35 +8,35 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-from nas_pipeline.report.found import Found
+from nas_pipeline.report.run_artifacts import RunArtifacts
 
 _PACKAGES = ("torch", "onnxruntime", "onnx", "optuna", "numpy")
 
 
-def reproduce(found: Found, commit: str, dirty: str) -> list[str]:
-    """Lines for a shell."""
+def reproduce(run: RunArtifacts, commit: str, dirty: str) -> list[str]:
+    """Returns the shell commands that repeat the run."""
     lines = [f"git checkout {commit}"] if commit not in {"", "unknown"} else []
-    profile, overrides = found.command.get("profile"), found.command.get("overrides", [])
+    profile, overrides = run.command.get("profile"), run.command.get("overrides", [])
     if profile is None:
-        inside = found.root.parent.name == "work" and found.root.parent.parent.name == ".nas"
-        profile = found.root.name if inside else "default"
-    words = ["make", "pipeline", *([f"PROFILE={profile}"] if profile != "default" else [])]
+        inside = run.root.parent.name == "work" and run.root.parent.parent.name == ".nas"
+        profile = run.root.name if inside else "default"
+    command = ["make", "pipeline", *([f"PROFILE={profile}"] if profile != "default" else [])]
     if overrides:
-        words.append(f"SET={' '.join(overrides)}")
+        command.append(f"SET={' '.join(overrides)}")
     if dirty == "true":
-        lines.append("# the working tree had changes that no commit holds: this run cannot be repeated exactly")
-    return [*lines, shlex.join(words)]
+        lines.append("# the working tree had uncommitted changes: the run cannot be repeated exactly from the commit")
+    return [*lines, shlex.join(command)]
 
 
-def origin(found: Found, tags: Mapping[str, str]) -> dict[str, str]:
-    """Name -> value, for a table. The packages are those of whoever wrote the page."""
+def origin(run: RunArtifacts, tags: Mapping[str, str]) -> dict[str, str]:
+    """Returns name -> value for a table. Package versions are those of the process that writes the page."""
     rows = dict(tags)
-    published: dict[str, Any] = found.last_run.get("published") or {}
+    published: dict[str, Any] = run.last_run.get("published") or {}
     if published:
         rows["MLflow run"] = f"{published.get('run_id')} of {published.get('experiment')}"
-    elif found.last_run.get("unpublished"):
-        rows["MLflow run"] = f"none: {found.last_run['unpublished']}"
-    for target in found.targets:
+    elif run.last_run.get("unpublished"):
+        rows["MLflow run"] = f"none: {run.last_run['unpublished']}"
+    for target in run.targets:
         if target.bundle is not None:
             rows[f"bundle of {target.name}"] = target.bundle.digest
         if target.latency is not None and target.latency.host:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.fleet_demo import console, show
-from nas_pipeline.registry.publish import Published
+from nas_pipeline.registry.publish import PublishedRun
 from tests.unit.registry.conftest import shared, store, workspace
 from tests.unit.registry.versions import Versions
 
@@ -16,7 +16,7 @@ __all__ = ["shared", "store", "workspace"]  # fixtures
 
 
 @pytest.mark.slow
-def test_the_demo_goes_as_told(workspace: Path, shared: tuple[Path, Published], store: str, tmp_path: Path) -> None:
+def test_the_demo_goes_as_told(workspace: Path, shared: tuple[Path, PublishedRun], store: str, tmp_path: Path) -> None:
     target = "demo"
     versions = Versions(workspace, store, shared[1], target)
     versions.add(wrong=set())

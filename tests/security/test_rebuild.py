@@ -18,9 +18,9 @@ from nas_pipeline.fleet.tuf.journal import JournalEntry
 from nas_pipeline.fleet.tuf.publish import publish
 from nas_pipeline.fleet.tuf.releases import widened
 from nas_pipeline.fleet.tuf.repository import Repository
-from nas_pipeline.registry.aliases import Standing, history
+from nas_pipeline.registry.aliases import AliasState, read_alias_state
 from nas_pipeline.registry.promote import promote, rollback
-from nas_pipeline.registry.publish import Published
+from nas_pipeline.registry.publish import PublishedRun
 from tests.unit.fleet.toy_releases import new_fleet, sign_list
 from tests.unit.registry.conftest import shared, store, workspace
 from tests.unit.registry.versions import Versions
@@ -30,7 +30,7 @@ TARGET = "lost"
 
 
 @pytest.fixture
-def versions(tmp_path: Path, workspace: Path, shared: tuple[Path, Published], store: str) -> Versions:
+def versions(tmp_path: Path, workspace: Path, shared: tuple[Path, PublishedRun], store: str) -> Versions:
     """A registered model in a database of its own: a copy of the session's, that may be lost."""
     copy = tmp_path / "tracking" / "mlflow.db"
     copy.parent.mkdir()
@@ -43,8 +43,8 @@ def fleet(tmp_path: Path) -> Repository:
     return new_fleet(tmp_path, target_names=(TARGET,), waves=(5000, 10_000))
 
 
-def told(versions: Versions) -> Standing:
-    return history(versions.root, TARGET, tracking_uri=versions.store)
+def alias_state(versions: Versions) -> AliasState:
+    return read_alias_state(versions.root, TARGET, tracking_uri=versions.store)
 
 
 def out(fleet: Repository, versions: Versions, version: str) -> None:
@@ -77,13 +77,13 @@ def test_the_registry_is_made_again_and_goes_on(fleet: Repository, versions: Ver
     promote(versions.root, TARGET, who="bob", why="better", tracking_uri=versions.store)
     out(fleet, versions, second)
     aligned(fleet, versions)
-    assert (told(versions).champion, versions.aliases["canary"]) == (first, second), "the signed list is the truth"
+    assert (alias_state(versions).champion, versions.aliases["canary"]) == (first, second), "as in the signed list"
     whole(fleet, versions)
     aligned(fleet, versions)
     third = versions.add(wrong=set(range(0, 3000, 301)))
     out(fleet, versions, third)
     aligned(fleet, versions)
-    before, aliases = told(versions), versions.aliases
+    before, aliases = alias_state(versions), versions.aliases
     assert aliases == {"candidate": third, "champion": second, "previous": first, "canary": third}
     tags = {number: versions.tags(number) for number in (first, second, third)}
 
@@ -92,14 +92,14 @@ def test_the_registry_is_made_again_and_goes_on(fleet: Repository, versions: Ver
     versions.store = f"sqlite:///{lost.with_name('fresh') / 'mlflow.db'}"  # this process has the old one open still
     lost.with_name("fresh").mkdir()
     done = rebuild(fleet, versions.root, who="ann", tracking_uri=versions.store)
-    assert f"{versions.model}: version {never} is left out: no bundle of it is in the store" in done
+    assert f"{versions.model}: version {never} is omitted: the store has no bundle of it" in done
     versions.client = MlflowClient(tracking_uri=versions.store)
-    assert told(versions) == before
+    assert alias_state(versions) == before
     assert versions.aliases == aliases
     assert {number: versions.tags(number) for number in tags} == tags
     assert rebuild(fleet, versions.root, who="ann", tracking_uri=versions.store) == []
 
-    versions.published = Published(**{**versions.published.to_json(), "experiment_id": str(
+    versions.published = PublishedRun(**{**versions.published.to_json(), "experiment_id": str(
         versions.client.get_experiment_by_name(versions.published.experiment).experiment_id)})
     assert versions.add(wrong=set(range(0, 3000, 500))) == "5"
     done = promote(versions.root, TARGET, who="bob", why="on", version=third, tracking_uri=versions.store)
@@ -134,10 +134,10 @@ def test_reconcile_repairs_in_one_run(fleet: Repository, versions: Versions, mon
     assert len(aligned(fleet, versions)) == 3
     assert versions.aliases == {"champion": first}
     assert versions.tags(second)["promotion.withdrawn"] == "worse in the field"
-    before = told(versions)
+    before = alias_state(versions)
     versions.client.set_registered_model_alias(versions.model, "champion", second)
     reconcile(fleet, versions.root, tracking_uri=versions.store)
-    assert told(versions) == before, "an alias that was moved by hand is moved back"
+    assert alias_state(versions) == before, "an alias that was moved by hand is moved back"
 
 
 def test_a_champion_that_the_field_refuses_goes_back_with_its_history(fleet: Repository, versions: Versions) -> None:
@@ -150,7 +150,7 @@ def test_a_champion_that_the_field_refuses_goes_back_with_its_history(fleet: Rep
     operations.rollback(fleet, TARGET, versions.model, who="ann", why="worse in the field")
     aligned(fleet, versions)
     assert versions.aliases == {"champion": first}
-    last = told(versions).events[-1]
+    last = alias_state(versions).events[-1]
     assert (last.kind, last.version, last.before, last.why) == ("rolled back", first, second, "worse in the field")
 
 

@@ -22,7 +22,7 @@ from nas_pipeline.fleet.tuf.registry_backup import read_registry_backup
 from nas_pipeline.fleet.tuf.repository import Repository
 from nas_pipeline.registry.evidence import evidence_digest
 from nas_pipeline.registry.onnx_model import EVIDENCE
-from nas_pipeline.registry.rebuild import Kept, KeptModel, rebuild_model
+from nas_pipeline.registry.rebuild import StoredModel, StoredVersion, rebuild_model
 from nas_pipeline.registry.tags import EVIDENCE_SHA256
 
 
@@ -46,7 +46,7 @@ def rebuild(repository: Repository, root: Path, *, who: str, tracking_uri: str |
     return done + reconcile(repository, root, who=who, tracking_uri=tracking_uri)
 
 
-def read_model_backup(repository: Repository, target: str, model: str) -> KeptModel:
+def read_model_backup(repository: Repository, target: str, model: str) -> StoredModel:
     """Reads and verifies everything that the store contains about one model."""
     entries = [entry for entry in repository.journal.entries() if entry.model == model]
     goal = target_aliases(model, repository.release_list(target, model), entries)
@@ -61,14 +61,14 @@ def read_model_backup(repository: Repository, target: str, model: str) -> KeptMo
     numbers = [int(number) for number in record.get("versions", {})]
     aliases = {**record.get("aliases", {}), "champion": goal.champion, "canary": goal.canary}
     tags = {"target": target, **record.get("tags", {})}
-    return KeptModel(
+    return StoredModel(
         model, tuple(versions[number] for number in sorted(versions)), max([0, *versions, *numbers]), tags,
         {alias: version for alias, version in aliases.items() if version}, str(record.get("description", "")),
         str(tags.get("experiment", "")), tuple(left_out),
     )
 
 
-def _version(repository: Repository, entry: JournalEntry, registered: Mapping[str, Any]) -> Kept:
+def _version(repository: Repository, entry: JournalEntry, registered: Mapping[str, Any]) -> StoredVersion:
     store, folder = repository.store, f"bundles/{entry.bundle}"
     names = [name.removeprefix(f"{folder}/") for name in store.list(folder)]
     content = {name: store.read(f"{folder}/{name}") or b"" for name in names}
@@ -90,4 +90,4 @@ def _version(repository: Repository, entry: JournalEntry, registered: Mapping[st
         raise FleetError(f"version {entry.version}: {folder} is not what was published (bundle {entry.bundle[:12]}, "
                          f"file {entry.sha256[:12]} in the journal)")
     run_files = {name.removeprefix("run/"): data for name, data in content.items() if name.startswith("run/")}
-    return Kept(int(entry.version), entry.bundle, files, run_files, record)
+    return StoredVersion(int(entry.version), entry.bundle, files, run_files, record)

@@ -12,17 +12,18 @@ from nas_pipeline.fleet.tuf.registry_backup import write_registry_backup
 from nas_pipeline.fleet.tuf.releases import ReleaseEntry, newest, settled
 from nas_pipeline.fleet.tuf.repository import Repository
 from nas_pipeline.fleet.tuf.settings import stamp
-from nas_pipeline.registry.fleet_tags import Wanted, align
+from nas_pipeline.registry.fleet_tags import DesiredAliases, align
 
 WHO = "reconcile"
 """Default author of the journal entries."""
 
 
-def target_aliases(model: str, rows: tuple[ReleaseEntry, ...], entries: Iterable[JournalEntry]) -> Wanted:
+def target_aliases(model: str, rows: tuple[ReleaseEntry, ...], entries: Iterable[JournalEntry]) -> DesiredAliases:
     """Computes the registry aliases from the signed releases and the journal. Pure."""
     top, good = newest(rows), settled(rows)
     canary = top.release.version if top is not None and not top.whole else ""
-    return Wanted(model, good.release.version if good is not None else "", canary, withdrawn_versions(entries, model))
+    champion = good.release.version if good is not None else ""
+    return DesiredAliases(model, champion, canary, withdrawn_versions(entries, model))
 
 
 def withdrawn_versions(entries: Iterable[JournalEntry], model: str) -> dict[str, str]:

@@ -102,10 +102,10 @@ def new_release(
     Raises:
         FleetError: The version has no golden vectors, or neither an argument nor a gate gives a latency bound.
     """
-    settings, contender = edit.settings, candidate.contender
-    bundle, latency = contender.bundle, contender.latency
+    settings, challenger = edit.settings, candidate.challenger
+    bundle, latency = challenger.bundle, challenger.latency
     vectors, opset = _golden(candidate), golden.opset_of(candidate.onnx)
-    bounds_ms = (float(gate.bound) for gate in contender.verified if gate.gate == _LATENCY_GATE)
+    bounds_ms = (float(gate.bound) for gate in challenger.verified if gate.gate == _LATENCY_GATE)
     bound_ms = latency_ms or next(bounds_ms, None)
     if bound_ms is None:
         raise FleetError(f"{candidate.model} version {candidate.version} has no latency bound: pass --latency-ms")
@@ -121,7 +121,7 @@ def new_release(
     spec, normalisation = bundle.spec, _normalisation(candidate)
     card = wire.ModelCard(
         counter=counter, onnx=wire.onnx_path(edit.target, candidate.model, _sha256(candidate)), channels=spec.channels,
-        height=spec.height, width=spec.width, class_names=contender.class_names, mean=normalisation["mean"],
+        height=spec.height, width=spec.width, class_names=challenger.class_names, mean=normalisation["mean"],
         std=normalisation["std"], golden=vectors,
         evidence={
             "accuracy": {name: value for name, value in bundle.metrics.items() if "accuracy" in name},
@@ -139,7 +139,7 @@ def upload_bundle(repository: Repository, candidate: Releasable) -> None:
     Raises:
         StorageError: A file cannot be written.
     """
-    folder = f"bundles/{candidate.contender.bundle.digest}"
+    folder = f"bundles/{candidate.challenger.bundle.digest}"
     files: Mapping[str, bytes] = {**candidate.files, RECORD: canonical_json(candidate.record).encode()}
     for name, content in files.items():
         reach("bundle")
@@ -148,7 +148,7 @@ def upload_bundle(repository: Repository, candidate: Releasable) -> None:
 
 
 def _sha256(candidate: Releasable) -> str:
-    return candidate.contender.bundle.files[MODEL_FILE]
+    return candidate.challenger.bundle.files[MODEL_FILE]
 
 
 def _counter(edit: Edit, candidate: Releasable) -> int:
@@ -173,7 +173,7 @@ def _golden(candidate: Releasable) -> wire.Golden:
         vectors = golden.read_golden(content)
     except NasError as error:
         raise FleetError(f"version {candidate.version} of {candidate.model}: {error}") from error
-    precision = candidate.contender.bundle.precision
+    precision = candidate.challenger.bundle.precision
     return wire.Golden(
         images=len(vectors.pixels), pixels=base64.b64encode(vectors.pixels.tobytes()).decode(),
         logits=base64.b64encode(vectors.logits.astype("<f4").tobytes()).decode(),
@@ -193,7 +193,7 @@ def _drift_sums(candidate: Releasable) -> dict[str, Any]:
 
 
 def _normalisation(candidate: Releasable) -> dict[str, tuple[float, ...]]:
-    provenance: dict[str, Any] = candidate.contender.bundle.provenance
+    provenance: dict[str, Any] = candidate.challenger.bundle.provenance
     try:
         return {name: tuple(float(value) for value in provenance[name]) for name in ("mean", "std")}
     except (KeyError, TypeError, ValueError) as error:

@@ -21,7 +21,7 @@ def write_registry_backup(store: Store, root: Path, model: str, *, tracking_uri:
         TrackingUnavailable: The tracking server does not respond.
     """
     backup = read_backup(root, model, tracking_uri=tracking_uri)
-    wanted = {backup_name(model): canonical_json(backup.said).encode()}
+    wanted = {backup_name(model): canonical_json(backup.content).encode()}
     for digest, files in backup.files.items():
         if store.exists(f"bundles/{digest}/version.json"):  # run files are stored for published versions only
             wanted |= {f"bundles/{digest}/run/{path}": content for path, content in files.items()}

@@ -7,30 +7,30 @@
   button.hidden = false;
   button.addEventListener("click", function () { root.dataset.theme = dark() ? "light" : "dark"; });
   addEventListener("beforeprint", function () {
-    document.querySelectorAll("details").forEach(function (each) { each.open = true; });
+    document.querySelectorAll("details").forEach(function (details) { details.open = true; });
   });
 
-  var seen = document.getElementById("seen"), held = document.getElementById("candidates");
-  if (!seen || !held) { return; }
-  var known = JSON.parse(held.textContent);
+  var panel = document.getElementById("panel"), content = document.getElementById("candidates");
+  if (!panel || !content) { return; }
+  var known = JSON.parse(content.textContent);
   function add(parent, tag, text, name) {
-    var made = document.createElement(tag);
-    made.textContent = text;
-    if (name) { made.className = name; }
+    var element = document.createElement(tag);
+    element.textContent = text;
+    if (name) { element.className = name; }
     parent.appendChild(made);
-    return made;
+    return element;
   }
   function show(key) {
     var trial = known.trials[key];
     if (!trial) { return; }
-    seen.textContent = "";
-    add(seen, "h3", trial.words);
-    if (trial.over) { add(seen, "p", "over its bound: " + trial.over, "small t-bad"); }
+    panel.textContent = "";
+    add(panel, "h3", trial.label);
+    if (trial.over) { add(panel, "p", "above the bound: " + trial.over, "small t-bad"); }
     var blocks = known.blocks[trial.id];
     if (blocks) {
       var most = Math.max.apply(null, blocks.map(function (b) { return b[4]; }).concat(1));
       blocks.forEach(function (b) {
-        var row = add(seen, "div", "", "block");
+        var row = add(panel, "div", "", "block");
         add(row, "span", b[0]).title = b[0];
         var box = add(row, "div", "");
         box.style.setProperty("--p", (100 * b[4] / most).toFixed(1) + "%");
@@ -38,9 +38,9 @@
         add(box, "b", b[1]);
         add(box, "i", b[2]);
       });
-      add(seen, "p", "Shaded: the block's MACs against the largest block's.", "small soft");
+      add(panel, "p", "Shaded: MACs of the block relative to the largest block.", "small soft");
     }
-    add(seen, "p", trial.genes || "no decisions recorded", "small soft");
+    add(panel, "p", trial.genes || "no decisions recorded", "small soft");
   }
   function from(event) {
     var mark = event.target.closest && event.target.closest("[data-key]");
@@ -50,5 +50,5 @@
   document.addEventListener("keydown", function (event) {
     if (event.key === "Enter" || event.key === " ") { from(event); }
   });
-  if (seen.dataset.first) { show(seen.dataset.first); }
+  if (panel.dataset.first) { show(panel.dataset.first); }
 })();

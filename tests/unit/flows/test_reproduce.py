@@ -16,14 +16,14 @@ from flows.dvc import stage_names
 from flows.worktree import PLACE
 from nas_pipeline.errors import ConfigError, RegistryError, ReproductionRefusal
 from nas_pipeline.registry.origin import read_origin
-from nas_pipeline.registry.publish import Published, publish
+from nas_pipeline.registry.publish import PublishedRun, publish
 from nas_pipeline.registry.tags import provenance, run_key
 from tests.unit.flows.toy_repository import git, write_repository
 from tests.unit.flows.toy_workspace import runs
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Published]:
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, PublishedRun]:
     """A repository whose tree is dirty, with a published run. MLflow's database takes seconds to make: one for all."""
     root = write_repository(tmp_path_factory.mktemp("made") / "repo")
     (root / "stage.py").write_text((root / "stage.py").read_text() + "# not committed \n")
@@ -38,14 +38,14 @@ def uri(root: Path) -> str:
 
 
 @pytest.fixture
-def repo(made: tuple[Path, Published], monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def repo(made: tuple[Path, PublishedRun], monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri(made[0]))
     monkeypatch.setenv("PYTHONPATH", "")
     yield made[0]
     shutil.rmtree(made[0] / PLACE, ignore_errors=True)
 
 
-def test_all_is_made_anew_and_is_the_same(repo: Path, made: tuple[Path, Published]) -> None:
+def test_all_is_made_anew_and_is_the_same(repo: Path, made: tuple[Path, PublishedRun]) -> None:
     run = made[1].run_id
     assert reproduce.main([run, "--root", str(repo)]) == 0
     (tree,) = (repo / PLACE).iterdir()
@@ -58,7 +58,7 @@ def test_all_is_made_anew_and_is_the_same(repo: Path, made: tuple[Path, Publishe
     assert reproduce.main([run, "--root", str(repo)]) == 0, "given again, it goes on"
 
 
-def test_from_the_cache_nothing_is_run(repo: Path, made: tuple[Path, Published]) -> None:
+def test_from_the_cache_nothing_is_run(repo: Path, made: tuple[Path, PublishedRun]) -> None:
     child = made[1].children["search"]
     verdicts = reproduce.make_again(repo, child, from_cache=True)
     assert set(verdicts.values()) == {"same"}
@@ -66,7 +66,7 @@ def test_from_the_cache_nothing_is_run(repo: Path, made: tuple[Path, Published])
     assert runs(tree) == []
 
 
-def test_an_output_that_is_missing_is_a_refusal(repo: Path, made: tuple[Path, Published], tmp_path: Path) -> None:
+def test_an_output_that_is_missing_is_a_refusal(repo: Path, made: tuple[Path, PublishedRun], tmp_path: Path) -> None:
     before = read_origin(repo, made[1].run_key).outputs()
     after = {path: md5 for path, md5 in before.items() if path != "artifacts/search"}
     verdicts = compare(before, after, tmp_path, tmp_path)
@@ -84,7 +84,7 @@ def test_a_run_that_is_not_there(repo: Path, run: str, words: str) -> None:
         reproduce.make_again(repo, run)
 
 
-def test_a_commit_that_this_clone_has_not(repo: Path, made: tuple[Path, Published], tmp_path: Path) -> None:
+def test_a_commit_that_this_clone_has_not(repo: Path, made: tuple[Path, PublishedRun], tmp_path: Path) -> None:
     other = write_repository(tmp_path / "other")
     (other / "README").write_text("another history\n")
     git(other, "add", ".")

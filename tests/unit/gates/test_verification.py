@@ -1,4 +1,4 @@
-"""Every gate, one at a time: all else green."""
+"""Each gate of verification, one at a time with the others green; the message of a refusal."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import pytest
 
 from nas_pipeline.core.genotype import Genotype
 from nas_pipeline.core.records import GateResult, InputSpec, LatencyReport, ModelBundle, Parity, TargetDevice
-from nas_pipeline.errors import GateRefusal
-from nas_pipeline.gates.verification import gates, refuse_if_red
+from nas_pipeline.gates.gate import all_green, refusal_message
+from nas_pipeline.gates.verification import VerificationCase, verification_gates
 
 SHA = "a" * 64
 TARGET = TargetDevice(name="board", probe="local", latency_ms=2.0, size_bytes=1000, min_accuracy=0.9)
@@ -25,8 +25,10 @@ BUNDLE = ModelBundle(
 )
 
 
-def ask(report: LatencyReport = REPORT, bundle: ModelBundle = BUNDLE, data_valid: bool = True) -> list[GateResult]:
-    return gates(report, bundle, TARGET, min_agreement=0.99, max_int8_drop=0.0101, data_valid=data_valid)
+def evaluate(report: LatencyReport = REPORT, bundle: ModelBundle = BUNDLE, data_valid: bool = True) -> list[GateResult]:
+    return verification_gates(
+        VerificationCase(report, bundle, TARGET, min_agreement=0.99, max_int8_drop=0.0101, data_valid=data_valid)
+    )
 
 
 def red(results: list[GateResult]) -> list[str]:
@@ -42,13 +44,13 @@ def without(*names: str) -> ModelBundle:
 
 
 def test_all_green_at_the_bounds_though_p99_is_far_beyond():
-    results = ask()
+    results = evaluate()
     assert red(results) == []
     assert [result.gate for result in results] == [
         "latency_p95_ms", "evidence", "stability", "size_bytes", "test_accuracy", "parity_top1", "int8_drop",
         "same_file", "validation",
     ]
-    refuse_if_red(results, TARGET)
+    assert all_green(results)
 
 
 @pytest.mark.parametrize(
@@ -64,7 +66,7 @@ def test_all_green_at_the_bounds_though_p99_is_far_beyond():
     ],
 )
 def test_report(changed, gate):
-    assert red(ask(report=dataclasses.replace(REPORT, **changed))) == [gate]
+    assert red(evaluate(report=dataclasses.replace(REPORT, **changed))) == [gate]
 
 
 @pytest.mark.parametrize(
@@ -81,43 +83,43 @@ def test_report(changed, gate):
     ],
 )
 def test_bundle(bundle, gate):
-    assert red(ask(bundle=bundle)) == [gate]
+    assert red(evaluate(bundle=bundle)) == [gate]
 
 
 def test_without_a_test_accuracy_the_validation_accuracy_is_judged():
-    assert red(ask(bundle=without("test_accuracy"))) == []
+    assert red(evaluate(bundle=without("test_accuracy"))) == []
     bundle = dataclasses.replace(BUNDLE, metrics={**without("test_accuracy").metrics, "val_accuracy": 0.89,
                                                   "fp32_val_accuracy": 0.89})
-    assert red(ask(bundle=bundle)) == ["val_accuracy"]
+    assert red(evaluate(bundle=bundle)) == ["val_accuracy"]
 
 
 def test_data_that_did_not_pass_validation():
-    assert red(ask(data_valid=False)) == ["validation"]
+    assert red(evaluate(data_valid=False)) == ["validation"]
 
 
-def test_proxy_evidence_says_why():
-    (answer,) = [item for item in ask(report=dataclasses.replace(REPORT, evidence="proxy")) if item.gate == "evidence"]
-    assert answer.reason.startswith("proxy evidence ranks, it does not promote")
+def test_proxy_evidence_names_the_evidence_in_its_reason():
+    results = evaluate(report=dataclasses.replace(REPORT, evidence="proxy"))
+    (result,) = [item for item in results if item.gate == "evidence"]
+    assert result.reason.startswith("proxy evidence")
 
 
 def test_the_refusal_names_every_red_gate_with_figure_and_bound():
     report = dataclasses.replace(REPORT, p95_ms=3.5, stable=False, spread=0.4)
-    with pytest.raises(GateRefusal) as refusal:
-        refuse_if_red(ask(report=report), TARGET)
-    message = str(refusal.value)
+    results = evaluate(report=report)
+    assert not all_green(results)
+    message = refusal_message("target board", results)
     assert "target board: 2 of 9 gates are red" in message
     assert "latency_p95_ms 3.5 (bound 2)" in message
     assert "stability 0.4 (bound 0.25)" in message
     assert "size_bytes" not in message
-    assert refusal.value.exit_code == 4
 
 
-def test_no_answers_are_no_permission():
-    with pytest.raises(GateRefusal, match="no gate was asked"):
-        refuse_if_red([], TARGET)
+def test_no_results_are_no_permission():
+    assert not all_green([])
+    assert "no gate was evaluated" in refusal_message("target board", [])
 
 
-def test_answers_survive_json():
-    for answer in ask(report=dataclasses.replace(REPORT, p95_ms=math.nan)):
-        assert GateResult.from_json(answer.to_json()) == answer
-        assert answer.figure == answer.figure  # never NaN: it is not JSON
+def test_results_survive_json():
+    for result in evaluate(report=dataclasses.replace(REPORT, p95_ms=math.nan)):
+        assert GateResult.from_json(result.to_json()) == result
+        assert result.figure == result.figure  # never NaN: it is not JSON

@@ -1,4 +1,4 @@
-"""Versions with the figures that a test asks for."""
+"""Toy versions for the tests of gates, with figures that a test can choose."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from nas_pipeline.core.genotype import Genotype
 from nas_pipeline.core.predictions import Predictions
 from nas_pipeline.core.records import GateResult, InputSpec, LatencyReport, ModelBundle, Parity
-from nas_pipeline.gates.challenger import Contender
+from nas_pipeline.gates.challenger import Challenger
 from nas_pipeline.gates.policy import Policy, read_policy
 
 NAMES = ("shirt", "coat", "bag")
@@ -18,20 +18,20 @@ SHA256 = "a" * 64
 
 
 def policy(target: str = "here") -> Policy:
-    """The one that ships."""
+    """The policy of the repository."""
     return read_policy(Path(__file__).parents[3] / "mlflow" / "promotion.yaml", target)
 
 
-def predictions(wrong: set[int], images: int = 3000, first_id: int = 0, kept: float = 0.9) -> Predictions:
-    """`images` images of three classes in turn; those in `wrong` are taken for the next class."""
+def predictions(wrong: set[int], images: int = 3000, first_id: int = 0, retained: float = 0.9) -> Predictions:
+    """`images` images of three classes in turn; those in `wrong` are predicted as the next class."""
     labels = np.arange(images) % 3
     predicted = labels.copy()
     for index in wrong:
         predicted[index] = (labels[index] + 1) % 3
     subset = np.arange(min(images, 100))
     answers = labels[subset].copy()
-    lost = slice(round(kept * len(subset)), None)
-    answers[lost] = (answers[lost] + 1) % 3
+    wrong_part = slice(round(retained * len(subset)), None)
+    answers[wrong_part] = (answers[wrong_part] + 1) % 3
     return Predictions(
         image_ids=np.arange(first_id, first_id + images, dtype=np.uint64), labels=labels, predicted=predicted,
         confidence=np.full(images, 0.97, dtype=np.float32), subset=subset,
@@ -55,14 +55,14 @@ def bundle(**metrics: float) -> ModelBundle:
     )
 
 
-def contender(**changes: Any) -> Contender:
-    """A version that every gate lets pass."""
+def challenger(**changes: Any) -> Challenger:
+    """A version for which every gate is green."""
     verified = (
         GateResult("latency_p95_ms", True, 1.2, 2.0), GateResult("size_bytes", True, 400.0, 1000.0),
         GateResult("test_accuracy", True, 0.97, 0.9),
     )
-    given: dict[str, Any] = {
+    fields: dict[str, Any] = {
         "version": "2", "bundle": bundle(), "latency": latency(), "verified": verified, "data_valid": True,
         "predictions": predictions(set(range(0, 3000, 33))), "class_names": NAMES,
     }
-    return Contender(**{**given, **changes})
+    return Challenger(**{**fields, **changes})

@@ -1,4 +1,4 @@
-"""One MLflow store, and one published pipeline in it, for the whole session: making a store takes seconds."""
+"""One MLflow store with one published pipeline run for the whole session: creating a store takes seconds."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from nas_pipeline.core.files import write_json
-from nas_pipeline.registry.publish import Published, publish
+from nas_pipeline.registry.publish import PublishedRun, publish
 from tests.unit.registry.toy_artifacts import write_artifacts
 
 
@@ -22,7 +22,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture(scope="session")
-def shared(tmp_path_factory: pytest.TempPathFactory, store: str) -> tuple[Path, Published]:
+def shared(tmp_path_factory: pytest.TempPathFactory, store: str) -> tuple[Path, PublishedRun]:
     """A published workspace. Tests only read it."""
     root = tmp_path_factory.mktemp("workspace")
     write_artifacts(root)
@@ -31,7 +31,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory, store: str) -> tuple[Path, 
 
 
 @pytest.fixture
-def workspace(tmp_path: Path, shared: tuple[Path, Published]) -> Path:
+def workspace(tmp_path: Path, shared: tuple[Path, PublishedRun]) -> Path:
     """A copy of the artefacts, to damage."""
     return Path(shutil.copytree(shared[0], tmp_path / "workspace"))
 

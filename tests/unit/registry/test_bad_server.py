@@ -1,4 +1,4 @@
-"""An MLflow server that is slow, or answers 500: known in time, and made good by the next publish."""
+"""An MLflow server that is slow or responds 500: reported in time; the next publication completes the run."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Start = Callable[[float], str]
 
 @pytest.fixture
 def server() -> Iterator[Start]:
-    """Starts a server that answers 500 after so many seconds; its address."""
+    """Starts a server that responds 500 after a number of seconds and returns its address."""
     over = threading.Event()
     servers: list[http.server.ThreadingHTTPServer] = []
 
@@ -36,19 +36,19 @@ def server() -> Iterator[Start]:
 
             def log_message(self, *arguments: object) -> None: ...
 
-        servers.append(made := http.server.ThreadingHTTPServer(("127.0.0.1", 0), Broken))
-        threading.Thread(target=made.serve_forever, daemon=True).start()
-        return f"http://127.0.0.1:{made.server_port}"
+        servers.append(server := http.server.ThreadingHTTPServer(("127.0.0.1", 0), Broken))
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        return f"http://127.0.0.1:{server.server_port}"
 
     yield start
     over.set()
-    for each in servers:
-        each.shutdown()
-        each.server_close()
+    for running in servers:
+        running.shutdown()
+        running.server_close()
 
 
 @pytest.mark.parametrize("after_s", [0.0, 60.0], ids=["500", "slow"])
-def test_it_is_transient_and_the_next_publish_makes_it_good(
+def test_the_error_is_transient_and_the_next_publication_succeeds(
     server: Start, workspace: Path, store: str, monkeypatch: pytest.MonkeyPatch, after_s: float
 ) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")

@@ -1,4 +1,4 @@
-"""The door: the right package, early word of a server that is down, no password in a message."""
+"""The MLflow package check, a server that is down, and passwords in messages."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from mlflow.exceptions import MlflowException
 
 from nas_pipeline.errors import RegistryError, TrackingUnavailable
-from nas_pipeline.registry import door
+from nas_pipeline.registry import environment
 from nas_pipeline.registry.connection import artifact_location, tracking, tracking_uri
 
 
@@ -24,10 +24,10 @@ def closed_port() -> int:
 
 
 @pytest.mark.parametrize("scheme", ["http", "postgresql+psycopg"])
-def test_a_server_that_is_down_is_known_at_once(tmp_path: Path, closed_port: int, scheme: str) -> None:
+def test_a_server_that_is_down_is_reported_at_once(tmp_path: Path, closed_port: int, scheme: str) -> None:
     begun = time.monotonic()
     with (
-        pytest.raises(TrackingUnavailable, match="does not answer") as caught,
+        pytest.raises(TrackingUnavailable, match="does not respond") as caught,
         tracking(tmp_path, f"{scheme}://user:secret@127.0.0.1:{closed_port}"),
     ):
         pass
@@ -50,7 +50,7 @@ def test_a_server_that_dies_later_is_transient(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("code", "kind"), [("INVALID_PARAMETER_VALUE", RegistryError), ("TEMPORARILY_UNAVAILABLE", TrackingUnavailable)]
 )
-def test_errors_come_out_as_those_of_the_house(store: str, tmp_path: Path, code: str, kind: type[Exception]) -> None:
+def test_mlflow_errors_are_converted(store: str, tmp_path: Path, code: str, kind: type[Exception]) -> None:
     with pytest.raises(kind) as caught, tracking(tmp_path, store):
         raise MlflowException("no", error_code=getattr(_codes(), code))
     assert type(caught.value) is kind
@@ -75,4 +75,4 @@ def test_local_files_by_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 @pytest.mark.parametrize("spec", [None, ModuleSpec("mlflow", loader=None, origin=None)])
 def test_the_folder_of_that_name_is_not_the_package(spec: ModuleSpec | None) -> None:
     with pytest.raises(ImportError, match="not installed"):
-        door.check(lambda name: spec)
+        environment.check_mlflow_installed(lambda name: spec)

@@ -1,21 +1,21 @@
-"""What came about, and what a rollback goes back to, follow from the events and the champion."""
+"""Which events took effect, and the champions that rollbacks return to."""
 
 from __future__ import annotations
 
 import pytest
 
-from nas_pipeline.registry.history import Event, Kind, came_about, in_use
+from nas_pipeline.registry.history import Kind, PromotionEvent, champion_stack, took_effect
 
 
-def events(*given: tuple[Kind, str, str]) -> list[Event]:
+def events(*rows: tuple[Kind, str, str]) -> list[PromotionEvent]:
     """(kind, version, champion before) in order."""
     return [
-        Event(kind, f"2026-01-0{number}T00:00:00.000000Z", "ann", "", version, before, "", "", "")
-        for number, (kind, version, before) in enumerate(given, start=1)
+        PromotionEvent(kind, f"2026-01-0{number}T00:00:00.000000Z", "ann", "", version, before, "", "", "")
+        for number, (kind, version, before) in enumerate(rows, start=1)
     ]
 
 
-@pytest.mark.parametrize(("given", "champion", "took", "used"), [
+@pytest.mark.parametrize(("rows", "champion", "took", "used"), [
     ([], "", [], []),
     ([], "7", [], ["7"]),
     ([("promoted", "1", "")], "1", [True], ["1"]),
@@ -38,12 +38,12 @@ def events(*given: tuple[Kind, str, str]) -> list[Event]:
     ([("promoted", "1", ""), ("promoted", "3", "2")], "3", [False, True], ["2", "3"]),
     ([("promoted", "1", "")], "5", [False], ["5"]),
 ])
-def test_what_happened(given: list[tuple[Kind, str, str]], champion: str, took: list[bool], used: list[str]) -> None:
-    assert came_about(events(*given), champion) == took
-    assert in_use(events(*given), champion) == used
+def test_what_happened(rows: list[tuple[Kind, str, str]], champion: str, took: list[bool], used: list[str]) -> None:
+    assert took_effect(events(*rows), champion) == took
+    assert champion_stack(events(*rows), champion) == used
 
 
 def test_keys_sort_by_time_and_differ() -> None:
     first, second = events(("promoted", "1", ""), ("promoted", "2", "1"))
     assert first.key < second.key
-    assert first.key != Event(**{**first.to_json(), "version": "9"}).key
+    assert first.key != PromotionEvent(**{**first.to_json(), "version": "9"}).key

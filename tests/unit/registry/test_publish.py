@@ -1,4 +1,4 @@
-"""Replaying a pass into MLflow: what is there afterwards, and that twice is once."""
+"""Publication of a pipeline run to MLflow: the runs, their content, and idempotence."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from mlflow import MlflowClient
 from nas_pipeline.core.files import sha256_file
 from nas_pipeline.errors import ExportError, RegistryError
 from nas_pipeline.registry.evidence import evidence_digest
-from nas_pipeline.registry.publish import Published, publish
+from nas_pipeline.registry.publish import PublishedRun, publish
 from nas_pipeline.registry.tags import COMPLETE
 from tests.unit.registry.toy_artifacts import GENOTYPE, TRIALS
 
-Shared = tuple[Path, Published]
+Shared = tuple[Path, PublishedRun]
 Edit = Callable[[str, Callable[[Any], Any]], None]
 
 
@@ -29,15 +29,15 @@ def client(store: str, shared: Shared) -> MlflowClient:
     return MlflowClient(tracking_uri=store)
 
 
-def runs(client: MlflowClient, published: Published, role: str) -> list[str]:
-    found = client.search_runs(
+def runs(client: MlflowClient, published: PublishedRun, role: str) -> list[str]:
+    runs = client.search_runs(
         [published.experiment_id],
         f"tags.`pipeline.run_key` = '{published.run_key}' and tags.`pipeline.role` = '{role}'",
     )
-    return [run.info.run_id for run in found]
+    return [run.info.run_id for run in runs]
 
 
-def test_parent_says_where_it_comes_from(client: MlflowClient, shared: Shared) -> None:
+def test_the_parent_run_has_the_provenance(client: MlflowClient, shared: Shared) -> None:
     run = client.get_run(shared[1].run_id)
     assert client.get_experiment(run.info.experiment_id).name == "nas/toy-set"
     assert run.data.tags["genotype.id"] == GENOTYPE.id
@@ -76,7 +76,7 @@ def test_retrain_has_the_curves_of_every_seed(client: MlflowClient, shared: Shar
     assert client.get_run(run_id).data.params == {"seeds": "[0, 1]", "lr": "0.1"}
 
 
-def test_export_carries_gates_and_the_very_bytes_of_the_bundle(
+def test_export_has_the_gates_and_the_bytes_of_the_bundle(
     client: MlflowClient, shared: Shared, store: str
 ) -> None:
     root, published = shared
@@ -89,14 +89,14 @@ def test_export_carries_gates_and_the_very_bytes_of_the_bundle(
     assert files == {
         "bundle.json", "latency.json", "gates.json", "drawing.svg", "model_card.md", "model_card.html"
     }
-    kept = Path(store.removeprefix("sqlite:///")).parent / "mlruns"
-    stored = next(kept.rglob(f"{model.model_id}/**/model.onnx"))
+    files_root = Path(store.removeprefix("sqlite:///")).parent / "mlruns"
+    stored = next(files_root.rglob(f"{model.model_id}/**/model.onnx"))
     evidence = {path.name: path.read_bytes() for path in (stored.parent / "evidence").iterdir()}
     assert {*files, "dataset.json", "validation.json", "drift.json", "golden.npz"} == set(evidence)
     assert model.tags["evidence.sha256"] == evidence_digest(evidence)
     assert b"toy-set" in evidence["model_card.md"]
     assert sha256_file(stored) == sha256_file(root / "artifacts" / "export" / "local-cpu" / "model.onnx")
-    assert not [path for path in kept.rglob("*") if path.suffix in {".pkl", ".pickle", ".pt"}]
+    assert not [path for path in files_root.rglob("*") if path.suffix in {".pkl", ".pickle", ".pt"}]
 
 
 def test_mlflow_serves_the_model(shared: Shared, client: MlflowClient) -> None:
@@ -108,7 +108,7 @@ def test_mlflow_serves_the_model(shared: Shared, client: MlflowClient) -> None:
     assert answer["logits"].shape == (2, 3)
 
 
-def test_twice_is_one_run(client: MlflowClient, shared: Shared, store: str) -> None:
+def test_publishing_twice_creates_one_run(client: MlflowClient, shared: Shared, store: str) -> None:
     root, first = shared
     again = publish(root, run_key=first.run_key, tags={}, tracking_uri=store)
     assert not again.created
@@ -116,14 +116,15 @@ def test_twice_is_one_run(client: MlflowClient, shared: Shared, store: str) -> N
     assert runs(client, first, "pipeline") == [first.run_id]
 
 
-def test_an_interrupted_replay_is_started_again(
+def test_an_interrupted_publication_is_started_again(
     client: MlflowClient, workspace: Path, edit: Edit, store: str
 ) -> None:
     edit("search/trials.json", lambda trials: trials[:3])
-    (network := workspace / "artifacts" / "export" / "raspberry-pi-4" / "model.onnx").rename(kept := workspace / "kept")
+    network = workspace / "artifacts" / "export" / "raspberry-pi-4" / "model.onnx"
+    moved = network.rename(workspace / "moved")
     with pytest.raises(ExportError, match=r"model\.onnx"):
         publish(workspace, run_key="toy-set-2", tags={}, tracking_uri=store)
-    kept.rename(network)
+    moved.rename(network)
     whole = publish(workspace, run_key="toy-set-2", tags={}, tracking_uri=store, targets=["local-cpu"])
     client.delete_tag(whole.run_id, COMPLETE)  # as if the process had died before the last write
     again = publish(workspace, run_key="toy-set-2", tags={}, tracking_uri=store, targets=["local-cpu"])
@@ -134,7 +135,7 @@ def test_an_interrupted_replay_is_started_again(
 
 
 def test_round_trip(shared: Shared) -> None:
-    assert Published.from_json(json.loads(json.dumps(shared[1].to_json()))) == shared[1]
+    assert PublishedRun.from_json(json.loads(json.dumps(shared[1].to_json()))) == shared[1]
 
 
 def test_missing_artefact_is_named(workspace: Path, store: str) -> None:

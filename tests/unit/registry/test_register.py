@@ -1,4 +1,4 @@
-"""Only a green target becomes a model version, once, and it is called candidate."""
+"""Only a target whose gates are all green becomes a model version, once, with the alias candidate."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import pytest
 from mlflow import MlflowClient
 
 from nas_pipeline.errors import GateRefusal, RegistryError
-from nas_pipeline.registry.publish import Published
+from nas_pipeline.registry.publish import PublishedRun
 from nas_pipeline.registry.register import model_name, register
 
-Shared = tuple[Path, Published]
+Shared = tuple[Path, PublishedRun]
 Edit = Callable[[str, Callable[[Any], Any]], None]
 
 
@@ -33,7 +33,7 @@ def test_green_target_becomes_the_candidate_once(shared: Shared, store: str) -> 
     assert len(client.search_model_versions(f"name = '{first.model}'")) == 1
 
 
-def test_a_version_that_got_further_is_not_called_back(shared: Shared, store: str) -> None:
+def test_a_version_with_a_later_alias_does_not_become_candidate_again(shared: Shared, store: str) -> None:
     root, published = shared
     version = register(root, "local-cpu", published=published, tracking_uri=store)
     client = MlflowClient(tracking_uri=store)
@@ -46,7 +46,7 @@ def test_a_version_that_got_further_is_not_called_back(shared: Shared, store: st
 
 def test_red_target_is_refused_and_every_gate_is_named(shared: Shared, store: str) -> None:
     root, published = shared
-    named = r"latency: 1\.2 \(bound 1\.0\), too slow; evidence: proxy \(bound measured\)"
+    named = r"latency 1\.2 \(bound 1\): too slow; evidence proxy \(bound measured\)"
     with pytest.raises(GateRefusal, match=named):
         register(root, "raspberry-pi-4", published=published, tracking_uri=store)
     assert not MlflowClient(tracking_uri=store).search_registered_models("name = 'toy-set--raspberry-pi-4'")
@@ -76,7 +76,7 @@ def test_a_bundle_that_is_not_the_published_one_is_refused(
     swapped = replace(published, models={"local-cpu": "m-" + "0" * 32})
     with pytest.raises(RegistryError):
         register(workspace, "local-cpu", published=swapped, tracking_uri=store)
-    with pytest.raises(RegistryError, match="not among"):
+    with pytest.raises(RegistryError, match="not in the published run"):
         register(workspace, "local-cpu", published=replace(published, models={}), tracking_uri=store)
 
 

@@ -1,4 +1,4 @@
-"""Provenance: digests of what a pass was made of."""
+"""Provenance tags: digests of code, parameters, data and environment."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_digests_commit_and_dirt(workspace: Path) -> None:
     assert "prefect.flow_run_id" not in provenance(workspace)
 
 
-def test_what_cannot_be_known_is_said_to_be_unknown(workspace: Path) -> None:
+def test_a_value_that_cannot_be_determined_is_unknown(workspace: Path) -> None:
     (workspace / "dvc.lock").unlink()
     tags = provenance(workspace)
     assert tags["git.commit"] == tags["git.dirty"] == tags["dvc.lock.sha256"] == "unknown"

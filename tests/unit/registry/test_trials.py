@@ -1,4 +1,4 @@
-"""Which trials are good, and which no other beats."""
+"""Selection of the best trials and of the Pareto front."""
 
 from __future__ import annotations
 

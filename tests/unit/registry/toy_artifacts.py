@@ -96,8 +96,8 @@ def write_target(root: Path, target: str, evidence: str, passed: bool, step: int
     images = np.arange(3 * 16, dtype=np.uint8).reshape(3, 4, 4, 1)
     write_golden(exported, make_golden(exported / "model.onnx", images, (0.5,), (0.2,)))
     inputs = ((images.transpose(0, 3, 1, 2) / np.float32(255) - 0.5) / 0.2).astype(np.float32)
-    said = predict_val(exported / "model.onnx", inputs, np.zeros(3, np.int64), images)
-    write_drift_reference(exported, drift_reference(said, images, SPEC.classes))
+    predictions = predict_val(exported / "model.onnx", inputs, np.zeros(3, np.int64), images)
+    write_drift_reference(exported, drift_reference(predictions, images, SPEC.classes))
     latency = LatencyReport(evidence, 1.0, 1.1, 1.2, 1.3, 100, 2, 1, 0.1, True, digest, 0.5)  # type: ignore[arg-type]
     write_json(verified / "latency.json", latency.to_json())
     gates = [

@@ -1,4 +1,4 @@
-"""Registered versions with predictions, made by the product's own code, without a whole pipeline for each."""
+"""Versions with predictions, registered by the product's own code without a run of the whole pipeline for each."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from nas_pipeline.core.predictions import Predictions, write_predictions
 from nas_pipeline.core.records import GateResult
 from nas_pipeline.export.golden import FILE as GOLDEN
 from nas_pipeline.registry.evidence import evidence
-from nas_pipeline.registry.publish import Published
+from nas_pipeline.registry.publish import PublishedRun
 from nas_pipeline.registry.register import model_name, register
 from nas_pipeline.registry.results import read_results
-from nas_pipeline.registry.runs import Recorder, write_export
+from nas_pipeline.registry.runs import RunRecorder, write_export
 from nas_pipeline.registry.statement import Statement
 from tests.unit.gates.toy_versions import predictions
 from tests.unit.registry.toy_artifacts import write_target
@@ -27,19 +27,21 @@ from tests.unit.registry.toy_artifacts import write_target
 class Versions:
     """The registered model of one target."""
 
-    def __init__(self, root: Path, store: str, published: Published, target: str) -> None:
+    def __init__(self, root: Path, store: str, published: PublishedRun, target: str) -> None:
         self.root, self.store, self.target, self.published = root, store, target, published
         self.client = MlflowClient(tracking_uri=store)
         self.model = model_name("toy-set", target)
-        self.made = 0
+        self.created = 0
         self.golden = True
         """False: as registered before there were golden vectors."""
 
-    def add(self, wrong: set[int] | None = None, said: Predictions | None = None, **latency: Any) -> str:
+    def add(
+        self, wrong: set[int] | None = None, recorded_predictions: Predictions | None = None, **latency: Any
+    ) -> str:
         """Register a version that errs at the images `wrong`; returns its number."""
-        self.made += 1
+        self.created += 1
         artefacts = self.root / "artifacts"
-        sha256 = write_target(self.root, self.target, "measured", True, step=5 + self.made)
+        sha256 = write_target(self.root, self.target, "measured", True, step=5 + self.created)
         if not self.golden:
             (artefacts / "export" / self.target / GOLDEN).unlink()
         verified = artefacts / "verify" / self.target
@@ -50,21 +52,21 @@ class Versions:
         bundle["metrics"]["fp32_val_accuracy"] = bundle["metrics"]["val_accuracy"]
         write_json(artefacts / "export" / self.target / "bundle.json", bundle)
         if wrong is not None:
-            said = predictions(wrong)
+            recorded_predictions = predictions(wrong)
         recorded = artefacts / "retrain" / "predictions.npz"
         recorded.unlink(missing_ok=True)
-        if said is not None:
-            write_predictions(recorded, {sha256: said})
-        recorder = Recorder(self.client, self.published.experiment_id, f"{self.target}-{self.made}")
+        if recorded_predictions is not None:
+            write_predictions(recorded, {sha256: recorded_predictions})
+        recorder = RunRecorder(self.client, self.published.experiment_id, f"{self.target}-{self.created}")
         parent = recorder.start("pipeline", "pipeline")
         results = read_results(self.root, [self.target])
         if latency:  # registered by an earlier, laxer program
             result = results.targets[self.target]
             write_json(verified / "latency.json", replace(result.latency, **latency).to_json())
-        found = evidence(results, self.target, Statement(), {})
+        files = evidence(results, self.target, Statement(), {})
         if latency:
             write_json(verified / "latency.json", result.latency.to_json())
-        run_id, model_id = write_export(recorder, parent, self.target, results, found)
+        run_id, model_id = write_export(recorder, parent, self.target, results, files)
         published = replace(
             self.published, run_key=recorder.run_key, children={f"export/{self.target}": run_id},
             models={self.target: model_id},

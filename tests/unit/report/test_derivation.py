@@ -1,4 +1,4 @@
-"""The part of the page about searches inside trials."""
+"""The section of the page about gradient searches inside trials."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any
 
 from nas_pipeline.core.files import write_json
 from nas_pipeline.report.derivation import derivations
-from nas_pipeline.report.found import find
-from nas_pipeline.report.page import Surroundings, render
+from nas_pipeline.report.page import PageContext, render_page
+from nas_pipeline.report.run_artifacts import read_run_artifacts
 from nas_pipeline.space.published import PUBLISHED
 from tests.unit.report.toy_run import write_run
 
@@ -31,7 +31,7 @@ def entry(epochs: int = 4) -> dict[str, Any]:
 def test_cells_alphas_guards_and_cost_are_shown(tmp_path: Path) -> None:
     write_run(tmp_path)
     write_json(tmp_path / "artifacts/search/derivations.json", [entry()])
-    page = render(find(tmp_path), Surroundings("darts"))
+    page = render_page(read_run_artifacts(tmp_path), PageContext("darts"))
     assert "1,234 device-seconds" in page
     assert "data:image/svg+xml;base64," in page
     assert "epoch 3, eigenvalue: stop (it grew &lt;fast&gt;)" in page
@@ -49,11 +49,11 @@ def test_shares_are_those_of_the_softmax_and_the_last_epoch_is_always_there() ->
     assert first == ["33.3"] * 3
 
 
-def test_a_search_without_rows_is_no_crash() -> None:
+def test_a_search_without_rows_is_shown() -> None:
     block = derivations([{**entry(), "rows": [], "decisions": []}])[0]
     assert (block["guards"], block["eigenvalue"], block["alphas"]) == (None, None, [])
 
 
 def test_a_strategy_that_only_proposes_has_no_such_part(tmp_path: Path) -> None:
     write_run(tmp_path)
-    assert 'id="derivation"' not in render(find(tmp_path), Surroundings())
+    assert 'id="derivation"' not in render_page(read_run_artifacts(tmp_path), PageContext())

@@ -1,4 +1,4 @@
-"""The page of a run: whole, in part, damaged; nothing in it asks the network for anything."""
+"""The page of a complete, an incomplete and a damaged run; it loads nothing from the network."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 
 from nas_pipeline.core.files import read_json, write_json
-from nas_pipeline.report.found import find
-from nas_pipeline.report.page import PAGE, Surroundings, render, write_page
-from nas_pipeline.report.worth import Rival
+from nas_pipeline.report.page import PAGE, PageContext, render_page, write_page
+from nas_pipeline.report.run_artifacts import read_run_artifacts
+from nas_pipeline.report.search_value import ComparedSearch
 from nas_pipeline.space.published import PUBLISHED
 from tests.unit.report.toy_run import CLASSES, member, trial, write_run
 
-MOST_BYTES = 5 * 1024 * 1024
+MAX_BYTES = 5 * 1024 * 1024
 
 
 @pytest.fixture
@@ -27,8 +27,8 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def text(root: Path, around: Surroundings | None = None) -> str:
-    return render(find(root), around or Surroundings())
+def text(root: Path, context: PageContext | None = None) -> str:
+    return render_page(read_run_artifacts(root), context or PageContext())
 
 
 class Tags(HTMLParser):
@@ -46,14 +46,15 @@ class Tags(HTMLParser):
         self.feed(page)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        given = dict(attrs)
-        self.loaded += [str(given[name]) for name in ("src", "srcset", "data", "poster", "action") if name in given]
+        attributes = dict(attrs)
+        loading = {"src", "srcset", "data", "poster", "action"} & attributes.keys()
+        self.loaded += [str(attributes[name]) for name in sorted(loading)]
         if tag == "a":
-            self.links.append(str(given["href"]))
-        elif "href" in given:
-            self.loaded.append(str(given["href"]))
-        if given.get("id"):
-            self.ids.append(str(given["id"]))
+            self.links.append(str(attributes["href"]))
+        elif "href" in attributes:
+            self.loaded.append(str(attributes["href"]))
+        if attributes.get("id"):
+            self.ids.append(str(attributes["id"]))
         if tag not in self.EMPTY:
             self.open.append(tag)
 
@@ -69,28 +70,28 @@ class Tags(HTMLParser):
             self.wrong.append(f"</{tag}> at {self.getpos()}")
 
 
-def test_the_page_is_one_file_that_asks_for_nothing(root: Path) -> None:
+def test_the_page_is_one_file_that_loads_nothing(root: Path) -> None:
     path = write_page(root)
     page = path.read_text(encoding="utf-8")
     assert path == root / PAGE
-    assert len(page.encode()) < MOST_BYTES
+    assert len(page.encode()) < MAX_BYTES
     tags = Tags(page)
-    assert all(each.startswith("data:") for each in tags.loaded)
-    pictures = [each for each in tags.loaded if each.startswith("data:image/png")]
+    assert all(uri.startswith("data:") for uri in tags.loaded)
+    pictures = [uri for uri in tags.loaded if uri.startswith("data:image/png")]
     assert len(pictures) == 6, "targets that ship one file share its mistakes"
     assert not re.findall(r"https?://|url\(|@import|fetch\(|XMLHttpRequest", page)
     assert "default-src 'none'" in page
 
 
-def test_its_tags_are_closed_and_its_links_lead_somewhere(root: Path) -> None:
+def test_tags_are_closed_and_links_have_targets(root: Path) -> None:
     tags = Tags(text(root))
     assert (tags.open, tags.wrong) == ([], [])
     assert len(tags.ids) == len(set(tags.ids))
     assert {link.removeprefix("#") for link in tags.links} <= set(tags.ids)
 
 
-def test_what_it_says(root: Path) -> None:
-    page = text(root, Surroundings("tpe", {"git.commit": "abc123", "git.dirty": "true"}))
+def test_the_content_of_the_page(root: Path) -> None:
+    page = text(root, PageContext("tpe", {"git.commit": "abc123", "git.dirty": "true"}))
     for words in (
         "Registered for laptop; refused for watch.", "Registered, version 3", "Red: evidence: proxy, bound measured",
         "15 trials: 12 complete, 2 stopped early, 1 failed", "no run of random search", "git checkout abc123",
@@ -99,7 +100,7 @@ def test_what_it_says(root: Path) -> None:
         "90.00 % of 60 images", "as much as 1.5 full trainings",
     ):
         assert words in page, words
-    for id_ in ("verdict", "worth", "search", "networks", "mistakes", "gates", "cost", "data", "provenance"):
+    for id_ in ("verdict", "value", "search", "networks", "mistakes", "gates", "cost", "data", "provenance"):
         assert f'<section id="{id_}">' in page
 
 
@@ -111,12 +112,12 @@ def test_names_from_files_are_escaped(root: Path) -> None:
     assert "<" not in held
 
 
-def test_a_pointer_finds_decisions_and_drawing_of_every_candidate(root: Path) -> None:
+def test_the_page_has_decisions_and_blocks_of_every_candidate(root: Path) -> None:
     page = text(root)
     (held,) = re.findall(r'id="candidates">(.*?)</script>', page, re.DOTALL)
     known = json.loads(held)
-    asked = set(re.findall(r'data-key="([^"]+)"', page))
-    assert asked <= set(known["trials"])
+    keys = set(re.findall(r'data-key="([^"]+)"', page))
+    assert keys <= set(known["trials"])
     assert len(known["trials"]) == 14, "the failed one has nothing to show"
     winner = known["trials"]["t1-0"]
     assert winner["id"] == member(0).id
@@ -137,7 +138,7 @@ def test_the_cells_of_a_winner_that_has_some_are_shown(root: Path) -> None:
     assert Tags(page).wrong == []
     stranger = {"space": "cell", "version": 1, "genes": [["width", 16]]}
     write_json(path, {**read_json(path), "genotype": stranger})
-    assert "The winner's cells" not in text(root), "what cannot be drawn is no crash"
+    assert "The winner's cells" not in text(root), "a genotype that cannot be drawn is not an error"
 
 
 STAGES = ("ingest", "validate", "search", "retrain", "export", "verify")
@@ -160,7 +161,7 @@ def test_a_run_that_has_just_begun_and_one_that_has_not(tmp_path: Path) -> None:
     assert "search: SearchRefusal: none is &lt;2 ms" in text(tmp_path)
 
 
-def test_what_is_damaged_is_named(root: Path) -> None:
+def test_damaged_files_are_named(root: Path) -> None:
     (root / "artifacts" / "search" / "trials.json").write_text("{")
     (root / "artifacts" / "export" / "laptop" / "val_predictions.npz").write_bytes(b"no zip")
     page = text(root)
@@ -178,15 +179,15 @@ def test_older_runs_without_predictions_and_distribution(root: Path) -> None:
     assert "The distribution was not recorded" in page
 
 
-def test_random_search_beside_it(root: Path) -> None:
-    rival = Rival("run dice", "random", [trial(number) for number in range(20, 30)])
-    page = text(root, Surroundings("tpe", rivals=[rival]))
-    assert "run dice. One search each: a hint, not a test." in page
+def test_a_random_search_is_compared(root: Path) -> None:
+    baseline = ComparedSearch("run dice", "random", [trial(number) for number in range(20, 30)])
+    page = text(root, PageContext("tpe", compared=[baseline]))
+    assert "run dice. One search each: not a significance test." in page
     assert 'aria-label="Best accuracy so far"' in page
-    assert "random search itself" in text(root, Surroundings("random"))
+    assert "random search itself" in text(root, PageContext("random"))
 
 
-def test_the_command_that_made_it(root: Path) -> None:
+def test_the_command_of_the_run_is_shown(root: Path) -> None:
     write_json(root / ".nas" / "command.json", {"profile": "smoke", "overrides": ["retrain.seeds=5", "search.seed=1"]})
     assert "make pipeline PROFILE=smoke &#39;SET=retrain.seeds=5 search.seed=1&#39;" in text(root)
 

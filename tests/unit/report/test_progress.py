@@ -34,29 +34,29 @@ def test_hypervolume_grows_to_the_share_of_the_box() -> None:
     assert hypervolume([trial(0, 0.5, 1.0), trial(1, 0.5, 1.0)]) == []
 
 
-def test_only_what_is_within_bounds_counts_as_best() -> None:
+def test_only_feasible_trials_count_as_best() -> None:
     trials = [trial(0, 0.9, 1.0, "pruned"), trial(1, 0.5, 1.0), trial(2, 0.4, 1.0), trial(3, 0.8, 1.0)]
     assert best_so_far(trials) == [(20.0, 0.5), (30.0, 0.5), (40.0, 0.8)]
 
 
-def test_the_decision_that_matters_is_found_and_few_trials_are_refused() -> None:
+def test_the_decisive_decision_is_ranked_first_and_few_trials_are_rejected() -> None:
     trials = [trial(n, 0.5 + 0.1 * (n % 2) + 0.0001 * n, 1.0, width=n % 2, idle=n // 2 % 2, fixed=1) for n in range(24)]
     shares, remark = importances(trials)
     assert shares[0][0] == "width"
     assert shares[0][1] > 0.8
     assert {name for name, _ in shares} == {"width", "idle"}
-    assert remark == "random forest (decrease of impurity) over 24 complete trials, 2 decisions that all made"
+    assert remark == "random forest (decrease of impurity) over 24 complete trials, 2 decisions that all have"
     assert importances(trials) == (shares, remark)
     assert importances(trials[:5]) == ([], "not computed: 5 complete trials, at least 10 are needed")
-    assert "a hint, not a finding" in importances(trials[:12])[1]
+    assert "too small for a reliable result" in importances(trials[:12])[1]
 
 
 @pytest.mark.parametrize("bounds", [(0, 1), (0.31, 0.58), (-5, 12_000), (0.9, 0.90001)])
 def test_ticks_are_inside_and_few(bounds: tuple[float, float]) -> None:
-    found = ticks(*bounds)
-    assert 2 <= len(found) <= 7
-    assert bounds[0] <= found[0]
-    assert found[-1] <= bounds[1]
+    values = ticks(*bounds)
+    assert 2 <= len(values) <= 7
+    assert bounds[0] <= values[0]
+    assert values[-1] <= bounds[1]
 
 
 def test_a_plot_of_one_value_or_none_has_a_frame() -> None:
@@ -66,7 +66,7 @@ def test_a_plot_of_one_value_or_none_has_a_frame() -> None:
         assert "x &lt; y" in plot.svg()
 
 
-def test_a_decision_of_many_answers_does_not_stall_the_page() -> None:
-    """As fANOVA did: minutes for thirty."""
+def test_importances_of_a_decision_with_many_values_are_fast() -> None:
+    """fANOVA takes minutes for thirty values."""
     shares, _ = importances([trial(n, 0.5 + 0.01 * n, 1.0, depth=n) for n in range(30)])
     assert shares == [("depth", 1.0)]

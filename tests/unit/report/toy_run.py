@@ -1,4 +1,4 @@
-"""A finished run of the pipeline in miniature, artefact by artefact. `python -m tests.unit.report.toy_run DIR` writes
+"""The artefacts of a small finished run of the pipeline. `python -m tests.unit.report.toy_run DIR` writes
 one with its page, for the check in a browser."""
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from nas_pipeline.core.records import (
     TrainResult,
 )
 from nas_pipeline.export.val_predictions import ValPredictions, write_val_predictions
-from nas_pipeline.report.page import Surroundings, write_page
+from nas_pipeline.report.page import PageContext, write_page
 from nas_pipeline.space import SPACES
 from nas_pipeline.space.choosers import DecisionRecorder, RandomChooser
 
@@ -109,4 +109,4 @@ def write_run(root: Path) -> None:
 
 if __name__ == "__main__":
     write_run(Path(sys.argv[1]))
-    write_page(Path(sys.argv[1]), Surroundings(strategy="tpe"))
+    write_page(Path(sys.argv[1]), PageContext(strategy="tpe"))

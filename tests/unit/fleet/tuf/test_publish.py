@@ -18,7 +18,7 @@ from nas_pipeline.fleet.reports.drift import observe_release
 from nas_pipeline.fleet.tuf.publish import publish
 from nas_pipeline.fleet.tuf.repository import Repository
 from nas_pipeline.registry.promote import promote
-from nas_pipeline.registry.publish import Published
+from nas_pipeline.registry.publish import PublishedRun
 from tests.unit.fleet.toy_releases import new_fleet
 from tests.unit.registry.conftest import shared, store, workspace
 from tests.unit.registry.versions import Versions
@@ -32,7 +32,7 @@ def target(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def versions(workspace: Path, shared: tuple[Path, Published], store: str, target: str) -> Versions:
+def versions(workspace: Path, shared: tuple[Path, PublishedRun], store: str, target: str) -> Versions:
     return Versions(workspace, store, shared[1], target)
 
 
@@ -107,7 +107,7 @@ def test_what_is_red_or_changed_or_without_golden_vectors_is_not_published(
     with pytest.raises(PromotionRefusal, match="model_file"):
         publish(fleet, versions.root, target, who="ann", version=changed, tracking_uri=versions.store)
     old = Versions(versions.root, versions.store, versions.published, target)
-    old.made, old.golden = versions.made, False
+    old.created, old.golden = versions.created, False
     number = old.add(wrong=set())
     with pytest.raises(FleetError, match="no golden vectors"):
         publish(fleet, versions.root, target, who="ann", version=number, tracking_uri=versions.store)
