@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from edge_agent.choose import Offer
+from edge_agent.contract.model_check import UnsafeModelError, check_model
 from edge_agent.errors import AgentError
 from edge_agent.failpoints import reach
 from edge_agent.fetch import Source, download
@@ -130,12 +131,10 @@ class Installer:
         return self.slots.fill(part, offer.release, offer.card)
 
     def _check(self, onnx: Path, offer: Offer) -> None:
-        from edge_agent.inspect import check_model
-
         try:
             check_model(onnx, max_bytes=self.max_bytes, max_opset=offer.release.opset)
-        except AgentError as error:
-            raise self._quarantined(error) from error
+        except UnsafeModelError as error:
+            raise self._quarantined(AgentError("unsafe_model", str(error))) from error
 
     def _flip(self) -> None:
         self.slots.flip()

@@ -25,7 +25,7 @@ import numpy as np
 from edge_agent.bench import measure
 from edge_agent.drift import Sketch
 from edge_agent.errors import AgentError
-from edge_agent.model import Floats, Model, Pixels
+from edge_agent.model import Floats, Model, Uint8Images
 from edge_agent.slots import Slot, Slots
 from edge_agent.state import write_atomic
 
@@ -84,7 +84,7 @@ class Serving:
         with contextlib.suppress(OSError):
             self._starts.unlink(missing_ok=True)
 
-    def _answer(self, slot: Slot, pixels: Pixels, logits: Floats) -> dict[str, Any]:
+    def _answer(self, slot: Slot, pixels: Uint8Images, logits: Floats) -> dict[str, Any]:
         self.sketch.add(pixels, logits)
         odds = np.exp(logits - logits.max(axis=1, keepdims=True))
         confidence = odds.max(axis=1) / odds.sum(axis=1)

@@ -129,7 +129,6 @@ def _answer(ask: dict[str, Any]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    import edge_agent.inspect
     import edge_agent.probation  # noqa: F401  # warm
 
     for line in sys.stdin:

@@ -11,8 +11,8 @@ import pytest
 from onnx import TensorProto, helper
 
 from edge_agent.agent import Agent
+from edge_agent.contract.model_check import UnsafeModelError, check_content
 from edge_agent.errors import AgentError
-from edge_agent.inspect import check_content
 from edge_agent.probation import Limits, run_child, try_model
 from edge_agent.slots import Slots
 from tests.security.device import reports, set_up
@@ -76,7 +76,7 @@ def test_a_good_one_passes_with_its_figures(tmp_path):
 def test_wrong_answers(tmp_path, more, weights):
     model = linear(more=more, last="end", weights=weights)
     if more[0].op_type == "Log":
-        with pytest.raises(AgentError, match="operator 'Log'"):
+        with pytest.raises(UnsafeModelError, match="operator 'Log'"):
             judged(tmp_path, model)
         return
     with pytest.raises(AgentError) as caught:

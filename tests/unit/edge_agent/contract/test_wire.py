@@ -14,11 +14,11 @@ from edge_agent.contract.wire import (
     Report,
     Wave,
     WireError,
+    bucket,
     canonical,
     cards_from,
     check_name,
     onnx_path,
-    place,
     release_from,
     releases_to,
     report_from,
@@ -104,11 +104,11 @@ def test_shares_are_met_and_waves_contain_each_other() -> None:
 
 @settings(max_examples=50, deadline=None)
 @given(st.binary(min_size=8, max_size=32), st.text(max_size=20))
-def test_a_place_is_always_within_the_fleet(salt: bytes, device: str) -> None:
-    assert 0 <= place(salt.hex(), device) < WHOLE
+def test_a_bucket_is_always_within_the_fleet(salt: bytes, device: str) -> None:
+    assert 0 <= bucket(salt.hex(), device) < WHOLE
 
 
 def test_another_salt_is_another_order() -> None:
     devices = [f"device-{number}" for number in range(300)]
-    orders = [sorted(devices, key=lambda each, salt=salt: place(salt, each)) for salt in ("aa" * 16, "bb" * 16)]
+    orders = [sorted(devices, key=lambda each, salt=salt: bucket(salt, each)) for salt in ("aa" * 16, "bb" * 16)]
     assert orders[0] != orders[1]
