@@ -76,8 +76,7 @@ class Model:
 
     def normalised(self, pixels: Uint8Images) -> Floats:
         """Returns the input of the network: (pixels / 255 - mean) / std."""
-        floats: Floats = (pixels.astype(np.float32) / np.float32(255) - self._mean) / self._std
-        return floats
+        return (pixels.astype(np.float32) / np.float32(255) - self._mean) / self._std
 
     def run(self, floats: Floats) -> Floats:
         """Returns logits [N, classes] of normalised images [N, C, H, W].

@@ -9,6 +9,7 @@ graph), and bounds the number of fields.
 from __future__ import annotations
 
 import errno
+import math
 import os
 import stat
 from collections.abc import Iterator
@@ -88,16 +89,15 @@ class _Reader:
         self._check_graph(graphs[0])
 
     def _check_graph(self, data: memoryview) -> None:
-        inputs, outputs = [], []
+        shapes: dict[str, list[tuple[int, list[int]]]] = {"input": [], "output": [], "value_info": []}
         for name, value in self._fields_of(data, limits.GRAPH, "graph"):
             if name == "node":
                 self._check_node(value)
             elif name == "initializer":
                 self._check_tensor(value, "initializer")
-            elif name in ("input", "output", "value_info"):
-                shape = self._type_and_shape(value, name)
-                inputs += [shape] if name == "input" else []
-                outputs += [shape] if name == "output" else []
+            elif name in shapes:
+                shapes[name].append(self._type_and_shape(value, name))
+        inputs, outputs = shapes["input"], shapes["output"]
         if len(inputs) != 1 or len(outputs) != 1:
             _refuse(f"it has {len(inputs)} inputs and {len(outputs)} outputs instead of one each", "graph")
         (kind, sides), (out_kind, out_sides) = inputs[0], outputs[0]
@@ -154,9 +154,7 @@ class _Reader:
         if (kind not in limits.ELEMENT_BYTES or len(sides) > limits.MAX_RANK
                 or not all(0 <= side < 1 << 31 for side in sides)):
             _refuse(f"element type {kind} or shape {sides[:limits.MAX_RANK]} is not allowed", where)
-        elements, used = 1, [name for name, count in counts.items() if count]
-        for side in sides:
-            elements *= side
+        elements, used = math.prod(sides), [name for name, count in counts.items() if count]
         if raw_bytes >= 0:
             fits = not used and raw_bytes == elements * limits.ELEMENT_BYTES[kind]
         else:

@@ -8,12 +8,12 @@ from __future__ import annotations
 from typing import Final
 
 OPERATORS: Final = frozenset((  # noqa: SIM905  # as a list, it would be seventy lines
-    "Abs Add ArgMax AveragePool BatchNormalization Cast Clip Concat Constant ConstantOfShape Conv "
-    "DequantizeLinear Div Dropout Elu Erf Exp Expand Flatten Gather GatherElements Gelu Gemm GlobalAveragePool "
-    "GlobalMaxPool GroupNormalization HardSigmoid HardSwish Identity InstanceNormalization LayerNormalization "
-    "LeakyRelu LogSoftmax MatMul Max MaxPool Mean Min Mish Mul Neg PRelu Pad Pow QuantizeLinear Reciprocal "
-    "ReduceMax ReduceMean ReduceMin ReduceSum Relu Reshape Resize Shape Sigmoid Slice Softmax Softplus Sqrt "
-    "Squeeze Sub Sum Tanh Tile Transpose Unsqueeze Where "
+    "Abs Add ArgMax AveragePool BatchNormalization Cast Clip Concat Constant ConstantOfShape Conv DequantizeLinear "
+    "Div Dropout Elu Erf Exp Expand Flatten Gather GatherElements Gelu Gemm GlobalAveragePool GlobalMaxPool "
+    "GroupNormalization HardSigmoid HardSwish Identity InstanceNormalization LayerNormalization LeakyRelu LogSoftmax "
+    "MatMul Max MaxPool Mean Min Mish Mul Neg PRelu Pad Pow QuantizeLinear Reciprocal ReduceMax ReduceMean ReduceMin "
+    "ReduceSum Relu Reshape Resize Shape Sigmoid Slice Softmax Softplus Sqrt Squeeze Sub Sum Tanh Tile Transpose "
+    "Unsqueeze Where "
 ).split())
 """Allowed operators of the ONNX standard. None holds a subgraph, reads a file or draws random numbers."""
 

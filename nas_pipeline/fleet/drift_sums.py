@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-from edge_agent.contract.drift import BINS, LEAST
+from edge_agent.contract.drift import BINS, MIN_IMAGES
 from nas_pipeline.errors import FleetError
 
 EVIDENCE: Final = "drift"
@@ -37,7 +37,7 @@ class DriftSums:
         return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
 
 
-def sums_from(value: Mapping[str, Any], least: int = LEAST) -> DriftSums:
+def sums_from(value: Mapping[str, Any], least: int = MIN_IMAGES) -> DriftSums:
     """Read what a device, or a release's evidence, says.
 
     Raises:

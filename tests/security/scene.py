@@ -15,7 +15,7 @@ from typing import Any
 
 from tuf.ngclient._internal import trusted_metadata_set
 
-from edge_agent.agent import Agent, Outcome
+from edge_agent.agent import Agent, UpdateOutcome
 from edge_agent.state import load
 from tests.security.device import copy_of, in_use, reports, set_up
 from tests.security.tuf_repository import Row, TufRepository, row, tiny_onnx
@@ -33,7 +33,7 @@ class Scene:
         self.repository.publish([OLD])
         assert self.once().event == "installed"
 
-    def once(self, url: str = "", clock: float = 0) -> Outcome:
+    def once(self, url: str = "", clock: float = 0) -> UpdateOutcome:
         return Agent(self.state, clock=lambda: time.time() + clock).once(url)
 
     def configure(self, **changes: Any) -> None:

@@ -18,9 +18,9 @@ from edge_agent import cli
 from edge_agent.agent import Agent
 from edge_agent.contract import wire
 from edge_agent.errors import AgentError
-from edge_agent.fetch import Folder, Web
+from edge_agent.fetch import FolderFetcher, WebFetcher
 from edge_agent.state import load
-from edge_agent.updates import Place, Updates, stamp
+from edge_agent.updates import Updates, stamp
 from tests.security.device import in_use, reports, set_up
 from tests.security.scene import NEW, OLD, Scene, clock_of_tuf
 from tests.security.tuf_repository import FAMILY, MODEL, Row, golden_of, new_keys, row, tiny_onnx
@@ -59,8 +59,8 @@ def test_a_thousand_flipped_bits(scene: Scene) -> None:
         shutil.rmtree(scene.state / "metadata")
         (scene.state / "releases.json").unlink(missing_ok=True)
         try:
-            place = Place(Folder(str(folder)), str(folder), (scene.state / "root.json").read_bytes(), scene.state)
-            offers = Updates(place, "", time.time()).offers(FAMILY, MODEL)
+            updates = Updates(FolderFetcher(str(folder)), str(folder), scene.state, floor="", now=time.time())
+            offers = updates.offers(FAMILY, MODEL)
             accepted += [asdict(offer.release) for offer in offers] != [asdict(NEW.release)]
         except AgentError as error:
             codes.add(error.code)
@@ -181,7 +181,7 @@ def test_a_head_that_never_ends_is_cut_off(scene: Scene) -> None:
             handler.wfile.write(b"H")
 
     with serving(scene.repository.folder, drip) as server, pytest.raises(SlowRetrievalError):
-        Web(min_speed=1000, window_s=0.1).download_bytes(f"{server.url}/metadata/timestamp.json", 1000)
+        WebFetcher(min_speed=1000, window_s=0.1).download_bytes(f"{server.url}/metadata/timestamp.json", 1000)
 
 
 # Old, frozen and mixed metadata

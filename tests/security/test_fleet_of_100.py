@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 
 from edge_agent import config
-from edge_agent.agent import Agent, Outcome
+from edge_agent.agent import Agent, UpdateOutcome
 from edge_agent.contract import wire
 from edge_agent.slots import Slots
 from nas_pipeline.fleet.reports.intake import Intake
@@ -75,7 +75,7 @@ class Fleet:
         self.repository.release(FAMILY, MODEL, added(rows, new), files={new.card.onnx: content}, entry=entry)
         return new
 
-    def poll(self, names: set[str], url: str = "") -> dict[str, Outcome]:
+    def poll(self, names: set[str], url: str = "") -> dict[str, UpdateOutcome]:
         """Each of `names` has one look."""
         found = {}
         with pytest.MonkeyPatch.context() as patch:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from edge_agent.agent import Agent
-from edge_agent.failpoints import STEPS, WRITES
+from edge_agent.disk import STEPS, WRITES
 from edge_agent.fetch import RESERVE
 from edge_agent.state import load
 from tests.security.device import Forks, copy_of, forks, in_use, reports, set_up

@@ -144,7 +144,7 @@ def test_reports_are_signed_and_grow(state: Path, repository: TufRepository) -> 
     repository.publish([SECOND])
     agent.once()
     drop = sorted((state.parent / "drop").iterdir(), key=lambda path: int(path.stem.rpartition("-")[2]))
-    key = Key.from_dict(agent.told.key["keyid"], dict(agent.told.key["key"]))
+    key = Key.from_dict(agent.settings.key["keyid"], dict(agent.settings.key["key"]))
     found = []
     for path in drop:
         envelope = Envelope.from_dict(json.loads(path.read_bytes()))
@@ -166,7 +166,7 @@ def test_a_heartbeat_a_day(state: Path) -> None:
 
 def test_the_outbox_is_bounded_and_heartbeats_go_first(state: Path, repository: TufRepository,
                                                        monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reports, "KEPT", 3)
+    monkeypatch.setattr(reports, "MAX_WAITING", 3)
     (state.parent / "drop").rmdir()
     agent = Agent(state)
     agent.once()
@@ -174,7 +174,7 @@ def test_the_outbox_is_bounded_and_heartbeats_go_first(state: Path, repository: 
         memory = agent.state()
         event = {"event": "current" if number else "failed", "code": "", "detail": "", "about": {}, "probation": {}}
         memory.events.append(event)
-        reports.write(state, agent.told, memory, 0.0, {})
+        reports.write(state, agent.settings, memory, 0.0, {})
     kept = [path.stem.partition("-")[2] for path in sorted((state / "outbox").iterdir())]
     assert kept == ["installed", "failed", "current"]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edge_agent.contract.drift import BINS, LEAST
+from edge_agent.contract.drift import BINS, MIN_IMAGES
 from edge_agent.drift import Sketch, added, sums
 
 
@@ -37,12 +37,12 @@ def test_bins_at_their_ends():
 
 def test_nothing_leaves_below_fifty_images_and_it_goes_on_adding_up(tmp_path: Path):
     sketch = Sketch(tmp_path)
-    sketch.add(*served(LEAST - 1))
+    sketch.add(*served(MIN_IMAGES - 1))
     sketch.save()
     assert Sketch(tmp_path).take() == {}
     sketch.add(*served(1))
     sketch.save()
-    assert Sketch(tmp_path).take()["images"] == LEAST
+    assert Sketch(tmp_path).take()["images"] == MIN_IMAGES
     assert Sketch(tmp_path).take() == {}
 
 

@@ -20,7 +20,7 @@ import onnx
 import pytest
 
 from edge_agent.contract.wire import Golden
-from edge_agent.serve import Serving, make
+from edge_agent.serve import Serving, create_server
 from edge_agent.slots import Slots, describe
 from tests.security.model_files import IMAGES, array, card, content_of, golden, linear, release
 
@@ -48,7 +48,7 @@ def state(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def url(state: Path) -> Iterator[str]:
-    server = make(state, "127.0.0.1", 0)
+    server = create_server(state, "127.0.0.1", 0)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     yield f"http://127.0.0.1:{server.server_address[1]}"
@@ -202,8 +202,8 @@ def test_bench_refuses(url, query, body, status, code):
 def test_only_loopback(state):
     for host in ("0.0.0.0", "::", "192.0.2.1"):
         with pytest.raises(ValueError, match="any-address"):
-            make(state, host, 0)
-    make(state, "0.0.0.0", 0, any_address=True).server_close()
+            create_server(state, host, 0)
+    create_server(state, "0.0.0.0", 0, any_address=True).server_close()
 
 
 def test_as_a_process_it_ends_in_order(state):

@@ -45,7 +45,7 @@ def test_nobody_goes_back_to_rot(tmp_path: Path) -> None:
     for counter in (1, 2):
         fill(slots, row(tiny_onnx(counter), counter))
         slots.flip()
-    (slots.other() / "model.onnx").write_bytes(b"rot")
+    (slots.spare_folder() / "model.onnx").write_bytes(b"rot")
     assert not slots.revert()
 
 
