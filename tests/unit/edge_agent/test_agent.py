@@ -58,7 +58,7 @@ def test_init_prints_what_enrols_the_device(tmp_path: Path, repository: TufRepos
 
 @pytest.mark.parametrize(("change", "word"), [
     ({"--device": "Dev 1"}, "Dev 1"), ({"--root": "nowhere.json"}, "nowhere.json"),
-    ({"--root": "timestamp.json"}, "no root.json"), ({"--floor": "nowhere.json"}, "nowhere.json"),
+    ({"--root": "timestamp.json"}, "timestamp.json is not a root.json"), ({"--floor": "nowhere.json"}, "nowhere.json"),
 ])
 def test_init_refuses(change: dict[str, str], word: str, tmp_path: Path, repository: TufRepository,
                       capsys: pytest.CaptureFixture[str]) -> None:

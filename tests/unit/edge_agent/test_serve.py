@@ -20,6 +20,7 @@ import onnx
 import pytest
 
 from edge_agent.contract.wire import Golden
+from edge_agent.errors import AgentError
 from edge_agent.serve import Serving, create_server
 from edge_agent.slots import Slots, describe
 from tests.security.model_files import IMAGES, array, card, content_of, golden, linear, release
@@ -151,7 +152,7 @@ def test_two_bad_ones_do_not_take_turns_for_ever(tmp_path):
     put(tmp_path, 2, FAILS)
     serving = Serving(tmp_path)
     for _ in range(5):
-        with pytest.raises(Exception, match=r"fails|no model"):
+        with pytest.raises(AgentError, match=r"fails|no working model"):
             serving.predict(pixels())
     assert serving.current() is None
     put(tmp_path, 3, GOOD)
