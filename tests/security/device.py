@@ -34,18 +34,18 @@ def set_up(folder: Path, repository: TufRepository, *, floor: dict[str, Any] | N
     if floor is not None:
         lowest = folder / "floor.json"
         lowest.write_text(json.dumps(floor))
-    told: dict[str, Any] = {
+    settings: dict[str, Any] = {
         "device": "dev-1", "target": FAMILY, "model": MODEL, "url": url or str(repository.folder),
         "report": str(folder / "drop"), "hardware": ("toy-board",)}
-    config.init(state, repository.first_root, lowest, **(told | changes))
+    config.init(state, repository.first_root, lowest, **(settings | changes))
     return state
 
 
 def copy_of(state: Path, to: Path) -> Path:
     """The same device again, in another folder."""
     shutil.copytree(state.parent, to, symlinks=True)
-    told = json.loads((to / state.name / "config.json").read_bytes())
-    (to / state.name / "config.json").write_text(json.dumps({**told, "report": str(to / "drop")}))
+    settings = json.loads((to / state.name / "config.json").read_bytes())
+    (to / state.name / "config.json").write_text(json.dumps({**settings, "report": str(to / "drop")}))
     return to / state.name
 
 
@@ -96,11 +96,11 @@ class Forks:
 @contextmanager
 def forks() -> Iterator[Forks]:
     """A warmed-up process, ended at the end."""
-    made = Forks()
-    with made.process:
-        yield made
-        assert made.process.stdin is not None
-        made.process.stdin.close()
+    forks_of_test = Forks()
+    with forks_of_test.process:
+        yield forks_of_test
+        assert forks_of_test.process.stdin is not None
+        forks_of_test.process.stdin.close()
 
 
 def _answer(ask: dict[str, Any]) -> dict[str, Any]:
@@ -122,9 +122,9 @@ def _answer(ask: dict[str, Any]) -> dict[str, Any]:
             except ProcessLookupError:
                 continue  # it has no group of its own yet, or is done
     _, status = os.waitpid(child, 0)
-    with os.fdopen(read) as told:
-        said = told.read()
-    outcome = json.loads(said) if said else {}
+    with os.fdopen(read) as pipe:
+        text = pipe.read()
+    outcome = json.loads(text) if text else {}
     return {**outcome, "killed": os.WIFSIGNALED(status), "seconds": time.monotonic() - start}
 
 

@@ -76,13 +76,13 @@ class Scene:
 
     def again(self, folder: Path) -> Scene:
         """The same, in another folder."""
-        made = copy.copy(self)
-        made.folder, made.repository = folder, copy.deepcopy(self.repository)
-        made.repository.folder = folder / "repository"
-        shutil.copytree(self.repository.folder, made.repository.folder)
-        made.state = copy_of(self.state, folder / "device")
-        made.configure(url=str(made.repository.folder))
-        return made
+        scene = copy.copy(self)
+        scene.folder, scene.repository = folder, copy.deepcopy(self.repository)
+        scene.repository.folder = folder / "repository"
+        shutil.copytree(self.repository.folder, scene.repository.folder)
+        scene.state = copy_of(self.state, folder / "device")
+        scene.configure(url=str(scene.repository.folder))
+        return scene
 
     def file_of(self, role: str) -> Path:
         """Of the newest metadata that is served."""

@@ -34,9 +34,9 @@ def onnx_file(scene: Scene, wanted: Row = NEW) -> Path:
 
 
 def flipped(content: bytes, stream: random.Random) -> bytes:
-    place = stream.randrange(len(content) * 8)
+    position = stream.randrange(len(content) * 8)
     changed = bytearray(content)
-    changed[place // 8] ^= 1 << place % 8
+    changed[position // 8] ^= 1 << position % 8
     return bytes(changed)
 
 
@@ -160,10 +160,10 @@ def test_a_slow_body_is_cut_off(what: str, scene: Scene) -> None:
         if not handler.path.endswith(what):
             handler.wfile.write(content[first:])
             return
-        for place in range(first, len(content)):
+        for position in range(first, len(content)):
             if handler.server.ended.wait(0.05):
                 return
-            handler.wfile.write(content[place : place + 1])
+            handler.wfile.write(content[position : position + 1])
 
     scene.configure(window_s=0.2)
     scene.repository.publish([NEW])
@@ -213,8 +213,8 @@ def test_freeze(scene: Scene) -> None:
     scene.repository.publish([NEW], timestamp_days=-0.01)
     scene.refuses("expired")
     scene.refuses("expired")
-    said = [report["code"] for report in reports(scene.state)]
-    assert said.count("expired") == 1, "said once"
+    codes = [report["code"] for report in reports(scene.state)]
+    assert codes.count("expired") == 1, "said once"
     scene.repository.publish([NEW])
     scene.installs()
 
@@ -355,7 +355,7 @@ def test_half_of_all_connections_break(scene: Scene) -> None:
                 break
             assert outcome.code == "unreachable"
         assert in_use(scene.state) == NEW.sha256
-        ranges = [wanted for path, wanted in server.asked if path.endswith(".onnx")]
+        ranges = [wanted for path, wanted in server.requests if path.endswith(".onnx")]
         assert any(ranges), "went on where it was"
 
 
@@ -371,7 +371,7 @@ def test_offline_for_a_month_then_several_releases(scene: Scene) -> None:
     newest = row(tiny_onnx(5), 5)
     with serving(scene.repository.folder) as server, clock_of_tuf(30 * DAY + 60):
         assert scene.once(server.url, clock=30 * DAY + 60).event == "installed"
-        fetched = [path for path, _ in server.asked if path.endswith(".onnx")]
+        fetched = [path for path, _ in server.requests if path.endswith(".onnx")]
     assert in_use(scene.state) == newest.sha256
     assert len(fetched) == 1, "the newest directly"
 

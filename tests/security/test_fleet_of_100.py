@@ -67,8 +67,8 @@ class Fleet:
 
     def publish(self, content: bytes, shares: tuple[int, ...], salt: str = "5a" * 16) -> ReleaseEntry:
         rows = self.repository.rows(FAMILY, MODEL)
-        made = row(content, next_counter(rows, self.repository.highest_counter(FAMILY, MODEL)))
-        new = ReleaseEntry(replace(made.release, wave=wire.Wave(salt, shares, 0)), made.card)
+        added_row = row(content, next_counter(rows, self.repository.highest_counter(FAMILY, MODEL)))
+        new = ReleaseEntry(replace(added_row.release, wave=wire.Wave(salt, shares, 0)), added_row.card)
         entry = Entry(kind="published", when=self.clock().strftime("%Y-%m-%dT%H:%M:%SZ"), who="alice",
                       version=new.release.version, counter=new.release.counter, sha256=new.sha256,
                       share=new.release.wave.share)
@@ -77,12 +77,12 @@ class Fleet:
 
     def poll(self, names: set[str], url: str = "") -> dict[str, UpdateOutcome]:
         """Each of `names` has one look."""
-        found = {}
+        outcomes = {}
         with pytest.MonkeyPatch.context() as patch:
             for name in sorted(names):
                 patch.setenv("NAS_AGENT_FAIL_AT", OUT_OF_ORDER if name in self.ill else "")
-                found[name] = self.devices[name].once(url)
-        return found
+                outcomes[name] = self.devices[name].once(url)
+        return outcomes
 
     def decide(self) -> Step:
         self.clock.now += timedelta(hours=2)
@@ -132,24 +132,24 @@ def fleet(tmp_path: Path) -> Iterator[Fleet]:
     repository = found(settings, who="alice", clock=clock).repository
     intake = Intake(tmp_path / "reports.db", clock=clock)
     with serving(tmp_path / "store") as web, receiving(intake) as reports:
-        made = Fleet(repository, intake, clock, web.url)
-        made.publish(tiny_onnx(1), (wire.WHOLE,))
+        fleet = Fleet(repository, intake, clock, web.url)
+        fleet.publish(tiny_onnx(1), (wire.WHOLE,))
         factory = tmp_path / "devices" / "device-000"
         for number in range(DEVICES):
             name = f"device-{number:03d}"
             state = tmp_path / "devices" / name
-            told = config.init(state, tmp_path / "fleet/root.json", None, device=name, target=FAMILY, model=MODEL,
+            settings = config.init(state, tmp_path / "fleet/root.json", None, device=name, target=FAMILY, model=MODEL,
                                url=web.url, report=reports, hardware=("toy-board",))
-            intake.enrol(Enrolment(device=name, target=FAMILY, keyid=told.key["keyid"], key=told.key["key"]))
-            made.devices[name] = Agent(state, clock=lambda: clock.now.timestamp())
+            intake.enrol(Enrolment(device=name, target=FAMILY, keyid=settings.key["keyid"], key=settings.key["key"]))
+            fleet.devices[name] = Agent(state, clock=lambda: clock.now.timestamp())
             if state == factory:
-                outcome = made.devices[name].once()
+                outcome = fleet.devices[name].once()
                 assert outcome.event == "installed", outcome
             else:  # the image that the factory writes holds the model, and what is remembered of it
                 shutil.copytree(factory / "slots", state / "slots")
                 (state / "current").symlink_to((factory / "current").readlink())
                 shutil.copy(factory / "state.json", state / "state.json")
-        yield made
+        yield fleet
     intake.close()
 
 
@@ -170,9 +170,9 @@ def test_a_bad_release_stops_and_everyone_is_back_and_the_absent_get_the_newest(
     old_mirror = Path(shutil.copytree(tmp_path / "store", tmp_path / "old-mirror"))
     assert isinstance(fleet.decide().decision, Widen)
 
-    said = fleet.poll(here)
-    assert {name for name, each in said.items() if each.event == "failed"} == fleet.ill, [
-        said[name] for name in fleet.ill]
+    outcomes = fleet.poll(here)
+    assert {name for name, each in outcomes.items() if each.event == "failed"} == fleet.ill, [
+        outcomes[name] for name in fleet.ill]
     assert {name for name, file in fleet.running().items() if file == bad} == waves[1] - fleet.ill
     step = fleet.decide()
     assert isinstance(step.decision, Stop), step

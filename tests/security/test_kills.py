@@ -22,8 +22,8 @@ OLD, NEW = row(tiny_onnx(1), 1), row(tiny_onnx(2, padding=300_000), 2)
 
 @pytest.fixture(scope="module")
 def warm() -> Iterator[Forks]:
-    with forks() as made:
-        yield made
+    with forks() as forks_of_test:
+        yield forks_of_test
 
 
 @pytest.fixture(scope="module")
@@ -47,9 +47,9 @@ def finish(state: Path, warm: Forks) -> None:
     assert memory is not None
     assert (memory.phase, memory.counter, memory.sha256) == ("idle", 2, NEW.sha256)
     assert not list((state / "download").iterdir())
-    said = [report for report in reports(state) if report["event"] == "installed"]
-    assert [report["about"]["counter"] for report in said] == [1, 2], "told once"
-    assert said[-1]["probation"]["tries"] <= 2, "at most one retry"
+    installed = [report for report in reports(state) if report["event"] == "installed"]
+    assert [report["about"]["counter"] for report in installed] == [1, 2], "told once"
+    assert installed[-1]["probation"]["tries"] <= 2, "at most one retry"
     seqs = [report["seq"] for report in reports(state)]
     assert len(set(seqs)) == len(seqs)
 

@@ -146,8 +146,8 @@ def test_a_client_that_was_away_follows_every_rotation(fleet: Repository, client
 @pytest.mark.parametrize("role", ["targets", FAMILY, "snapshot", "timestamp"])
 def test_a_revoked_key_signs_nothing_any_more(fleet: Repository, client: Client, role: str) -> None:
     stolen = fleet.keys.signers(signing(fleet.trusted())[role])
-    found, _ = revoke(fleet, stolen[0].public_key.keyid[:12], who="alice", why="a laptop was lost")
-    assert found == role
+    revoked, _ = revoke(fleet, stolen[0].public_key.keyid[:12], who="alice", why="a laptop was lost")
+    assert revoked == role
     assert client.look() == {1: b"one"}
     trusted = fleet.trusted()
     forged = deepcopy(_published(trusted, role))

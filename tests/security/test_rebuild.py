@@ -43,7 +43,7 @@ def fleet(tmp_path: Path) -> Repository:
     return new_fleet(tmp_path, target_names=(TARGET,), waves=(5000, 10_000))
 
 
-def told(versions: Versions) -> Standing:
+def standing_of(versions: Versions) -> Standing:
     return history(versions.root, TARGET, tracking_uri=versions.store)
 
 
@@ -77,13 +77,13 @@ def test_the_registry_is_made_again_and_goes_on(fleet: Repository, versions: Ver
     promote(versions.root, TARGET, who="bob", why="better", tracking_uri=versions.store)
     out(fleet, versions, second)
     aligned(fleet, versions)
-    assert (told(versions).champion, versions.aliases["canary"]) == (first, second), "the signed list is the truth"
+    assert (standing_of(versions).champion, versions.aliases["canary"]) == (first, second), "from the signed list"
     whole(fleet, versions)
     aligned(fleet, versions)
     third = versions.add(wrong=set(range(0, 3000, 301)))
     out(fleet, versions, third)
     aligned(fleet, versions)
-    before, aliases = told(versions), versions.aliases
+    before, aliases = standing_of(versions), versions.aliases
     assert aliases == {"candidate": third, "champion": second, "previous": first, "canary": third}
     tags = {number: versions.tags(number) for number in (first, second, third)}
 
@@ -94,7 +94,7 @@ def test_the_registry_is_made_again_and_goes_on(fleet: Repository, versions: Ver
     done = rebuild(fleet, versions.root, who="ann", tracking_uri=versions.store)
     assert f"{versions.model}: version {never} is left out: no bundle of it is in the store" in done
     versions.client = MlflowClient(tracking_uri=versions.store)
-    assert told(versions) == before
+    assert standing_of(versions) == before
     assert versions.aliases == aliases
     assert {number: versions.tags(number) for number in tags} == tags
     assert rebuild(fleet, versions.root, who="ann", tracking_uri=versions.store) == []
@@ -134,10 +134,10 @@ def test_reconcile_repairs_in_one_run(fleet: Repository, versions: Versions, mon
     assert len(aligned(fleet, versions)) == 3
     assert versions.aliases == {"champion": first}
     assert versions.tags(second)["promotion.withdrawn"] == "worse in the field"
-    before = told(versions)
+    before = standing_of(versions)
     versions.client.set_registered_model_alias(versions.model, "champion", second)
     reconcile(fleet, versions.root, tracking_uri=versions.store)
-    assert told(versions) == before, "an alias that was moved by hand is moved back"
+    assert standing_of(versions) == before, "an alias that was moved by hand is moved back"
 
 
 def test_a_champion_that_the_field_refuses_goes_back_with_its_history(fleet: Repository, versions: Versions) -> None:
@@ -150,7 +150,7 @@ def test_a_champion_that_the_field_refuses_goes_back_with_its_history(fleet: Rep
     operations.rollback(fleet, TARGET, versions.model, who="ann", why="worse in the field")
     aligned(fleet, versions)
     assert versions.aliases == {"champion": first}
-    last = told(versions).events[-1]
+    last = standing_of(versions).events[-1]
     assert (last.kind, last.version, last.before, last.why) == ("rolled back", first, second, "worse in the field")
 
 
@@ -161,15 +161,15 @@ def test_a_bundle_that_was_changed_is_left_out(fleet: Repository, versions: Vers
     aligned(fleet, versions)
     digest = fleet.rows(TARGET, versions.model)[0].release.bundle
     for name, change in (("model.onnx", b"other bytes"), ("evidence/gates.json", b"[]"), ("evidence/more.txt", b"x")):
-        place = f"bundles/{digest}/{name}"
-        kept = fleet.store.read(place)
-        fleet.store.write(place, change)
-        found = read_kept(fleet, TARGET, versions.model)
-        assert found.versions == ()
-        assert "is not what was published" in found.left_out[0]
-        fleet.store.write(place, kept or b"")
-        if kept is None:
-            Path(fleet.settings.store, place).unlink()
+        key = f"bundles/{digest}/{name}"
+        content = fleet.store.read(key)
+        fleet.store.write(key, change)
+        bundle = read_kept(fleet, TARGET, versions.model)
+        assert bundle.versions == ()
+        assert "is not what was published" in bundle.left_out[0]
+        fleet.store.write(key, content or b"")
+        if content is None:
+            Path(fleet.settings.store, key).unlink()
     record = json.loads(fleet.store.read(f"bundles/{versions.model}.json") or b"")
     record["aliases"]["champion"] = "7"
     fleet.store.write(f"bundles/{versions.model}.json", canonical_json(record).encode())

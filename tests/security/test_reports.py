@@ -107,8 +107,8 @@ def test_another_key_even_an_enrolled_one_signs_for_nobody_else(intake: Intake, 
 ])
 def test_signed_nonsense_is_refused(intake: Intake, device: ToyDevice, change: dict[str, Any], reason: str) -> None:
     values = {"seq": 1, "event": "installed", **change}
-    said = report("pi-1", values.pop("seq"), values.pop("event"), **{"about": {}, **values})
-    assert intake.take(device.signs(said)).reason == reason
+    payload = report("pi-1", values.pop("seq"), values.pop("event"), **{"about": {}, **values})
+    assert intake.take(device.signs(payload)).reason == reason
     assert intake.heard(FAMILY) == []
 
 
@@ -122,8 +122,8 @@ def test_what_is_no_envelope_is_told_so(intake: Intake, content: bytes) -> None:
 
 
 def test_a_signature_of_another_kind_of_document_is_none_of_a_report(intake: Intake, device: ToyDevice) -> None:
-    said = report("pi-1", 1)
-    assert intake.take(device.signs(canonical(asdict(said)), "application/other")).reason == "not_an_envelope"
+    payload = report("pi-1", 1)
+    assert intake.take(device.signs(canonical(asdict(payload)), "application/other")).reason == "not_an_envelope"
 
 
 def test_a_lower_counter_is_taken_and_flagged(intake: Intake, device: ToyDevice) -> None:

@@ -33,14 +33,14 @@ class Watch:
 
     def __init__(self, root: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]) -> None:
         self.root, self.caplog, self.capsys = root, caplog, capsys
-        self.said = ""
+        self.output = ""
 
     def nas(self, *words: str) -> str:
         """`nas fleet`."""
         done = CliRunner().invoke(app, ["fleet", *words, "--root", str(self.root)])
-        self.said += done.output
+        self.output += done.output
         if isinstance(done.exception, NasError):
-            self.said += _chain(done.exception)
+            self.output += _chain(done.exception)
             raise done.exception
         assert done.exit_code == 0, done.output
         return done.output
@@ -48,8 +48,8 @@ class Watch:
     def agent(self, *words: str) -> int:
         """`nas-agent`."""
         status = cli.main([*words, "--state", str(self.root / "device")])
-        told = self.capsys.readouterr()
-        self.said += told.out + told.err
+        captured = self.capsys.readouterr()
+        self.output += captured.out + captured.err
         return status
 
     @property
@@ -72,13 +72,13 @@ class Watch:
     def sees_nothing(self) -> None:
         """Neither in what was said nor in any file, but the private keys' own."""
         log = "\n".join(f"{each.name} {each.getMessage()} {each.args} {each.exc_text}" for each in self.caplog.records)
-        places = {"said": self.said.encode(), "log": log.encode()}
+        places = {"said": self.output.encode(), "log": log.encode()}
         private = set(self.private_files)
         places |= {str(path): path.read_bytes() for path in self.root.rglob("*")
                    if path.is_file() and path not in private}
-        found = {(what, place) for what, secret in self.secrets() for place, content in places.items()
+        leaks = {(what, name) for what, secret in self.secrets() for name, content in places.items()
                  if secret in content}
-        assert not found
+        assert not leaks
 
 
 def _chain(error: BaseException) -> str:
@@ -116,7 +116,7 @@ def test_the_life_of_a_fleet_tells_no_secret(watch: Watch, monkeypatch: pytest.M
     assert watch.agent("init", "--device", "dev-1", "--target", TARGET, "--model", MODEL, "--hardware", TARGET,
                        "--url", open_fleet(root).settings.store, "--root", str(root / "image/root.json"),
                        "--report", str(root / "drop")) == 0
-    (root / "enrolment").write_text(watch.said.splitlines()[-1])
+    (root / "enrolment").write_text(watch.output.splitlines()[-1])
     watch.nas("enrol", str(root / "enrolment"))
     assert watch.agent("once") == 0
     for role in ("timestamp", "snapshot", "targets", TARGET, "root"):
@@ -148,7 +148,7 @@ def test_the_watch_sees_what_it_looks_for(what: str, where: str, watch: Watch) -
     raw = key.private_bytes(Encoding.Raw, PrivateFormat.Raw, NoEncryption())
     secret = {"password": CANARY, "hex": raw.hex(), "pem": path.read_text().splitlines()[2]}[what]
     if where == "said":
-        watch.said += secret
+        watch.output += secret
     elif where == "log":
         logging.getLogger("nas_pipeline.fleet").debug("it is %s", secret)
     else:
@@ -171,10 +171,10 @@ def test_private_keys_are_for_their_owner_only(watch: Watch) -> None:
     assert stat.S_IMODE(of_device.stat().st_mode) == 0o600
 
 
-@pytest.mark.parametrize("given", [OTHER, "", f"{CANARY} "])
-def test_a_wrong_password_is_not_repeated(given: str, watch: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("password", [OTHER, "", f"{CANARY} "])
+def test_a_wrong_password_is_not_repeated(password: str, watch: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
     watch.nas("init")
-    monkeypatch.setenv(PASSWORD, given)
+    monkeypatch.setenv(PASSWORD, password)
     for words in (["rotate-key", "timestamp"], ["resign"], ["status"]):
         with pytest.raises(FleetError, match=f"is {PASSWORD} set, and right"):
             watch.nas(*words)

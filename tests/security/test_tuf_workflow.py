@@ -37,10 +37,10 @@ def test_consistent_names_are_asked_for_and_the_second_look_asks_little(scene: S
     (scene.state / "releases.json").unlink()
     with serving(scene.repository.folder) as server:
         scene.accepts(server.url)
-        first = [path for path, _ in server.asked]
-        server.asked.clear()
+        first = [path for path, _ in server.requests]
+        server.requests.clear()
         scene.accepts(server.url)
-        second = [path for path, _ in server.asked]
+        second = [path for path, _ in server.requests]
     below = [f"/metadata/{version}.{role}.json" for role in ("snapshot", "targets", FAMILY)]
     assert first[:6] == ["/metadata/2.root.json", "/metadata/3.root.json", "/metadata/timestamp.json", *below]
     assert first[6].startswith(f"/targets/{FAMILY}/{MODEL}/")
@@ -104,7 +104,7 @@ def test_old_and_new_root_keys_have_to_sign(old: int, new: int, code: str, scene
     assert scene.trusted("root") == (1 if code else 2)
 
 
-@pytest.mark.parametrize(("kept", "threshold", "signing", "code"), [
+@pytest.mark.parametrize(("retained", "threshold", "signing", "code"), [
     (3, 2, (0, 1), ""),  # the same keys
     (3, 2, (1, 2), ""),
     (3, 2, (0,), "bad_signature"),
@@ -116,10 +116,10 @@ def test_old_and_new_root_keys_have_to_sign(old: int, new: int, code: str, scene
     (2, 2, (0, 2), "bad_signature"),  # a key that goes signs for the old root only
     (2, 2, (0, 1), ""),
 ])
-def test_keys_that_stay_count_for_both_roots(kept: int, threshold: int, signing: tuple[int, ...], code: str,
+def test_keys_that_stay_count_for_both_roots(retained: int, threshold: int, signing: tuple[int, ...], code: str,
                                             scene: Scene) -> None:
     held = scene.repository.keys["root"]
-    scene.repository.keys["root"] = held[:kept]
+    scene.repository.keys["root"] = held[:retained]
     scene.repository.thresholds["root"] = threshold
     scene.repository.rotate(signers=[held[index] for index in signing])
     scene.repository.publish([OLD])
@@ -196,16 +196,16 @@ def test_new_keys_of_a_role(role: str, threshold: int, who: tuple[int, ...], cod
 
 # Rollback and fast-forward
 
-@pytest.mark.parametrize(("back", "code"), [
+@pytest.mark.parametrize(("lowered", "code"), [
     ({"timestamp": 1}, "replayed"), ({"snapshot": 1}, "replayed"), ({"targets": 1}, "mixed"), ({FAMILY: 1}, "mixed"),
 ])
 @pytest.mark.parametrize("hashes", [False, True])
-def test_a_version_below_the_known_one(back: dict[str, int], code: str, hashes: bool, scene: Scene) -> None:
+def test_a_version_below_the_known_one(lowered: dict[str, int], code: str, hashes: bool, scene: Scene) -> None:
     """Signed by who may sign it, and every other file is newer."""
     scene.repository.hashes = hashes
     scene.repository.publish([OLD])
     scene.accepts()
-    scene.repository.publish([NEW], change=versions(**back))
+    scene.repository.publish([NEW], change=versions(**lowered))
     scene.refuses(code)
 
 

@@ -229,11 +229,11 @@ def test_two_readings_of_one_file_are_one_too_many():
 
 
 def _length(value: int) -> bytes:
-    found = bytearray()
+    encoded = bytearray()
     while value > 0x7F:
-        found.append(value & 0x7F | 0x80)
+        encoded.append(value & 0x7F | 0x80)
         value >>= 7
-    return bytes([*found, value])
+    return bytes([*encoded, value])
 
 
 def fuzzed(seconds: float, mutations: int, seed: int) -> int:
@@ -245,17 +245,17 @@ def fuzzed(seconds: float, mutations: int, seed: int) -> int:
         longer = noise.random() < 0.2  # or else most would end at the first length that does not fit
         for _ in range(noise.randint(1, 4)):
             # Not in the weights, which may be anything.
-            place = noise.choice((noise.randrange(120), len(content) - 1 - noise.randrange(120)))
+            position = noise.choice((noise.randrange(120), len(content) - 1 - noise.randrange(120)))
             kind = noise.randrange(4) if longer else noise.randrange(2)
             if kind == 0:
-                content[place] ^= 1 << noise.randrange(8)
+                content[position] ^= 1 << noise.randrange(8)
             elif kind == 1:
-                count = noise.randint(1, min(4, len(content) - place))
-                content[place:place + count] = noise.randbytes(count)
+                count = noise.randint(1, min(4, len(content) - position))
+                content[position:position + count] = noise.randbytes(count)
             elif kind == 2:
-                content[place:place] = b"\xff" * noise.randint(1, 10)
+                content[position:position] = b"\xff" * noise.randint(1, 10)
             else:
-                content[place:place] = content[noise.randrange(len(content)):][:noise.randint(1, 200)]
+                content[position:position] = content[noise.randrange(len(content)):][:noise.randint(1, 200)]
         start_s, words = time.monotonic(), ""
         try:
             check(bytes(content))

@@ -20,7 +20,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         path = self.server.folder / self.path.lstrip("/")
-        self.server.asked.append((self.path, self.headers.get("Range")))
+        self.server.requests.append((self.path, self.headers.get("Range")))
         if not path.is_file():
             self.send_error(404)
             return
@@ -60,7 +60,7 @@ class Server(ThreadingHTTPServer):
     def __init__(self, folder: Path, behaviour: Behaviour) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.folder, self.behaviour = folder, behaviour
-        self.asked: list[tuple[str, str | None]] = []
+        self.requests: list[tuple[str, str | None]] = []
         self.posted: list[bytes] = []
         self.answer = 204
         self.ended = threading.Event()

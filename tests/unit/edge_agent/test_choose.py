@@ -13,8 +13,8 @@ DEVICE = DeviceState("dev-1", MODEL, frozenset({"toy-board", "toy"}), "1.23.2", 
 
 
 def offer(counter: int, **changes: Any) -> Offer:
-    made = row(tiny_onnx(counter), counter, **changes)
-    return Offer(made.release, made.card, len(made.content))
+    listed = row(tiny_onnx(counter), counter, **changes)
+    return Offer(listed.release, listed.card, len(listed.content))
 
 
 def test_nothing_is_listed() -> None:

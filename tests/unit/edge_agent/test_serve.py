@@ -27,7 +27,7 @@ from tests.security.model_files import IMAGES, array, card, content_of, golden, 
 
 REPO = Path(__file__).parents[3]
 GOOD = content_of(linear())
-OTHER = content_of(linear(weights=[array("unused", np.float32(1))]))
+SPARE = content_of(linear(weights=[array("unused", np.float32(1))]))
 BROKEN = content_of(linear(more=[onnx.helper.make_node("Add", ["scores", "nowhere"], ["end"])], last="end"))
 FAILS = content_of(linear(more=[onnx.helper.make_node("Reshape", ["scores", "sizes"], ["end"])], last="end",
                           weights=[array("sizes", np.array([7, 15], np.int64))]))
@@ -121,7 +121,7 @@ def test_a_change_of_the_model_loses_no_request(url, state):
         each.start()
     for counter in range(2, 8):
         time.sleep(0.1)
-        put(state, counter, OTHER if counter % 2 == 0 else GOOD)
+        put(state, counter, SPARE if counter % 2 == 0 else GOOD)
     time.sleep(0.2)
     over.set()
     for each in threads:
@@ -160,14 +160,14 @@ def test_two_bad_ones_do_not_take_turns_for_ever(tmp_path):
 
 
 def test_one_that_ends_the_process_three_times_gives_way(state):
-    put(state, 2, OTHER)
+    put(state, 2, SPARE)
     for _ in range(3):
-        found = Serving(state).current()  # and then the process is gone, without a word
-        assert found is not None
-        assert found[0].release.counter == 2
-    found = Serving(state).current()
-    assert found is not None
-    assert found[0].release.counter == 1
+        current = Serving(state).current()  # and then the process is gone, without a word
+        assert current is not None
+        assert current[0].release.counter == 2
+    current = Serving(state).current()
+    assert current is not None
+    assert current[0].release.counter == 1
 
 
 def test_a_process_that_ends_in_order_counts_nothing_against_it(state):
@@ -184,10 +184,10 @@ def test_without_a_model(tmp_path):
 
 
 def test_bench_of_two_models_that_take_turns(url):
-    status, answer = ask(f"{url}/bench?threads=1&runs=30&warmup=2&sizes={len(GOOD)},{len(OTHER)}", GOOD + OTHER)
+    status, answer = ask(f"{url}/bench?threads=1&runs=30&warmup=2&sizes={len(GOOD)},{len(SPARE)}", GOOD + SPARE)
     assert status == 200
     assert [len(each["samples_ms"]) for each in answer["models"]] == [30, 30]
-    assert [each["sha256"] for each in answer["models"]] == [card(GOOD).sha256, card(OTHER).sha256]
+    assert [each["sha256"] for each in answer["models"]] == [card(GOOD).sha256, card(SPARE).sha256]
     assert answer["host"]["cores"] >= 1
 
 
@@ -196,8 +196,8 @@ def test_bench_of_two_models_that_take_turns(url):
     ("runs=0", GOOD, 422, "bad_release"), ("runs=x", GOOD, 400, None), ("sizes=1,2", GOOD, 400, None),
 ])
 def test_bench_refuses(url, query, body, status, code):
-    found, answer = ask(f"{url}/bench?{query}", body)
-    assert (found, answer.get("code")) == (status, code)
+    received, answer = ask(f"{url}/bench?{query}", body)
+    assert (received, answer.get("code")) == (status, code)
 
 
 def test_only_loopback(state):
