@@ -1,4 +1,4 @@
-"""What somebody between fleet and device, or with a stick in hand, can try. The model in use stays in use."""
+"""Attacks from the network or with a USB stick. The model in use stays in use."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def flipped(content: bytes, stream: random.Random) -> bytes:
 
 @pytest.mark.slow
 def test_a_thousand_flipped_bits(scene: Scene) -> None:
-    """In the model, in release.json and in each file of metadata: none is accepted as another truth."""
+    """Flips in the model, in release.json and in each metadata file: no changed content is accepted."""
     stream = random.Random("bits")
     scene.repository.publish([NEW])
     folder, version = scene.repository.folder, scene.repository.version
@@ -170,7 +170,7 @@ def test_a_slow_body_is_cut_off(what: str, scene: Scene) -> None:
     with serving(scene.repository.folder, drip) as server:
         scene.refuses("slow_data", server.url)
     if what == ".onnx":
-        assert 0 < next((scene.state / "download").iterdir()).stat().st_size < 100, "kept, to go on there"
+        assert 0 < next((scene.state / "download").iterdir()).stat().st_size < 100, "kept for the next check"
     scene.configure(window_s=20)
     scene.installs()
 
@@ -197,7 +197,7 @@ def test_replay(scene: Scene) -> None:
 
 
 def test_replay_after_the_cache_is_lost(scene: Scene) -> None:
-    """python-tuf forgets what it saw; the time floor does not."""
+    """Without its cache python-tuf accepts old metadata; the time floor still refuses it."""
     old = {path.name: path.read_bytes() for path in scene.metadata.iterdir()}
     scene.repository.now = datetime.now(UTC) + timedelta(minutes=2)
     scene.repository.publish([NEW])
@@ -214,7 +214,7 @@ def test_freeze(scene: Scene) -> None:
     scene.refuses("expired")
     scene.refuses("expired")
     codes = [report["code"] for report in reports(scene.state)]
-    assert codes.count("expired") == 1, "said once"
+    assert codes.count("expired") == 1, "reported once"
     scene.repository.publish([NEW])
     scene.installs()
 
@@ -264,7 +264,7 @@ def test_a_clock_set_forward_locks_nothing(scene: Scene) -> None:
 
 
 def test_nobody_sets_the_floor_into_the_future(scene: Scene) -> None:
-    """Not even with the key of the timestamp."""
+    """Holds also for a thief of the timestamp key."""
     scene.repository.publish([NEW], issued="2099-01-01T00:00:00Z")
     scene.refuses("clock_behind")
     scene.repository.publish([NEW])
@@ -316,7 +316,7 @@ def test_a_name_that_leads_elsewhere(path: str, scene: Scene) -> None:
     assert {item.name for item in scene.folder.iterdir()} == {"repository", "device"}
 
 
-# A state that was wiped
+# A wiped state
 
 def test_a_wiped_state_does_not_go_below_the_floor(scene: Scene) -> None:
     issued = stamp(time.time() - 60)
@@ -330,7 +330,7 @@ def test_a_wiped_state_does_not_go_below_the_floor(scene: Scene) -> None:
     assert Agent(late).once().code == "replayed"
 
 
-# Bad lines, long silence
+# Unreliable connections, long offline periods
 
 def test_half_of_all_connections_break(scene: Scene) -> None:
     stream = random.Random("breaks")
@@ -362,7 +362,7 @@ def test_half_of_all_connections_break(scene: Scene) -> None:
 def test_offline_for_a_month_then_several_releases(scene: Scene) -> None:
     for days in range(8, 30, 7):
         with clock_of_tuf(days * DAY):
-            outcome = scene.once(clock=days * DAY)  # what the mirror still has is too old
+            outcome = scene.once(clock=days * DAY)  # the metadata of the mirror has expired
         assert outcome.code == "expired"
         assert in_use(scene.state) == OLD.sha256
     for counter in range(2, 6):
@@ -388,7 +388,7 @@ def test_a_root_key_is_changed_while_offline(scene: Scene) -> None:
     scene.installs()
 
 
-# The stick
+# USB sticks
 
 def test_a_stick_is_checked_like_everything(scene: Scene, capsys: pytest.CaptureFixture[str]) -> None:
     scene.repository.publish([NEW])

@@ -56,7 +56,7 @@ class Clock:
 
 @dataclass
 class Fleet:
-    """The publisher, the devices and the web between them."""
+    """The publisher, the devices and the web server between them."""
 
     repository: Repository
     intake: Intake
@@ -76,7 +76,7 @@ class Fleet:
         return new
 
     def poll(self, names: set[str], url: str = "") -> dict[str, UpdateOutcome]:
-        """Each of `names` has one look."""
+        """Runs one check of each device in `names`."""
         outcomes = {}
         with pytest.MonkeyPatch.context() as patch:
             for name in sorted(names):
@@ -91,7 +91,7 @@ class Fleet:
         return step
 
     def running(self) -> dict[str, str]:
-        """Device -> digest in use."""
+        """Returns device -> digest in use."""
         slots = {name: Slots(agent.folder).current() for name, agent in self.devices.items()}
         return {name: slot.card.sha256 if slot else "" for name, slot in slots.items()}
 
@@ -103,7 +103,7 @@ def members(release: ReleaseEntry, names: set[str], index: int) -> set[str]:
 
 @contextmanager
 def receiving(intake: Intake) -> Iterator[str]:
-    """The product's receiver on a free port."""
+    """Yields the receiver of the product on a free port."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -122,7 +122,7 @@ def receiving(intake: Intake) -> Iterator[str]:
 
 @pytest.fixture
 def fleet(tmp_path: Path) -> Iterator[Fleet]:
-    """A hundred devices that run release 1, as they left the factory."""
+    """Yields a fleet of a hundred devices that run release 1."""
     clock = Clock(datetime.now(UTC).replace(microsecond=0))
     settings = FleetSettings(
         store=str(tmp_path / "store"), folder=tmp_path / "fleet", keys=tmp_path / "fleet/keys", target_names=(FAMILY,),
@@ -145,7 +145,7 @@ def fleet(tmp_path: Path) -> Iterator[Fleet]:
             if state == factory:
                 outcome = fleet.devices[name].once()
                 assert outcome.event == "installed", outcome
-            else:  # the image that the factory writes holds the model, and what is remembered of it
+            else:  # the factory image contains the model and the state
                 shutil.copytree(factory / "slots", state / "slots")
                 (state / "current").symlink_to((factory / "current").readlink())
                 shutil.copy(factory / "state.json", state / "state.json")
@@ -185,7 +185,7 @@ def test_a_bad_release_stops_and_everyone_is_back_and_the_absent_get_the_newest(
     widest = max(entry.share for entry in fleet.repository.journal.entries() if entry.sha256 == bad)
     assert widest == SHARES[1], "the third wave began"
 
-    # Whoever answers with what was right once, or with a part of it, moves nobody.
+    # A server with an old or a partial state of the repository changes no device.
     before = fleet.running()
     mixed = Path(shutil.copytree(tmp_path / "store", tmp_path / "mixed-mirror"))
     shutil.copy(old_mirror / "metadata/timestamp.json", mixed / "metadata/timestamp.json")
@@ -200,7 +200,7 @@ def test_a_bad_release_stops_and_everyone_is_back_and_the_absent_get_the_newest(
         assert not [name for name, each in outcomes.items() if each.event == "installed"]
     assert fleet.running() == before
 
-    # Thirty days later: a third file went to everyone; those who were away never see the second one.
+    # Thirty days later, a third file went to all devices; devices that were offline never install the second.
     fleet.clock.now += timedelta(days=AWAY_DAYS)
     third = fleet.publish(tiny_onnx(3), (wire.WHOLE,))
     outcomes = fleet.poll(away)

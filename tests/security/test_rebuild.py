@@ -1,4 +1,4 @@
-"""MLflow's database is lost: bundles, signed releases and journal make the registry again, and it works on."""
+"""Loss of the MLflow database: the registry is rebuilt from bundles, signed releases and journal."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ TARGET = "lost"
 
 @pytest.fixture
 def versions(tmp_path: Path, workspace: Path, shared: tuple[Path, Published], store: str) -> Versions:
-    """A registered model in a database of its own: a copy of the session's, that may be lost."""
+    """A registered model in a copy of the database of the session; a test may delete it."""
     copy = tmp_path / "tracking" / "mlflow.db"
     copy.parent.mkdir()
     shutil.copyfile(store.removeprefix("sqlite:///"), copy)
@@ -89,7 +89,7 @@ def test_the_registry_is_made_again_and_goes_on(fleet: Repository, versions: Ver
 
     lost = Path(versions.store.removeprefix("sqlite:///")).parent
     shutil.rmtree(lost)
-    versions.store = f"sqlite:///{lost.with_name('fresh') / 'mlflow.db'}"  # this process has the old one open still
+    versions.store = f"sqlite:///{lost.with_name('fresh') / 'mlflow.db'}"  # this process still has the old one open
     lost.with_name("fresh").mkdir()
     done = rebuild(fleet, versions.root, who="ann", tracking_uri=versions.store)
     assert f"{versions.model}: version {never} is left out: no bundle of it is in the store" in done
@@ -112,7 +112,7 @@ def test_reconcile_repairs_in_one_run(fleet: Repository, versions: Versions, mon
     first, second = versions.add(wrong=set(range(0, 3000, 33))), versions.add(wrong=set(range(0, 3000, 300)))
     out(fleet, versions, first)
     whole(fleet, versions)
-    versions.client.set_registered_model_alias(versions.model, "canary", second)  # by hand, and wrong
+    versions.client.set_registered_model_alias(versions.model, "canary", second)  # a wrong alias, set by hand
     write = type(fleet.store).write
 
     def cut(store: object, name: str, content: bytes) -> None:
@@ -137,7 +137,7 @@ def test_reconcile_repairs_in_one_run(fleet: Repository, versions: Versions, mon
     before = standing_of(versions)
     versions.client.set_registered_model_alias(versions.model, "champion", second)
     reconcile(fleet, versions.root, tracking_uri=versions.store)
-    assert standing_of(versions) == before, "an alias that was moved by hand is moved back"
+    assert standing_of(versions) == before, "an alias that was moved by hand is restored"
 
 
 def test_a_champion_that_the_field_refuses_goes_back_with_its_history(fleet: Repository, versions: Versions) -> None:

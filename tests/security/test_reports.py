@@ -1,4 +1,4 @@
-"""Reports that somebody made up, changed, sent again or sent too much of: none is taken, none does anything else."""
+"""Forged, changed, replayed and oversized reports: none is accepted, and none has another effect."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ def device() -> ToyDevice:
 
 @pytest.fixture
 def intake(tmp_path: Path, device: ToyDevice) -> Iterator[Intake]:
-    found = Intake(tmp_path / "reports.db", clock=lambda: NOW)
-    found.enrol(device.enrolment)
-    yield found
-    found.close()
+    intake = Intake(tmp_path / "reports.db", clock=lambda: NOW)
+    intake.enrol(device.enrolment)
+    yield intake
+    intake.close()
 
 
 def test_what_an_enrolled_device_signed_is_taken_once(intake: Intake, device: ToyDevice) -> None:
@@ -68,7 +68,7 @@ def test_no_changed_bit_is_taken(intake: Intake, device: ToyDevice) -> None:
         changed = bytearray(content)
         changed[chance.randrange(len(content))] ^= 1 << chance.randrange(8)
         answer = intake.take(bytes(changed))
-        if answer.taken:  # a bit of the JSON around the payload, such as an unused bit of base64, changes no report
+        if answer.taken:  # a bit outside the payload, such as an unused bit of base64, changes no report
             assert json.loads(base64.b64decode(json.loads(changed)["payload"]))["seq"] == 1
             assert answer.device == "pi-1"
     assert len(intake.heard(FAMILY)) <= 1
@@ -129,9 +129,9 @@ def test_a_signature_of_another_kind_of_document_is_none_of_a_report(intake: Int
 def test_a_lower_counter_is_taken_and_flagged(intake: Intake, device: ToyDevice) -> None:
     intake.take(device.says(counter=7))
     assert intake.take(device.says("current", counter=3, about={})).taken
-    (found,) = intake.devices(FAMILY)
-    assert found.counter == 7, "the highest is remembered"
-    assert found.flags == ("2026-05-03 counter 3 below 7: wiped, or cloned",)
+    (listed,) = intake.devices(FAMILY)
+    assert listed.counter == 7, "the highest counter is stored"
+    assert listed.flags == ("2026-05-03 counter 3 below 7: wiped, or cloned",)
 
 
 def test_a_jump_and_a_wrong_clock_are_flagged(intake: Intake, device: ToyDevice) -> None:
@@ -140,8 +140,8 @@ def test_a_jump_and_a_wrong_clock_are_flagged(intake: Intake, device: ToyDevice)
     assert intake.take(device.says(seq=5001, time="1970-01-01T00:00:00Z")).taken
     assert intake.take(device.says(seq=5002, time="<script>")).taken
     assert intake.take(device.says(seq=5003, time="2026-04-01T00:00:00Z")).taken, "a month offline is no wrong clock"
-    (found,) = intake.devices(FAMILY)
-    assert [flag[11:] for flag in found.flags] == [
+    (listed,) = intake.devices(FAMILY)
+    assert [flag[11:] for flag in listed.flags] == [
         "number 5000 after 5: reports were lost, or cloned", "its clock says '2106-02-07'",
         "its clock says '1970-01-01'", "its clock says '<script>'",
     ]
@@ -194,7 +194,7 @@ def test_two_that_bring_the_same_report_at_once(intake: Intake, device: ToyDevic
 
 @contextlib.contextmanager
 def serving(intake: Intake) -> Iterator[httpx.Client]:
-    """A client of a receiver on loopback."""
+    """Yields a client of a receiver on loopback."""
     running = server(intake.take, "127.0.0.1", 0)
     thread = threading.Thread(target=running.run, daemon=True)
     thread.start()
@@ -216,7 +216,7 @@ def test_over_http_a_device_can_report_and_nothing_else(tmp_path: Path, intake: 
         assert client.post("/reports", content=content).status_code == 202
         assert client.post("/reports", content=device.says(seq=1, detail="again")).status_code == 409
         assert client.post("/reports", content=b"x" * (MAX_BYTES + 1)).status_code == 413
-        with contextlib.suppress(httpx.WriteError, httpx.RemoteProtocolError):  # it hangs up on who goes on
+        with contextlib.suppress(httpx.WriteError, httpx.RemoteProtocolError):  # the receiver closes the connection
             assert client.post("/reports", content=(b"x" * 4096 for _ in range(40))).status_code == 413
         unknown, forged = ToyDevice("pi-9").says(), ToyDevice("pi-1").says()
         answers = [client.post("/reports", content=each) for each in (unknown, forged)]
@@ -236,7 +236,7 @@ def test_over_http_a_device_can_report_and_nothing_else(tmp_path: Path, intake: 
 def test_a_drop_is_emptied_and_what_is_bad_is_put_aside(tmp_path: Path, intake: Intake, device: ToyDevice) -> None:
     drop = tmp_path / "drop"
     drop.mkdir()
-    for number in range(1, 13):  # by name, 10 would come before 2
+    for number in range(1, 13):  # in the order of names, 10 comes before 2
         (drop / f"pi-1-{number}.json").write_bytes(device.says())
     (drop / "pi-1-99.json").write_bytes(ToyDevice("pi-1").says())
     (drop / "pi-1-7000.json").write_bytes(b"x" * (MAX_BYTES * 3))

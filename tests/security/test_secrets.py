@@ -1,4 +1,4 @@
-"""Passwords and private keys stay where they are: in no log at any level, no line, no file but their own."""
+"""Passwords and private keys are in no log at any level, no output and no file but their own."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ CANARY, OTHER, LOST = "canary-of-the-keys-7f3c", "canary-of-another-1a2b", "cana
 
 
 class Watch:
-    """Everything that was said, and what must not have been."""
+    """Collects all output, and the secrets that must not be in it."""
 
     def __init__(self, root: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]) -> None:
         self.root, self.caplog, self.capsys = root, caplog, capsys
         self.output = ""
 
     def nas(self, *words: str) -> str:
-        """`nas fleet`."""
+        """Runs `nas fleet`."""
         done = CliRunner().invoke(app, ["fleet", *words, "--root", str(self.root)])
         self.output += done.output
         if isinstance(done.exception, NasError):
@@ -46,7 +46,7 @@ class Watch:
         return done.output
 
     def agent(self, *words: str) -> int:
-        """`nas-agent`."""
+        """Runs `nas-agent`."""
         status = cli.main([*words, "--state", str(self.root / "device")])
         captured = self.capsys.readouterr()
         self.output += captured.out + captured.err
@@ -57,7 +57,7 @@ class Watch:
         return sorted(self.root.rglob("*.pem"))
 
     def secrets(self) -> Iterator[tuple[str, bytes]]:
-        """What it is, and how it would be written: each private key in hex, in base64, as bytes and as PEM."""
+        """Yields name and text of each secret: private keys in hex, in base64, as bytes and as PEM."""
         yield from (("a password", text.encode()) for text in (CANARY, OTHER, LOST))
         for path in self.private_files:
             pem = path.read_bytes()
@@ -70,7 +70,7 @@ class Watch:
         yield "a private key", b"PRIVATE KEY"
 
     def sees_nothing(self) -> None:
-        """Neither in what was said nor in any file, but the private keys' own."""
+        """Checks that no secret is in the output or in a file other than those of the private keys."""
         log = "\n".join(f"{each.name} {each.getMessage()} {each.args} {each.exc_text}" for each in self.caplog.records)
         places = {"said": self.output.encode(), "log": log.encode()}
         private = set(self.private_files)
@@ -82,7 +82,7 @@ class Watch:
 
 
 def _chain(error: BaseException) -> str:
-    """What a log with a traceback would hold."""
+    """Returns the text of a log with a traceback."""
     below = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
     return f"{error!r} {error}\n" + (_chain(below) if below else "")
 
@@ -99,7 +99,7 @@ def watch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCap
 
 
 def release(root: Path, row: Row, counter: int) -> None:
-    """A real file, for everyone."""
+    """Uses a world-readable file."""
     fleet = open_fleet(root)
     card = replace(row.card, counter=counter, onnx=f"{TARGET}/{MODEL}/{row.sha256}.onnx")
     listed = ReleaseEntry(replace(row.release, model=MODEL, counter=counter, hardware=(TARGET,)), card)
@@ -182,7 +182,7 @@ def test_a_wrong_password_is_not_repeated(password: str, watch: Watch, monkeypat
 
 
 def test_a_key_file_in_pieces_is_not_repeated(watch: Watch) -> None:
-    """Neither is what is left of it."""
+    """Parts of the password are not printed either."""
     watch.nas("init")
     (path,) = watch.root.rglob("timestamp-1.pem")
     whole = path.read_bytes()
@@ -197,7 +197,7 @@ def test_a_key_file_in_pieces_is_not_repeated(watch: Watch) -> None:
 @pytest.mark.parametrize("url", [
     f"postgresql+psycopg://nas:{LOST}@127.0.0.1:9/reports", f"nosuch://nas:{LOST}@127.0.0.1/reports",
     f"sqlite://nas:{LOST}@/reports.db", f"postgresql+psycopg://nas:{LOST}@127.0.0.1:port/reports",
-    f"postgresql+psycopg://nas:12@34:{LOST}@127.0.0.1/reports",  # what a person forgets to quote
+    f"postgresql+psycopg://nas:12@34:{LOST}@127.0.0.1/reports",  # a password that is not quoted
     f"postgresql+psycopg://nas:half@{LOST}@127.0.0.1/reports", f"nas:{LOST}@127.0.0.1/reports://",
     f"postgresql+psycopg://nas@{LOST}:5432:{LOST}@127.0.0.1/reports",
 ])

@@ -1,4 +1,4 @@
-"""Files that must not reach a runtime, and those of ours that must."""
+"""Files that must not reach a runtime, and exported files that must be accepted."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def changed(**fields: object) -> bytes:
 
 @pytest.mark.parametrize(("space", "views"), [
     ("residual", 6), ("flexible_cnn", 2),
-    *(pytest.param(name, 1, marks=pytest.mark.nightly) for name in SPACES),  # ten seconds each, to export
+    *(pytest.param(name, 1, marks=pytest.mark.nightly) for name in SPACES),  # each export takes ten seconds
 ])
 def test_what_we_export_is_accepted(space, views, tmp_path):
     torch.set_num_threads(1)
@@ -151,7 +151,7 @@ def test_other_sets_functions_metadata_training():
     (TensorProto.STRING, [320]), (TensorProto.INT4, [320]), (TensorProto.UNDEFINED, [320]), (99, [320]),
 ])
 def test_tensors_that_claim_what_is_not_there(kind, dims):
-    """Two gigabytes, a negative size, a product that overflows, another type."""
+    """Sizes of two gigabytes, negative sizes, an overflowing product, another type."""
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     model = linear()
     tensor = model.graph.initializer[0]
@@ -218,12 +218,12 @@ def test_bombs():
 
 
 def test_two_readings_of_one_file_are_one_too_many():
-    """Protocol buffers join fields that are there twice; a checker that takes the last would see another model."""
+    """Protocol buffers merge repeated occurrences of a field; a checker that uses the last one sees another model."""
     good = content_of(linear())
     graph = linear().graph.SerializeToString()
     refused(good + b"\x3a" + _length(len(graph)) + graph)
     refused(good + b"\x08" + b"\x80" * 11 + b"\x01")  # a number of eleven bytes
-    refused(good + b"\xfa\x07\x00")  # a field that nobody knows
+    refused(good + b"\xfa\x07\x00")  # an unknown field
     for cut in range(0, len(good), 7):
         refused(good[:cut])
 
@@ -237,14 +237,14 @@ def _length(value: int) -> bytes:
 
 
 def fuzzed(seconds: float, mutations: int, seed: int) -> int:
-    """Changes at random: never anything but an answer, and never a slow one."""
+    """Checks random changes: each is accepted or refused with UnsafeModelError, quickly; returns their number."""
     noise, began, done, depths = random.Random(seed), time.monotonic(), 0, set()
     start = [content_of(linear()), content_of(linear(weights=[array("t", np.arange(40))]))]
     while done < mutations and time.monotonic() - began < seconds:
         content = bytearray(noise.choice(start))
-        longer = noise.random() < 0.2  # or else most would end at the first length that does not fit
+        longer = noise.random() < 0.2  # otherwise most would fail at the first wrong length
         for _ in range(noise.randint(1, 4)):
-            # Not in the weights, which may be anything.
+            # Not in the weights: any value is valid there.
             position = noise.choice((noise.randrange(120), len(content) - 1 - noise.randrange(120)))
             kind = noise.randrange(4) if longer else noise.randrange(2)
             if kind == 0:
@@ -279,7 +279,7 @@ def test_fuzz_for_ten_minutes():
 
 
 def test_what_is_accepted_opens_or_is_refused_by_the_runtime(tmp_path: Path):
-    """A file that passes is one that ONNX's own reader understands too."""
+    """The reader of the onnx package parses every accepted file."""
     noise, opened = random.Random(5), 0
     good = content_of(linear())
     for _ in range(600):

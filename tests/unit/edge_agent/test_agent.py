@@ -1,4 +1,4 @@
-"""The agent as its command line: set up, look, tell, wait."""
+"""The command line of the agent: set-up, checks, reports and the loop."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def test_rollback_needs_no_download(state: Path, repository: TufRepository) -> N
         path.unlink()
     assert Agent(state).once().event == "installed"
     assert in_use(state) == FIRST.sha256
-    assert Slots(state).current().release.counter == 3  # type: ignore[union-attr]  # in_use has looked
+    assert Slots(state).current().release.counter == 3  # type: ignore[union-attr]  # in_use has checked it
 
 
 def test_the_same_file_is_adopted(state: Path, repository: TufRepository) -> None:
@@ -118,7 +118,7 @@ def test_the_same_file_is_adopted(state: Path, repository: TufRepository) -> Non
 
 
 def test_a_model_that_serves_badly_is_left_for_good(state: Path, repository: TufRepository) -> None:
-    """Whoever serves goes back by itself; the agent sees it, says it, and does not install it again."""
+    """The server reverts by itself; the agent detects and reports it, and does not install the file again."""
     Agent(state).once()
     repository.publish([SECOND])
     Agent(state).once()
@@ -151,7 +151,7 @@ def test_reports_are_signed_and_grow(state: Path, repository: TufRepository) -> 
         envelope.verify([key], 1)
         assert envelope.payload_type == wire.REPORT_TYPE
         received.append(wire.report_from(envelope.payload))
-    assert [report.event for report in received] == ["installed", "installed"], "an idle look says nothing"
+    assert [report.event for report in received] == ["installed", "installed"], "a check without news is not reported"
     assert received[1].seq == received[0].seq + 1
     assert received[1].about == {"counter": 2, "sha256": SECOND.sha256}
 
@@ -221,7 +221,7 @@ def test_run_goes_on_until_it_is_ended(state: Path, service_manager: socket.sock
 
 
 def wrong_answers(counter: int, **changes: object) -> Row:
-    """Signed, and of another network than its golden answers."""
+    """A signed release whose golden logits come from another network."""
     return row(tiny_onnx(9), counter, golden=golden_of(tiny_onnx(8)), **changes)
 
 

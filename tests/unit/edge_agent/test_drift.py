@@ -47,7 +47,7 @@ def test_nothing_leaves_below_fifty_images_and_it_goes_on_adding_up(tmp_path: Pa
 
 
 def test_two_processes_lose_nothing(tmp_path: Path):
-    """Four threads serve, another one takes, each through a sketch of its own: all is told, once."""
+    """Four threads add and another one takes: every image is reported exactly once."""
     serving, reporting, totals = Sketch(tmp_path), Sketch(tmp_path), []
 
     def serve(seed: int) -> None:

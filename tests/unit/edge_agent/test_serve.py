@@ -34,7 +34,7 @@ FAILS = content_of(linear(more=[onnx.helper.make_node("Reshape", ["scores", "siz
 
 
 def put(state: Path, counter: int, content: bytes) -> None:
-    """An installed release."""
+    """Installs a release."""
     part = state / "part"
     part.write_bytes(content)
     Slots(state).fill(part, release(counter=counter), card(content, counter))
@@ -162,7 +162,7 @@ def test_two_bad_ones_do_not_take_turns_for_ever(tmp_path):
 def test_one_that_ends_the_process_three_times_gives_way(state):
     put(state, 2, SPARE)
     for _ in range(3):
-        current = Serving(state).current()  # and then the process is gone, without a word
+        current = Serving(state).current()  # the process then ends without settle()
         assert current is not None
         assert current[0].release.counter == 2
     current = Serving(state).current()
@@ -229,7 +229,7 @@ def test_as_a_process_it_ends_in_order(state):
 
 
 def test_the_description_alone_may_change(state):
-    """A roll-forward to the same file: another counter, nothing to fetch."""
+    """A new counter for the same file: nothing is downloaded."""
     serving = Serving(state)
     assert serving.predict(pixels())["counter"] == 1
     time.sleep(0.01)
