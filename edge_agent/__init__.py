@@ -1,3 +1,3 @@
-"""The agent of an edge device: fetches signed releases, tries them, serves one model, reports what happened."""
+"""The agent of an edge device: downloads and tries signed releases, serves one model, and sends reports."""
 
 __version__ = "0.1.0"

@@ -1,4 +1,4 @@
-"""What stands in the way of an update: a code that the fleet counts, and one line for the person at the device."""
+"""Errors of the agent: `AgentError` for an update, `SetupError` for a device that is not ready."""
 
 from __future__ import annotations
 
@@ -6,7 +6,13 @@ from collections.abc import Mapping
 
 
 class AgentError(Exception):
-    """Something may not be used, or did not work. `code` is one of wire.CODES; `figures` are what was measured."""
+    """An update is refused or fails.
+
+    Args:
+        code: One of `wire.CODES`; the fleet counts reports by it.
+        message: One line for the person at the device.
+        figures: Measurements of the trial, as far as known.
+    """
 
     def __init__(self, code: str, message: str, figures: Mapping[str, float] | None = None) -> None:
         super().__init__(message)
@@ -16,4 +22,4 @@ class AgentError(Exception):
 
 
 class SetupError(Exception):
-    """The device is not set up, or another agent is at work: nothing was looked at."""
+    """The device is not set up, or another agent is running. The repository was not contacted."""

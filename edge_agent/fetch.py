@@ -1,4 +1,7 @@
-"""Bytes from a web server or a folder (a USB stick), with bounds: of size by whoever asks, of time here."""
+"""Bytes from a web server or a folder (a USB stick).
+
+The caller bounds the size; this module bounds the time.
+"""
 
 from __future__ import annotations
 
@@ -16,30 +19,29 @@ from typing import Any, Final
 import urllib3
 from tuf.api import exceptions
 from tuf.ngclient import FetcherInterface
-from urllib3.connection import HTTPConnection, HTTPSConnection
 
+from edge_agent.disk import reach
 from edge_agent.errors import AgentError
-from edge_agent.failpoints import reach
 from edge_agent.watchdog import alive
 
 CHUNK: Final = 1 << 16
 RESERVE: Final = 1 << 15
-"""Bytes that have to stay free, for what the agent has to remember."""
+"""Bytes that must stay free on the disk, for the state of the agent."""
 TRIES: Final = 4
-"""Of a request that got no answer; and of a download that makes no progress."""
+"""Tries of a request without an answer, and of a download without progress."""
 CONNECTIONS: Final = 100
-"""For one download: a server that gives a byte and hangs up is not asked for ever."""
+"""Connections for one download: bounds the requests to a server that sends a byte and closes."""
 
 
-class Source(FetcherInterface):
-    """Where a repository is."""
+class Fetcher(FetcherInterface):
+    """Reads the files of a repository."""
 
     last = ""
-    """Name of the last file of metadata asked for: python-tuf says that a version is wrong, but not always of what."""
+    """Name of the last requested metadata file: errors of python-tuf about a version do not always name the file."""
 
     @abstractmethod
     def stream(self, url: str, start: int) -> tuple[int, Generator[bytes]]:
-        """The bytes from `start` on; or from 0, if the other side knows no ranges. Says from where.
+        """Returns the actual start and the chunks; the start is 0 if the server does not support ranges.
 
         Raises:
             DownloadError: There is no answer.
@@ -49,31 +51,31 @@ class Source(FetcherInterface):
         return self.stream(url, 0)[1]
 
     def download_bytes(self, url: str, max_length: int) -> bytes:
-        """As the one of python-tuf, in memory: a full disk is no reason not to look.
+        """Downloads a file to memory; unlike the method of python-tuf, it works with a full disk.
 
         Raises:
-            DownloadError: It is not there, too long, too slow, or the connection broke.
+            DownloadError: The file is missing, too long or too slow, or the connection broke.
         """
         self.last, content = url.rsplit("/", 1)[-1], bytearray()
         with closing(self.stream(url, 0)[1]) as chunks:
             for chunk in chunks:
                 content += chunk
                 if len(content) > max_length:
-                    raise exceptions.DownloadLengthMismatchError(f"{url} has more than the {max_length} bytes it may")
+                    raise exceptions.DownloadLengthMismatchError(f"{url} has more than {max_length} bytes")
         return bytes(content)
 
 
-class Folder(Source):
-    """A repository in a folder; URLs are paths."""
+class FolderFetcher(Fetcher):
+    """Reads a repository in a folder; URLs are paths."""
 
     def __init__(self, base: str) -> None:
         self.base = Path(base.removeprefix("file://")).resolve()
 
     def stream(self, url: str, start: int) -> tuple[int, Generator[bytes]]:
-        """See `Source`."""
+        """See `Fetcher`."""
         path = Path(url.removeprefix("file://")).resolve()
-        if not path.is_relative_to(self.base) or not path.is_file():  # a link or a pipe on a stick leads nowhere
-            raise exceptions.DownloadHTTPError(f"{url} is not there", 404)
+        if not path.is_relative_to(self.base) or not path.is_file():  # no links to the outside, no pipes
+            raise exceptions.DownloadHTTPError(f"{url} does not exist", 404)
         return start, self._chunks(path, start)
 
     def _chunks(self, path: Path, start: int) -> Generator[bytes]:
@@ -86,12 +88,13 @@ class Folder(Source):
             raise exceptions.DownloadError(f"{path} cannot be read: {error}") from error
 
 
-class Web(Source):
-    """A repository behind HTTP or HTTPS.
+class WebFetcher(Fetcher):
+    """Reads a repository over HTTP or HTTPS.
 
     Args:
-        min_speed: Bytes per second; slower than that over `window_s` seconds is cut off, in the head of an answer too.
-        window_s: Also the longest wait for a connection or a byte.
+        min_speed: Bytes per second. A connection that is slower over `window_s` seconds is closed, also while the
+            headers of a response arrive.
+        window_s: Also the timeout for a connection or a byte.
     """
 
     def __init__(self, min_speed: float = 1024, window_s: float = 20) -> None:
@@ -101,29 +104,26 @@ class Web(Source):
             timeout=urllib3.Timeout(window_s), headers={"Accept-Encoding": "identity", "User-Agent": "nas-agent"},
             retries=urllib3.Retry(TRIES, redirect=3, backoff_factor=0.05, backoff_jitter=0.05),
         )
-        seen = self._sockets
+        pools: tuple[Any, ...] = (urllib3.HTTPConnectionPool, urllib3.HTTPSConnectionPool)
+        self._http.pool_classes_by_scheme = {pool.scheme: self._recording(pool) for pool in pools}
 
-        class Plain(HTTPConnection):
-            def connect(self) -> None:
-                super().connect()
-                seen[:] = [*seen[-3:], self.sock]
+    def _recording(self, pool: Any) -> Any:
+        """Returns a class of pools like `pool` whose last sockets are recorded, so that they can be shut down."""
+        sockets, base = self._sockets, pool.ConnectionCls
 
-        class Tls(HTTPSConnection):
-            def connect(self) -> None:
-                super().connect()
-                seen[:] = [*seen[-3:], self.sock]
+        def connect(connection: Any) -> None:
+            base.connect(connection)
+            sockets[:] = [*sockets[-3:], connection.sock]
 
-        http: Any = type("Http", (urllib3.HTTPConnectionPool,), {"ConnectionCls": Plain})
-        https: Any = type("Https", (urllib3.HTTPSConnectionPool,), {"ConnectionCls": Tls})
-        self._http.pool_classes_by_scheme = {"http": http, "https": https}
+        return type("Recording", (pool,), {"ConnectionCls": type("Connection", (base,), {"connect": connect})})
 
     def stream(self, url: str, start: int) -> tuple[int, Generator[bytes]]:
-        """See `Source`."""
-        chunks = self._answer(url, start)
+        """See `Fetcher`."""
+        chunks = self._response(url, start)
         return int(next(chunks)), chunks
 
-    def _answer(self, url: str, start: int) -> Generator[bytes]:
-        """First from where on, in decimal; then the bytes."""
+    def _response(self, url: str, start: int) -> Generator[bytes]:
+        """Yields the actual start, in decimal; then the chunks."""
         with self._watched(url) as count:
             headers = {**self._http.headers, **({"Range": f"bytes={start}-"} if start else {})}
             response = self._http.request("GET", url, headers=headers, preload_content=False)
@@ -132,14 +132,14 @@ class Web(Source):
                     raise exceptions.DownloadHTTPError(f"{url}: HTTP status {response.status}", response.status)
                 continues = response.headers.get("Content-Range", "").startswith(f"bytes {start}-")
                 yield b"%d" % (start if response.status == 206 and continues else 0)
-                while chunk := response.read1(CHUNK):  # what is there, not what was asked for: nothing waits in vain
+                while chunk := response.read1(CHUNK):  # returns what has arrived, without waiting for a full chunk
                     count(len(chunk))
                     yield chunk
             finally:
                 response.close()
 
     def post(self, url: str, content: bytes) -> int:
-        """Send JSON; the HTTP status.
+        """Sends JSON and returns the HTTP status.
 
         Raises:
             DownloadError: There is no answer.
@@ -152,7 +152,7 @@ class Web(Source):
 
     @contextmanager
     def _watched(self, url: str) -> Iterator[Callable[[int], None]]:
-        """Whatever is too slow inside is cut off: a timeout of the socket starts anew with each byte, this does not."""
+        """Closes the connections of a block that is too slow. A timeout of the socket restarts with each byte."""
         done, received, slow = threading.Event(), [0], []
 
         def watch() -> None:
@@ -160,7 +160,7 @@ class Web(Source):
             while not done.wait(self.window_s):
                 if received[0] - last < self.min_speed * self.window_s:
                     for open_socket in self._sockets:
-                        with suppress(OSError):  # closed by now
+                        with suppress(OSError):  # closed meanwhile
                             open_socket.shutdown(SHUT_RDWR)
                             slow.append(True)
                 last = received[0]
@@ -171,26 +171,27 @@ class Web(Source):
         threading.Thread(target=watch, daemon=True).start()
         try:
             yield count
-            if slow:  # what a cut connection gave so far looks like the end
-                raise exceptions.SlowRetrievalError(f"{url} comes slower than {self.min_speed:g} bytes per second")
+            if slow:  # the end of a closed connection looks like the end of the file
+                raise exceptions.SlowRetrievalError(f"{url} is slower than {self.min_speed:g} bytes per second")
         except (urllib3.exceptions.HTTPError, OSError) as error:
-            kind = exceptions.SlowRetrievalError if slow or _timed_out(error) else exceptions.DownloadError
+            late = slow or isinstance(getattr(error, "reason", error), urllib3.exceptions.ReadTimeoutError)
+            kind = exceptions.SlowRetrievalError if late else exceptions.DownloadError
             raise kind(f"{url}: {error}"[:300]) from error
         finally:
             done.set()
 
 
-def source_of(base: str, min_speed: float, window_s: float) -> Source:
-    """What can read `base`."""
-    return Web(min_speed, window_s) if base.startswith(("http://", "https://")) else Folder(base)
+def fetcher_for(base: str, min_speed: float, window_s: float) -> Fetcher:
+    """Returns a fetcher for a URL or a folder."""
+    return WebFetcher(min_speed, window_s) if base.startswith(("http://", "https://")) else FolderFetcher(base)
 
 
-def download(source: Source, url: str, part: Path, length: int) -> None:
-    """Fetch a file to `part`, going on where the last attempt ended; its hash is for the caller to look at.
+def download(source: Fetcher, url: str, part: Path, length: int) -> None:
+    """Downloads a file to `part`, and resumes an earlier download. The caller checks the hash.
 
     Raises:
-        AgentError: disk_full, endless_data (more than `length` bytes; nothing is kept), slow_data, unreachable.
-        OSError: The disk does not take it.
+        AgentError: disk_full, endless_data (more than `length` bytes; `part` is deleted), slow_data, unreachable.
+        OSError: `part` cannot be written.
     """
     part.parent.mkdir(parents=True, exist_ok=True)
     idle = 0
@@ -200,26 +201,25 @@ def download(source: Source, url: str, part: Path, length: int) -> None:
             return
         free = shutil.disk_usage(part.parent).free
         if free < length - have + RESERVE:
-            raise AgentError("disk_full", f"{free} bytes are free, and {length - have + RESERVE} are needed: make room")
+            raise AgentError("disk_full", f"{free} bytes are free, {length - have + RESERVE} are needed: free space")
         try:
             _append(source, url, part, length, have)
-        except exceptions.SlowRetrievalError as error:
-            raise AgentError("slow_data", str(error)) from error
-        except exceptions.DownloadHTTPError as error:
-            raise AgentError("unreachable", str(error)) from error
+        except (exceptions.SlowRetrievalError, exceptions.DownloadHTTPError) as error:
+            slow = isinstance(error, exceptions.SlowRetrievalError)
+            raise AgentError("slow_data" if slow else "unreachable", str(error)) from error
         except exceptions.DownloadError:
             time.sleep(0.05 * idle)
         idle = idle + 1 if _size(part) <= have else 0
         if idle > TRIES:
             break
-    raise AgentError("unreachable", f"{url} broke at {_size(part)} of {length} bytes; the next look goes on there")
+    raise AgentError("unreachable", f"{url} ended at {_size(part)} of {length} bytes; the next check resumes there")
 
 
 def _size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
 
 
-def _append(source: Source, url: str, part: Path, length: int, have: int) -> None:
+def _append(source: Fetcher, url: str, part: Path, length: int, have: int) -> None:
     start, chunks = source.stream(url, have)
     with closing(chunks), part.open("r+b" if part.exists() else "wb") as file:
         size = file.seek(start)
@@ -228,13 +228,9 @@ def _append(source: Source, url: str, part: Path, length: int, have: int) -> Non
             size += len(chunk)
             if size > length:
                 part.unlink()
-                raise AgentError("endless_data", f"{url} does not end after its {length} bytes")
+                raise AgentError("endless_data", f"{url} has more than its {length} bytes")
             file.write(chunk)
             file.flush()
             reach("part")
             alive()
         os.fsync(file.fileno())
-
-
-def _timed_out(error: Exception) -> bool:
-    return isinstance(getattr(error, "reason", error), urllib3.exceptions.ReadTimeoutError)

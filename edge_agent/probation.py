@@ -1,6 +1,6 @@
-"""Tries a model in a process of its own, which may crash, hang or eat memory without harm to the one in use.
+"""Trial of a model in a child process; a crash, a hang or a leak there does not affect the model in use.
 
-`python -m edge_agent.probation`: a job as JSON on stdin, an answer as JSON on the last line of stdout.
+`python -m edge_agent.probation` reads a job as JSON from stdin and writes the result as the last line of stdout.
 """
 
 from __future__ import annotations
@@ -19,27 +19,30 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from edge_agent.contract.wire import ModelCard, Release, sheet_from
+from edge_agent.contract.wire import ModelCard, Release, card_from
+from edge_agent.disk import reach
 from edge_agent.errors import AgentError
-from edge_agent.failpoints import reach
 
 _MARGIN = 1.2
-"""A device that serves meanwhile is slower than the one on which the budget was set."""
+"""Factor on the latency budget: the device serves during the trial, the budget was measured on an idle one."""
 _WARMUP, _ROUNDS, _RUNS = 10, 3, 100
 _MB = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a trial may take."""
+    """Resource limits of a trial."""
 
     wall_s: float = 50.0
     spare_mb: float = 512.0
-    """Address space above twice what the release may use: the runtime reserves more than it fills."""
+    """Address space above twice the memory of the release: the runtime reserves more than it uses."""
 
 
 def try_model(onnx: Path, card: ModelCard, release: Release, *, limits: Limits) -> dict[str, float]:
-    """Try a file: p95_ms, memory_mb, max_error, agreement and runs of one that is fit for use.
+    """Tries a model file in a child process.
+
+    Returns:
+        p95_ms, memory_mb, max_error, agreement and runs.
 
     Raises:
         AgentError: wrong_answers, too_slow, too_much_memory or crashed, with the figures as far as known.
@@ -47,15 +50,15 @@ def try_model(onnx: Path, card: ModelCard, release: Release, *, limits: Limits) 
     wall_s = max(limits.wall_s, 3e-3 * release.latency_ms * _RUNS)
     job = {"job": "try", "onnx": str(onnx), "card": asdict(card), "threads": release.threads, "wall_s": wall_s,
            "latency_ms": release.latency_ms, "memory_mb": release.memory_mb, "spare_mb": limits.spare_mb}
-    answer: dict[str, float] = run_child(job)
-    return answer
+    figures: dict[str, float] = run_child(job)
+    return figures
 
 
 def run_child(job: dict[str, Any]) -> Any:
-    """The answer to a job: see `main`.
+    """Runs a job in a child process and returns its result; see `main`.
 
     Raises:
-        AgentError: The job failed, or the child did.
+        AgentError: The job failed, or the child process died.
     """
     root = str(Path(__file__).resolve().parents[1])
     path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
@@ -64,49 +67,48 @@ def run_child(job: dict[str, Any]) -> Any:
         done = subprocess.run([sys.executable, "-P", "-m", "edge_agent.probation"], input=json.dumps(job).encode(),
                               capture_output=True, timeout=job["wall_s"], check=False, env=environment)
     except subprocess.TimeoutExpired:
-        raise AgentError("too_slow", f"no answer within {job['wall_s']:.0f} s") from None
+        raise AgentError("too_slow", f"no result within {job['wall_s']:.0f} s") from None
     try:
-        answer = json.loads(done.stdout.splitlines()[-1])
-        if "code" not in answer:
-            return answer["answer"]
+        result = json.loads(done.stdout.splitlines()[-1])
+        if "code" not in result:
+            return result["answer"]
     except (ValueError, IndexError, KeyError, TypeError):
         raise _death(done.returncode, done.stderr) from None
-    raise AgentError(answer["code"], answer["message"], answer["figures"])
+    raise AgentError(result["code"], result["message"], result["figures"])
 
 
-def _death(status: int, said: bytes) -> AgentError:
-    last = said.decode(errors="replace").strip()[-200:]
+def _death(status: int, stderr: bytes) -> AgentError:
+    last = stderr.decode(errors="replace").strip()[-200:]
     if status == -signal.SIGXCPU:
-        return AgentError("too_slow", "it used up its processor time")
-    if status == -signal.SIGKILL or b"alloc" in said or b"MemoryError" in said:
-        return AgentError("too_much_memory", f"the system ended it ({status}): {last}")
+        return AgentError("too_slow", "it exceeded its processor time")
+    if status == -signal.SIGKILL or b"alloc" in stderr or b"MemoryError" in stderr:
+        return AgentError("too_much_memory", f"the system killed the process ({status}): {last}")
     return AgentError("crashed", f"the process ended with status {status}: {last}")
 
 
 def main() -> int:
-    """In the child: `try` a model, or `bench` some."""
+    """Runs a job in the child process: `try` (one model) or `bench` (one or two models)."""
     job = json.load(sys.stdin)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     try:
-        from edge_agent import bench  # loads numpy and the runtime: before the limits, which are on what comes on top
+        from edge_agent import model  # loads numpy and the runtime before the limits, which cover later allocations
 
         _limit(job)
         reach("probation_child")
-        answer = _try(job) if job["job"] == "try" else bench.times(job)
-        told: dict[str, Any] = {"answer": answer}
+        result: dict[str, Any] = {"answer": _try(job) if job["job"] == "try" else model.sample_latencies(job)}
     except AgentError as error:
-        told = {"code": error.code, "message": error.message, "figures": error.figures}
+        result = {"code": error.code, "message": error.message, "figures": error.figures}
     except MemoryError as error:
-        told = {"code": "too_much_memory", "message": f"no memory left {error}", "figures": {}}
-    sys.stdout.write("\n" + json.dumps(told) + "\n")
+        result = {"code": "too_much_memory", "message": f"out of memory {error}", "figures": {}}
+    sys.stdout.write("\n" + json.dumps(result) + "\n")
     return 0
 
 
 def _limit(job: dict[str, Any]) -> None:
-    signal.alarm(math.ceil(job["wall_s"]) + 1)  # nobody waits for it any more, or the agent itself was killed
-    room = int((2 * job["memory_mb"] + job["spare_mb"]) * _MB)
+    signal.alarm(math.ceil(job["wall_s"]) + 1)  # in case the agent was killed and no longer enforces the limit
+    extra_bytes = int((2 * job["memory_mb"] + job["spare_mb"]) * _MB)
     for kind, value in (
-        (resource.RLIMIT_AS, _status("VmSize") + room), (resource.RLIMIT_DATA, _status("VmData") + room),
+        (resource.RLIMIT_AS, _status("VmSize") + extra_bytes), (resource.RLIMIT_DATA, _status("VmData") + extra_bytes),
         (resource.RLIMIT_CPU, math.ceil(job["wall_s"] * job["threads"]) + 1), (resource.RLIMIT_FSIZE, 0),
         (resource.RLIMIT_NOFILE, 64),
     ):
@@ -116,7 +118,7 @@ def _limit(job: dict[str, Any]) -> None:
 
 
 def _status(field: str) -> int:
-    """Bytes, of this process: its ru_maxrss would be that of the process that started it."""
+    """Returns a memory figure of this process in bytes; ru_maxrss would include the parent process."""
     for line in Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines():
         if line.startswith(f"{field}:"):
             return int(line.split()[1]) * 1024
@@ -126,15 +128,15 @@ def _status(field: str) -> int:
 def _try(job: dict[str, Any]) -> dict[str, float]:
     from edge_agent.model import Model
 
-    card = sheet_from(job["card"])
+    card = card_from(job["card"])
     before = _status("VmHWM")
     model = Model(Path(job["onnx"]), card, job["threads"])
-    # A thread of low priority (Linux has them per thread): the model in use goes on answering beside it.
-    with ThreadPoolExecutor(1, initializer=_step_back) as aside:
-        figures = aside.submit(_golden, model, card).result()
+    # Linux has priorities per thread: at a low one, the trial leaves processor time to the model in use.
+    with ThreadPoolExecutor(1, initializer=_lower_priority) as executor:
+        figures = executor.submit(_golden, model, card).result()
     if not (figures["max_error"] <= card.golden.tolerance and figures["agreement"] >= card.golden.agreement):
-        raise AgentError("wrong_answers", f"off by {figures['max_error']:.3g} (allowed: {card.golden.tolerance:.3g}), "
-                         f"{figures['agreement']:.1%} agree (at least {card.golden.agreement:.1%})", figures)
+        raise AgentError("wrong_answers", f"error {figures['max_error']:.3g} (allowed: {card.golden.tolerance:.3g}), "
+                         f"agreement {figures['agreement']:.1%} (at least {card.golden.agreement:.1%})", figures)
     bound = job["latency_ms"] * _MARGIN
     figures |= _p95(model, bound)
     figures["memory_mb"] = max(0, _status("VmHWM") - before) / _MB
@@ -142,41 +144,41 @@ def _try(job: dict[str, Any]) -> dict[str, float]:
         raise AgentError("too_much_memory", f"{figures['memory_mb']:.0f} MB, allowed: {job['memory_mb']:.0f}", figures)
     if figures["p95_ms"] > bound:
         raise AgentError("too_slow", f"p95 {figures['p95_ms']:.2f} ms in the best of {_ROUNDS} rounds, allowed: "
-                         f"{job['latency_ms']:g} ms and a fifth", figures)
+                         f"{bound:g} ms", figures)
     return figures
 
 
-def _step_back() -> None:
+def _lower_priority() -> None:
     os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
 
 
 def _golden(model: Any, card: ModelCard) -> dict[str, float]:
-    """Largest error and agreement, one image at a time as it will be asked."""
+    """Returns the largest error of a logit and the top-1 agreement on the golden images, one image at a time."""
     import numpy as np
 
-    wanted = np.frombuffer(card.golden.bytes_of("logits"), "<f4").reshape(card.golden.images, -1)
+    expected = np.frombuffer(card.golden.bytes_of("logits"), "<f4").reshape(card.golden.images, -1)
     pixels = model.images(card.golden.bytes_of("pixels"))
-    found = np.concatenate([model.predict(each[None]) for each in pixels])
-    if found.shape != wanted.shape or not np.isfinite(found).all():
-        raise AgentError("wrong_answers", f"{found.shape} logits, not {wanted.shape}, or some that are no numbers")
-    return {"max_error": float(np.abs(found - wanted).max()),
-            "agreement": float((found.argmax(1) == wanted.argmax(1)).mean())}
+    logits = np.concatenate([model.predict(image[None]) for image in pixels])
+    if logits.shape != expected.shape or not np.isfinite(logits).all():
+        raise AgentError("wrong_answers", f"logits {logits.shape} instead of {expected.shape}, or not all finite")
+    return {"max_error": float(np.abs(logits - expected).max()),
+            "agreement": float((logits.argmax(1) == expected.argmax(1)).mean())}
 
 
 def _p95(model: Any, bound_ms: float) -> dict[str, float]:
-    """The best of up to three rounds: a device that was busy for a moment condemns no good file."""
+    """Returns the p95 of the best of up to three rounds, so that a short load on the device rejects no file."""
     floats = model.normalised(model.images(model.card.golden.bytes_of("pixels"))[:1])
     for _ in range(_WARMUP):
         model.run(floats)
     best, runs = math.inf, 0
     for _ in range(_ROUNDS):
-        taken: list[float] = []
-        while len(taken) < _RUNS and sum(each > bound_ms for each in taken) <= _RUNS // 20:
+        samples: list[float] = []
+        while len(samples) < _RUNS and sum(sample > bound_ms for sample in samples) <= _RUNS // 20:
             start = time.perf_counter_ns()
             model.run(floats)
-            taken.append((time.perf_counter_ns() - start) / 1e6)
-        runs += len(taken)
-        best = min(best, sorted(taken)[math.ceil(0.95 * len(taken)) - 1] if len(taken) == _RUNS else max(taken))
+            samples.append((time.perf_counter_ns() - start) / 1e6)
+        runs += len(samples)
+        best = min(best, sorted(samples)[math.ceil(0.95 * _RUNS) - 1] if len(samples) == _RUNS else max(samples))
         if best <= bound_ms:
             break
     return {"p95_ms": best, "runs": float(runs)}

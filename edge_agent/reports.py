@@ -1,4 +1,4 @@
-"""Signed reports: kept in a bounded outbox until somebody takes them."""
+"""Signed reports: written to a bounded outbox, and sent when the receiver can be reached."""
 
 from __future__ import annotations
 
@@ -14,69 +14,71 @@ from tuf.api.exceptions import DownloadError
 
 from edge_agent import __version__, config
 from edge_agent.contract import wire
-from edge_agent.fetch import Web
-from edge_agent.state import State, write_atomic
+from edge_agent.disk import write_atomic
+from edge_agent.fetch import WebFetcher
+from edge_agent.state import AgentState
 from edge_agent.updates import stamp
 
-KEPT: Final = 200
+MAX_WAITING: Final = 200
 """Reports in the outbox."""
-_LATER: Final = (408, 425, 429)
+_RETRIED: Final = (408, 425, 429)
 _log = logging.getLogger(__name__)
 
 
-def write(folder: Path, told: config.Config, state: State, now: float, drift: dict[str, Any]) -> None:
-    """Sign what happened, and put it into the outbox. A kill on the way writes the same numbers again.
+def write(folder: Path, settings: config.Config, state: AgentState, now: float, drift: dict[str, Any]) -> None:
+    """Signs the pending events and writes them to the outbox. After a kill, the same numbers are written again.
 
     Args:
-        folder: The agent's state.
-        told: Its configuration.
-        state: Its memory; the events in it are told, and taken out.
+        folder: The state folder.
+        settings: The configuration of the device.
+        state: The persistent state; its events are removed.
         now: Seconds since 1970.
-        drift: Sums of what was served; they go with the last report.
+        drift: Drift sums; they are part of the last report.
 
     Raises:
-        SetupError: The key is gone.
-        OSError: The disk does not take it.
+        SetupError: The key of the device is missing.
+        OSError: The state folder cannot be written.
     """
     outbox = folder / "outbox"
     outbox.mkdir(exist_ok=True)
-    key = config.signer(folder, told)
-    state.save(folder)  # first: or after a full disk, the same number could stand for another event
+    key = config.signer(folder, settings)
+    state.save(folder)  # first: after a full disk, the same number could otherwise stand for another event
     runtime = {"onnxruntime": config.runtime(), "python": platform.python_version(), "machine": platform.machine()}
     for number, event in enumerate(state.events, 1):
         report = wire.Report(
-            schema=wire.SCHEMA, device=told.device, target=told.target, model=told.model, seq=state.seq + number,
-            time=stamp(now), agent=__version__, runtime=runtime, counter=state.counter, sha256=state.sha256,
-            quarantine=tuple(sorted(state.quarantine)), drift=drift if number == len(state.events) else {}, **event)
+            schema=wire.SCHEMA, device=settings.device, target=settings.target, model=settings.model,
+            seq=state.seq + number, time=stamp(now), agent=__version__, runtime=runtime, counter=state.counter,
+            sha256=state.sha256, quarantine=tuple(sorted(state.quarantine)),
+            drift=drift if number == len(state.events) else {}, **event)
         envelope = Envelope(wire.canonical(asdict(report)), wire.REPORT_TYPE, {})
         envelope.sign(key)
-        path = outbox / f"{report.seq:016d}-{report.event}.json"
-        write_atomic(path, json.dumps(envelope.to_dict()).encode())
+        write_atomic(outbox / f"{report.seq:016d}-{report.event}.json", json.dumps(envelope.to_dict()).encode())
     state.seq += len(state.events)
     state.events, state.reported = [], now
     state.save(folder)
-    kept = sorted(outbox.glob("*.json"), key=lambda path: (not path.stem.endswith("-current"), path.name))
-    for path in kept[: max(0, len(kept) - KEPT)]:  # heartbeats first, old before new
+    waiting = sorted(outbox.glob("*.json"), key=lambda path: (not path.stem.endswith("-current"), path.name))
+    for path in waiting[: max(0, len(waiting) - MAX_WAITING)]:  # heartbeats first, then the oldest
         path.unlink()
 
 
-def send(folder: Path, told: config.Config) -> None:
-    """Hand over what is in the outbox, oldest first; what is not taken stays for the next time."""
-    web = Web(told.min_speed, told.window_s)
+def send(folder: Path, settings: config.Config) -> None:
+    """Sends the reports of the outbox, oldest first. Reports that cannot be sent stay in the outbox."""
+    web = WebFetcher(settings.min_speed, settings.window_s)
     for path in sorted((folder / "outbox").glob("*.json")):
         content = path.read_bytes()
         try:
-            if told.report.startswith(("http://", "https://")):
-                status = web.post(told.report, content)
-                if status >= 500 or status in _LATER or 300 <= status < 400:
-                    _log.warning("reports wait: %s answers %d", told.report, status)
+            if settings.report.startswith(("http://", "https://")):
+                status = web.post(settings.report, content)
+                if status >= 500 or status in _RETRIED or 300 <= status < 400:
+                    _log.warning("reports are sent later: %s returns status %d", settings.report, status)
                     return
                 if status >= 400:
-                    _log.error("report %s is refused for good, status %d: is the device enrolled?", path.name, status)
+                    _log.error("report %s is rejected with status %d and dropped: is the device enrolled?", path.name,
+                               status)
             else:
                 number = int(path.name.partition("-")[0])
-                write_atomic(Path(told.report) / f"{told.device}-{number}.json", content)
+                write_atomic(Path(settings.report) / f"{settings.device}-{number}.json", content)
         except (DownloadError, OSError) as error:
-            _log.warning("reports wait: %s", error)
+            _log.warning("reports are sent later: %s", error)
             return
         path.unlink()

@@ -1,4 +1,4 @@
-"""Two places for a model and a link that says which one is in use. The link changes in one step, or not at all."""
+"""Two slots for a model and a link to the one in use. The link is replaced atomically."""
 
 from __future__ import annotations
 
@@ -9,18 +9,17 @@ from pathlib import Path
 from typing import Final
 
 from edge_agent.contract import wire
-from edge_agent.failpoints import reach
-from edge_agent.state import sync, write_atomic
+from edge_agent.disk import reach, sync, write_atomic
 
 UNTRIED: Final = "untried"
-"""A mark beside a model that never passed its probation: nobody goes back to that one."""
+"""Marker file beside a model that has not passed its probation; the agent never reverts to such a model."""
 
 
 class Slot:
-    """A model, and what was signed about it.
+    """A model file with its signed release and its model card.
 
     Raises:
-        WireError: There is none in the folder, or nothing that makes sense.
+        WireError: The folder holds no valid description of a model.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -29,13 +28,13 @@ class Slot:
         try:
             value = json.loads((folder / "release.json").read_bytes())
             self.release = wire.release_from(value["release"])
-            self.card = wire.sheet_from(value["card"])
+            self.card = wire.card_from(value["card"])
         except (OSError, ValueError, TypeError, KeyError) as error:
-            raise wire.WireError(f"{folder} holds no model: {error}") from error
+            raise wire.WireError(f"{folder} holds no valid model: {error}") from error
 
     @property
     def whole(self) -> bool:
-        """Whether the file is, byte for byte, the one that was signed."""
+        """Whether the sha256 of the file is the signed one."""
         try:
             return sha256_of(self.onnx) == self.card.sha256
         except OSError:
@@ -50,26 +49,26 @@ class Slots:
         self.link = state / "current"
 
     def current(self) -> Slot | None:
-        """The one in use."""
+        """Returns the slot in use."""
         return _slot(self.link.resolve()) if self.link.is_symlink() else None
 
-    def other(self) -> Path:
-        """The folder that is not in use."""
+    def spare_folder(self) -> Path:
+        """Returns the folder of the slot that is not in use."""
         return self.state / "slots" / ("b" if self.link.is_symlink() and self.link.readlink().name == "a" else "a")
 
     def spare(self) -> Slot | None:
-        """What the folder that is not in use holds: mostly the model before the one in use."""
-        return _slot(self.other())
+        """Returns the slot that is not in use; usually it holds the previous model."""
+        return _slot(self.spare_folder())
 
     def fill(self, part: Path, release: wire.Release, card: wire.ModelCard) -> None:
-        """Put a file and what was signed about it into the folder that is not in use.
+        """Moves a model file into the slot that is not in use, and writes its description.
 
         Raises:
-            OSError: The disk does not take it.
+            OSError: The slot cannot be written.
         """
         self.clear()
         reach("cleared")
-        folder = self.other()
+        folder = self.spare_folder()
         folder.mkdir(parents=True, exist_ok=True)
         (folder / UNTRIED).touch()
         part.replace(folder / "model.onnx")
@@ -78,26 +77,26 @@ class Slots:
         sync(folder.parent)
 
     def clear(self) -> None:
-        """Empty the folder that is not in use; the description first, so that half a slot is none."""
+        """Empties the slot that is not in use; the description goes first, so that a partial slot is invalid."""
         for name in ("release.json", "model.onnx", UNTRIED):
-            (self.other() / name).unlink(missing_ok=True)
+            (self.spare_folder() / name).unlink(missing_ok=True)
 
     def flip(self) -> None:
-        """The other one, which is tried, is in use from now on.
+        """Puts the slot that is not in use, whose model passed its probation, into use.
 
         Raises:
-            OSError: The link cannot be written; nothing has changed.
+            OSError: The link cannot be written; it is unchanged.
         """
         new = self.link.with_name(".current.new")
         new.unlink(missing_ok=True)
-        (self.other() / UNTRIED).unlink(missing_ok=True)
+        (self.spare_folder() / UNTRIED).unlink(missing_ok=True)
         reach("flip")
-        new.symlink_to(Path("slots") / self.other().name)
+        new.symlink_to(Path("slots") / self.spare_folder().name)
         new.replace(self.link)
         sync(self.state)
 
     def revert(self) -> bool:
-        """Back to the other one, if it holds a whole model that was in use before; says whether it did."""
+        """Puts the previous model into use again if it is intact and was in use before; returns whether it did."""
         spare = self.spare()
         if spare is None or not spare.whole or (spare.folder / UNTRIED).exists():
             return False
@@ -106,17 +105,17 @@ class Slots:
 
 
 def describe(folder: Path, release: wire.Release, card: wire.ModelCard) -> None:
-    """Write what was signed about the model of a slot.
+    """Writes release.json of a slot: the signed release and the model card.
 
     Raises:
-        OSError: The disk does not take it.
+        OSError: It cannot be written.
     """
     value = {"release": asdict(release), "card": asdict(card)}
     write_atomic(folder / "release.json", wire.canonical(value))
 
 
 def sha256_of(path: Path) -> str:
-    """Of a file, read from the disk."""
+    """Returns the sha256 of a file, read from the disk."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

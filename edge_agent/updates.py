@@ -1,6 +1,7 @@
-"""What the fleet offers: python-tuf decides what is genuine and fresh; here, what it leaves to the device.
+"""Verified releases of the repository: python-tuf verifies signatures, versions and expiry.
 
-Its clock is the weak point: with a clock set back, old metadata is fresh for ever. So there is a floor in time.
+Expiry depends on the clock of the device: with a clock set back, expired metadata looks valid. So this module adds a
+lower bound for the time at which metadata was issued.
 """
 
 from __future__ import annotations
@@ -8,7 +9,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -18,19 +18,19 @@ from tuf.ngclient import TargetFile, Updater, UpdaterConfig
 
 from edge_agent.choose import Offer
 from edge_agent.contract import wire
+from edge_agent.disk import sync, write_atomic
 from edge_agent.errors import AgentError
-from edge_agent.fetch import Source
-from edge_agent.state import sync, write_atomic
+from edge_agent.fetch import Fetcher
 
 BUILT: Final = "2026-11-01T00:00:00Z"
-"""No clock that is right says less."""
+"""No correct clock is before this time."""
 SLACK_S: Final = 300
-"""A clock may be this much behind the one that signs."""
+"""How far the clock may be behind the clock of the signer."""
 FORMAT: Final = "%Y-%m-%dT%H:%M:%SZ"
-MAX_SHEETS: Final = 32 << 20
-"""Bytes of a release.json."""
-ROOTS: Final = 64
-"""New roots that one look follows; those that are known already do not count."""
+MAX_LIST_BYTES: Final = 32 << 20
+"""Size of a release.json."""
+MAX_ROOTS: Final = 64
+"""New root versions that one check follows; versions in the cache do not count."""
 _CODES: Final = (
     (exceptions.UnsignedMetadataError, "bad_signature"), (exceptions.ExpiredMetadataError, "expired"),
     (exceptions.LengthOrHashMismatchError, "tampered"), (exceptions.DownloadLengthMismatchError, "endless_data"),
@@ -39,105 +39,101 @@ _CODES: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
-    """A repository, as a device sees it."""
-
-    source: Source
-    url: str
-    root: bytes
-    """The first root of trust: came with the device, not over the network."""
-    state: Path
-
-
 class Updates:
-    """One look at a repository.
+    """Refreshes the metadata of a repository, and lists releases.
+
+    Args:
+        source: Reads from `url`.
+        url: The repository, without a slash at the end.
+        state: The state folder; it holds the first root.json, which came with the device and not over the network.
+        floor: Time before which no metadata is accepted, as text.
+        now: Time of the device, in seconds since 1970.
 
     Raises:
-        AgentError: clock_behind, where nothing was asked; or what is wrong with the answer.
+        AgentError: clock_behind (nothing was requested), or what is wrong with the metadata.
         OSError: The state folder cannot be written.
     """
 
-    def __init__(self, place: Place, floor: str, now: float) -> None:
+    def __init__(self, source: Fetcher, url: str, state: Path, *, floor: str, now: float) -> None:
         floor = max(floor, BUILT)
         if now + SLACK_S < seconds(floor):
-            raise AgentError("clock_behind", f"the clock says {stamp(now)}, and it is {floor} at least: set the clock")
-        self.place = place
-        folder = place.state / "metadata"
+            raise AgentError("clock_behind", f"the clock shows {stamp(now)}, and {floor} has passed: set the clock")
+        self._source, self._url, self._state = source, url, state
+        folder = state / "metadata"
         folder.mkdir(parents=True, exist_ok=True)
         known = len(list(folder.glob("root_history/*.root.json")))  # python-tuf counts from the first root on
-        with refusals(place.source):
-            self.tuf = Updater(str(folder), f"{place.url}/metadata/", fetcher=place.source, bootstrap=place.root,
-                               config=UpdaterConfig(max_root_rotations=known + ROOTS))
-            self.tuf.refresh()
-        # The device's own clock does not go into the floor: set forward once, by mistake or by a forged time server,
-        # it would lock the device out for ever. Only what was signed does, and only when the clock agrees with it: so
-        # nobody who steals the timestamp key can lock devices out either.
+        with wire_codes(source):
+            self._tuf = Updater(
+                str(folder), f"{url}/metadata/", fetcher=source, bootstrap=(state / "root.json").read_bytes(),
+                config=UpdaterConfig(max_root_rotations=known + MAX_ROOTS))
+            self._tuf.refresh()
+        # The clock of the device never raises the floor: set forward once, by mistake or by a forged time server, it
+        # would lock the device out for good. Only a signed time does, and only if the clock agrees with it: so a thief
+        # of the timestamp key cannot lock devices out either.
         self.issued = _issued(folder / "timestamp.json")
         if seconds(self.issued) > now + SLACK_S:
-            raise AgentError("clock_behind", f"the clock says {stamp(now)}; metadata is of {self.issued}: set it")
+            raise AgentError("clock_behind", f"the clock shows {stamp(now)}, metadata is of {self.issued}: set it")
         if self.issued < floor:
-            raise AgentError("replayed", f"metadata was issued at {self.issued}, before what was seen: {floor}")
+            raise AgentError("replayed", f"metadata was issued at {self.issued}, earlier than accepted before: {floor}")
         if self.issued != floor:
-            for path in (*folder.rglob("*"), folder):  # python-tuf does not: a power cut could leave empty files
+            for path in (*folder.rglob("*"), folder):  # python-tuf does not fsync: a power cut could leave empty files
                 sync(path)
 
     def offers(self, target: str, model: str) -> tuple[Offer, ...]:
-        """What is listed for a model; nothing was downloaded for it but, when it changed, release.json.
+        """Returns the listed releases of a model. At most release.json is downloaded, if it changed.
 
         Raises:
             AgentError: bad_release, or what is wrong with the metadata.
             OSError: The state folder cannot be written.
         """
-        with refusals(self.place.source):
-            listed = self.tuf.get_targetinfo(wire.release_path(target, model))
+        with wire_codes(self._source):
+            listed = self._tuf.get_targetinfo(wire.release_path(target, model))
             if listed is None:
                 return ()
             cards = wire.cards_from(self._content(listed), target, model)
-            offers = [self._offer(card) for card in cards]
-        return tuple(offer for offer in offers if offer is not None)
+            return tuple(offer for card in cards if (offer := self._offer(card)))
 
     def _offer(self, card: wire.ModelCard) -> Offer | None:
-        target = self.tuf.get_targetinfo(card.onnx)
+        target = self._tuf.get_targetinfo(card.onnx)
         if target is None:
             return None
         if target.hashes.get("sha256") != card.sha256 or target.length < 1:
-            raise AgentError("bad_release", f"{card.onnx} is not what its name says")
+            raise AgentError("bad_release", f"the signed hash of {card.onnx} is not the one in its name")
         return Offer(wire.release_from(target.unrecognized_fields.get("custom")), card, target.length)
 
     def _content(self, target: TargetFile) -> bytes:
-        kept, sha256 = self.place.state / "releases.json", wire.check_sha256(target.hashes.get("sha256", ""))
+        cache, sha256 = self._state / "releases.json", wire.check_sha256(target.hashes.get("sha256", ""))
         try:
-            content = kept.read_bytes()
+            content = cache.read_bytes()
             target.verify_length_and_hashes(content)
         except (OSError, exceptions.LengthOrHashMismatchError):
-            if target.length > MAX_SHEETS:
+            if target.length > MAX_LIST_BYTES:
                 raise AgentError("bad_release", f"{target.path} has {target.length} bytes") from None
-            content = self.place.source.download_bytes(self.url_of(target.path, sha256), target.length)
+            content = self._source.download_bytes(self.url_of(target.path, sha256), target.length)
             target.verify_length_and_hashes(content)
-            write_atomic(kept, content)
+            write_atomic(cache, content)
         return content
 
     def url_of(self, path: str, sha256: str) -> str:
-        """Where a target is: consistent snapshots put the hash before the name."""
+        """Returns the URL of a target; consistent snapshots put the hash before the name."""
         folder, _, name = path.rpartition("/")
-        return f"{self.place.url}/targets/{folder}/{sha256}.{name}"
+        return f"{self._url}/targets/{folder}/{sha256}.{name}"
 
 
 @contextmanager
-def refusals(source: Source) -> Iterator[None]:
-    """What python-tuf and the disk say, in the words of the wire.
+def wire_codes(source: Fetcher) -> Iterator[None]:
+    """Converts errors of python-tuf, of downloads and of wire formats to codes of `wire.CODES`.
 
     Raises:
-        AgentError: In place of what was raised.
+        AgentError: In place of the original error.
     """
     try:
         yield
     except exceptions.BadVersionNumberError as error:
-        # A timestamp or root below the known one is an old one; any other file of another version than the one that
-        # the timestamp leads to is of another point in time.
-        old = source.last == "timestamp.json" or source.last.endswith(".root.json")
-        raise AgentError("replayed" if old else "mixed", f"{source.last}: {error}") from error
+        # A timestamp or root below the known version is an old one. Any other file of a version that the timestamp does
+        # not name belongs to another state of the repository.
+        replayed = source.last == "timestamp.json" or source.last.endswith(".root.json")
+        raise AgentError("replayed" if replayed else "mixed", f"{source.last}: {error}") from error
     except (exceptions.RepositoryError, exceptions.DownloadError) as error:
         code = next(code for kind, code in _CODES if isinstance(error, kind))
         raise AgentError(code, f"{source.last}: {error}"[:300]) from error
@@ -146,32 +142,32 @@ def refusals(source: Source) -> Iterator[None]:
 
 
 def _issued(path: Path) -> str:
-    """Of a timestamp.json that python-tuf has accepted.
+    """Returns the field `issued` of a timestamp.json that python-tuf has accepted.
 
     Raises:
-        AgentError: bad_metadata: it does not say.
+        AgentError: bad_metadata: the field is missing or invalid.
     """
     issued = json.loads(path.read_bytes())["signed"].get("issued")
     try:
         seconds(issued)
     except (ValueError, TypeError) as error:
-        raise AgentError("bad_metadata", f"timestamp.json was issued at {issued!r:.40}, which is no time") from error
+        raise AgentError("bad_metadata", f"timestamp.json: issued is {issued!r:.40}, not a time") from error
     return str(issued)
 
 
 def seconds(text: str) -> float:
-    """Since 1970, of 2026-11-24T17:00:00Z.
+    """Converts a time such as 2026-11-24T17:00:00Z to seconds since 1970.
 
     Raises:
-        ValueError: It is not written like this; texts of exactly this form sort as the times do.
-        TypeError: It is no text.
+        ValueError: The text has another form. Only texts of exactly this form sort in the order of the times.
+        TypeError: It is not a text.
     """
     moment = datetime.strptime(text, FORMAT).replace(tzinfo=UTC)
-    if moment.strftime(FORMAT) != text:  # 2026-9-1 is later than 2026-11-01, as a text, and so are digits of elsewhere
+    if moment.strftime(FORMAT) != text:  # as a text, 2026-9-1 is above 2026-11-01, and so are non-ASCII digits
         raise ValueError(f"{text!r:.60} is not of the form 2026-11-24T17:00:00Z")
     return moment.timestamp()
 
 
 def stamp(now: float) -> str:
-    """The text of a time in seconds."""
+    """Converts seconds since 1970 to text."""
     return datetime.fromtimestamp(now, UTC).strftime(FORMAT)

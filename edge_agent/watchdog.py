@@ -1,4 +1,4 @@
-"""Signs of life for systemd: a hung agent is started anew. Without systemd, nothing."""
+"""Notifications for systemd (sd_notify), so that a hung agent is restarted. Without systemd they do nothing."""
 
 from __future__ import annotations
 
@@ -9,7 +9,11 @@ from contextlib import suppress
 
 
 def notify(message: str) -> None:
-    """Tell the service manager (sd_notify)."""
+    """Sends a message to the service manager.
+
+    Args:
+        message: In the format of sd_notify(3), for example READY=1.
+    """
     if address := os.environ.get("NOTIFY_SOCKET"):
         with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
             channel.connect("\0" + address[1:] if address.startswith("@") else address)
@@ -17,14 +21,14 @@ def notify(message: str) -> None:
 
 
 def alive() -> None:
-    """Something moves."""
+    """Resets the watchdog. Called wherever the agent makes progress."""
     notify("WATCHDOG=1")
 
 
 def sleep(seconds: float) -> None:
-    """Wait, alive."""
-    interval = int(os.environ.get("WATCHDOG_USEC", "0")) / 3e6 or seconds
+    """Sleeps, and resets the watchdog three times per watchdog interval."""
+    interval_s = int(os.environ.get("WATCHDOG_USEC", "0")) / 3e6 or seconds
     end = time.monotonic() + seconds
-    while (left := end - time.monotonic()) > 0:
+    while (left_s := end - time.monotonic()) > 0:
         alive()
-        time.sleep(min(left, interval))
+        time.sleep(min(left_s, interval_s))

@@ -1,1 +1,1 @@
-"""What fleet and device must agree on: wire formats and model limits. Standard library only."""
+"""What fleet and device share: wire formats, drift bins and the check of a model file. Standard library only."""

@@ -1,4 +1,7 @@
-"""Histograms of what a model sees: the bins on which device and fleet agree."""
+"""Histograms of served images: the bins that device and fleet share.
+
+A device counts in these bins what it serves; the fleet compares the counts with those of the validation images.
+"""
 
 from __future__ import annotations
 
@@ -6,20 +9,27 @@ import math
 from collections.abc import Iterable
 from typing import Final
 
-LEAST: Final = 50
-"""Images below which nothing leaves the device: sums of a few would say much of each."""
+MIN_IMAGES: Final = 50
+"""Sums of fewer images are not reported: they would describe single images."""
 BINS: Final = {"confidence": (10, 1.0), "mean": (16, 1.0), "std": (16, 0.5)}
-"""Bins and upper end, from 0; of an image's pixels / 255, the standard deviation is at most a half."""
+"""Statistic of an image -> number of bins and upper end of the range, which starts at 0.
+
+confidence: largest softmax probability. mean, std: of pixels / 255; the standard deviation is at most 0.5.
+"""
 
 
 def binned(name: str, values: Iterable[float]) -> list[int]:
     """Counts the values in the bins of one of BINS.
 
-    A value outside the range counts in the nearest bin, and one that is not a number in the first bin.
+    A value outside the range counts in the nearest bin, and NaN in the first bin.
+
+    Args:
+        name: A key of BINS.
+        values: One value per image.
     """
     bins, end = BINS[name]
     counts = [0] * bins
     for value in values:
-        place = 0.0 if math.isnan(value) else min(max(value, 0.0), end) / end * bins
-        counts[min(int(place), bins - 1)] += 1
+        position = 0.0 if math.isnan(value) else min(max(value, 0.0), end) / end * bins
+        counts[min(int(position), bins - 1)] += 1
     return counts

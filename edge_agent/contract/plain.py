@@ -1,4 +1,4 @@
-"""Plain data and back: canonical JSON, and records of which every field is there and of its declared type."""
+"""Plain data: canonical JSON, and dataclasses from plain data with a strict check of fields and types."""
 
 from __future__ import annotations
 
@@ -13,19 +13,23 @@ T = TypeVar("T")
 
 
 class WireError(ValueError):
-    """A release or report is not what it should be; the message names the place."""
+    """A release or report is invalid; the message names the field."""
 
 
 def canonical(value: Any) -> bytes:
-    """One text for one value: sorted keys, no spaces, ASCII only."""
+    """Returns canonical JSON: sorted keys, no spaces, ASCII only. Equal values give equal bytes."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False).encode()
 
 
 def plain_from(content: bytes, what: str) -> Any:
-    """The value of JSON.
+    """Parses JSON.
+
+    Args:
+        content: The text.
+        what: What the error message calls it.
 
     Raises:
-        WireError: It is none.
+        WireError: It is not JSON.
     """
     try:
         return json.loads(content)
@@ -34,13 +38,18 @@ def plain_from(content: bytes, what: str) -> Any:
 
 
 def fraction(value: Any) -> Any:
-    """The number that a text holds, where it holds one."""
+    """Converts the text of a number to float; returns every other value unchanged."""
     number = isinstance(value, str) and re.fullmatch(r"\d{1,20}(\.\d{1,20})?(e-?\d{1,3})?", value)
     return float(value) if number else value
 
 
 def record_from(kind: type[T], value: Any, where: str) -> T:
-    """A dataclass from plain data.
+    """Creates a dataclass from plain data.
+
+    Args:
+        kind: The dataclass.
+        value: A mapping with its fields.
+        where: Name of the value in error messages.
 
     Raises:
         WireError: A field is missing, unknown or not of its declared type.
@@ -50,13 +59,13 @@ def record_from(kind: type[T], value: Any, where: str) -> T:
     wanted = {field.name: field for field in fields(kind)}  # type: ignore[arg-type]  # only dataclasses are passed
     if unknown := sorted(set(value) - set(wanted)):
         raise WireError(f"{where} has unknown fields {unknown!r:.120}: a newer agent may be needed")
-    hints, found = get_type_hints(kind), {}
+    hints, values = get_type_hints(kind), {}
     for name, field in wanted.items():
         if name in value:
-            found[name] = _typed(hints[name], value[name], f"{where}.{name}")
+            values[name] = _typed(hints[name], value[name], f"{where}.{name}")
         elif field.default is MISSING:
             raise WireError(f"{where}.{name} is missing")
-    return kind(**found)
+    return kind(**values)
 
 
 def _typed(kind: Any, value: Any, where: str) -> Any:

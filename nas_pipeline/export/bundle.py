@@ -9,6 +9,7 @@ from nas_pipeline.core.files import atomic_path, read_json, sha256_file, write_j
 from nas_pipeline.core.genotype import Genotype
 from nas_pipeline.core.records import InputSpec, ModelBundle, Parity, Precision
 from nas_pipeline.errors import ExportError, SpaceError
+from nas_pipeline.export.device_check import check_device_accepts
 
 MODEL_FILE = "model.onnx"
 BUNDLE_FILE = "bundle.json"
@@ -24,12 +25,13 @@ def write_bundle(
     least val_accuracy and fp32_val_accuracy; `size_bytes` is computed from the file.
 
     Raises:
-        ExportError: `model` cannot be read.
+        ExportError: `model` cannot be read, or every device would refuse it.
     """
     try:
         content = model.read_bytes()
     except OSError as error:
         raise ExportError(f"{model} cannot be read: {error}") from error
+    check_device_accepts(content, str(model))
     shipped = folder / MODEL_FILE
     with atomic_path(shipped) as temporary:
         temporary.write_bytes(content)

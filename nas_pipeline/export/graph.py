@@ -8,6 +8,7 @@ import onnx
 
 from nas_pipeline.core.files import atomic_path
 from nas_pipeline.errors import ExportError
+from nas_pipeline.export.device_check import check_device_accepts
 
 _STANDARD = {"", "ai.onnx"}
 PRODUCER = "nas-pipeline"
@@ -55,11 +56,13 @@ def save(model: onnx.ModelProto, path: Path) -> None:
     """Finalise, check and write `model` atomically.
 
     Raises:
-        ExportError: `check` fails; `path` is not changed.
+        ExportError: `check` refuses it, or every device would; `path` is untouched.
     """
     check(finalise(model))
+    content = model.SerializeToString(deterministic=True)
+    check_device_accepts(content, path.name)
     with atomic_path(path) as temporary:
-        temporary.write_bytes(model.SerializeToString(deterministic=True))
+        temporary.write_bytes(content)
 
 
 def load(path: Path) -> onnx.ModelProto:

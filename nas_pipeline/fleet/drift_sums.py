@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-from edge_agent.contract.drift import BINS, LEAST
+from edge_agent.contract.drift import BINS, MIN_IMAGES
 from nas_pipeline.errors import FleetError
 
 EVIDENCE: Final = "drift"
@@ -37,7 +37,7 @@ class DriftSums:
         return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
 
 
-def parse_drift_sums(value: Mapping[str, Any], least: int = LEAST) -> DriftSums:
+def parse_drift_sums(value: Mapping[str, Any], least: int = MIN_IMAGES) -> DriftSums:
     """Parses the histograms of a report or of a release's evidence.
 
     Args:

@@ -32,7 +32,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def device(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A real agent on loopback, without a model of its own."""
-    server = serve.make(tmp_path_factory.mktemp("agent"), "127.0.0.1", 0)
+    server = serve.create_server(tmp_path_factory.mktemp("agent"), "127.0.0.1", 0)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     yield f"http://127.0.0.1:{server.server_address[1]}"

@@ -1,4 +1,4 @@
-"""One device that runs a model, made once; each test has its own copy. And a fleet with one release and its client."""
+"""Fixtures: a device that runs a model, copied for each test; a fleet with one release and its TUF client."""
 
 from __future__ import annotations
 

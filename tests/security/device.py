@@ -1,4 +1,4 @@
-"""A real device in a folder: set up, looked at, and asked for answers. And a warmed-up process that looks in forks."""
+"""A real device in a folder: set-up, inspection and predictions. And a process that runs checks in forks."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ REPO = Path(__file__).parents[2]
 
 def set_up(folder: Path, repository: TufRepository, *, floor: dict[str, Any] | None = None, url: str = "",
            **changes: Any) -> Path:
-    """A new device below `folder`, which does not run anything yet; its state folder."""
+    """Sets up a new device below `folder`, without a model; returns its state folder."""
     state = folder / "state"
     state.mkdir(parents=True, exist_ok=True)
     (folder / "drop").mkdir(exist_ok=True)
@@ -34,23 +34,23 @@ def set_up(folder: Path, repository: TufRepository, *, floor: dict[str, Any] | N
     if floor is not None:
         lowest = folder / "floor.json"
         lowest.write_text(json.dumps(floor))
-    told: dict[str, Any] = {
+    settings: dict[str, Any] = {
         "device": "dev-1", "target": TARGET, "model": MODEL, "url": url or str(repository.folder),
         "report": str(folder / "drop"), "hardware": ("toy-board",)}
-    config.init(state, repository.first_root, lowest, **(told | changes))
+    config.init(state, repository.first_root, lowest, **(settings | changes))
     return state
 
 
 def copy_of(state: Path, to: Path) -> Path:
-    """The same device again, in another folder."""
+    """Copies a device to another folder."""
     shutil.copytree(state.parent, to, symlinks=True)
-    told = json.loads((to / state.name / "config.json").read_bytes())
-    (to / state.name / "config.json").write_text(json.dumps({**told, "report": str(to / "drop")}))
+    settings = json.loads((to / state.name / "config.json").read_bytes())
+    (to / state.name / "config.json").write_text(json.dumps({**settings, "report": str(to / "drop")}))
     return to / state.name
 
 
 def in_use(state: Path) -> str:
-    """Digest of the model that answers; it is run, and its answers are compared with those that were signed.
+    """Returns the digest of the model in use, after a comparison of its logits with the signed ones.
 
     Raises:
         AssertionError: What is in use is not what was signed.
@@ -67,7 +67,7 @@ def in_use(state: Path) -> str:
 
 
 def reports(state: Path) -> list[dict[str, Any]]:
-    """What the device has said, oldest first."""
+    """Returns the reports of the device, oldest first."""
     import base64
 
     drop = sorted((state.parent / "drop").glob("*.json"), key=lambda path: int(path.stem.rpartition("-")[2]))
@@ -75,7 +75,7 @@ def reports(state: Path) -> list[dict[str, Any]]:
 
 
 class Forks:
-    """Looks, each in its own process that starts in no time: `once` as the command does it."""
+    """Runs checks, each in a fork that starts quickly: `once` as the command does it."""
 
     def __init__(self) -> None:
         self.process = subprocess.Popen([sys.executable, "-m", "tests.security.device"], cwd=REPO, text=True,
@@ -83,7 +83,7 @@ class Forks:
                                         env=os.environ | {"PYTHONPATH": str(REPO)})
 
     def once(self, state: Path, *, fail_at: str = "", kill_after_s: float = 0) -> dict[str, Any]:
-        """One look; what came out, "killed" among it, and the seconds that it took."""
+        """Runs one check; returns its outcome, whether it was killed, and its duration in seconds."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         ask = {"state": str(state), "fail_at": fail_at, "kill_after_s": kill_after_s}
@@ -95,12 +95,12 @@ class Forks:
 
 @contextmanager
 def forks() -> Iterator[Forks]:
-    """A warmed-up process, ended at the end."""
-    made = Forks()
-    with made.process:
-        yield made
-        assert made.process.stdin is not None
-        made.process.stdin.close()
+    """Yields a process with loaded modules, and ends it."""
+    forks_of_test = Forks()
+    with forks_of_test.process:
+        yield forks_of_test
+        assert forks_of_test.process.stdin is not None
+        forks_of_test.process.stdin.close()
 
 
 def _answer(ask: dict[str, Any]) -> dict[str, Any]:
@@ -120,16 +120,15 @@ def _answer(ask: dict[str, Any]) -> dict[str, Any]:
             try:
                 kill(whom, signal.SIGKILL)
             except ProcessLookupError:
-                continue  # it has no group of its own yet, or is done
+                continue  # it has no process group yet, or has ended
     _, status = os.waitpid(child, 0)
-    with os.fdopen(read) as told:
-        said = told.read()
-    outcome = json.loads(said) if said else {}
+    with os.fdopen(read) as pipe:
+        text = pipe.read()
+    outcome = json.loads(text) if text else {}
     return {**outcome, "killed": os.WIFSIGNALED(status), "seconds": time.monotonic() - start}
 
 
 if __name__ == "__main__":
-    import edge_agent.inspect
     import edge_agent.probation  # noqa: F401  # warm
 
     for line in sys.stdin:

@@ -1,4 +1,4 @@
-"""Small ONNX files, good and bad, and what a release would say of them."""
+"""Small ONNX files, valid and invalid, with their model cards and releases."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ IMAGES = 12
 
 def linear(*, more: Sequence[onnx.NodeProto] = (), last: str = "scores", weights: Sequence[onnx.TensorProto] = (),
            opset: int = 20) -> onnx.ModelProto:
-    """Flatten, MatMul to `scores`; then `more`, whose output `last` is the logits."""
+    """Returns Flatten and MatMul to `scores`, followed by `more`, whose output `last` is the logits."""
     values = np.random.default_rng(1).standard_normal((64, CLASSES)).astype(np.float32)
     nodes = [helper.make_node("Flatten", ["input"], ["flat"]), helper.make_node("MatMul", ["flat", "w"], ["scores"]),
              *more, helper.make_node("Identity", [last], ["logits"])]
@@ -42,7 +42,7 @@ def array(name: str, values: Any) -> onnx.TensorProto:
 
 
 def golden() -> wire.Golden:
-    """Of `linear()`: the good one."""
+    """Returns the golden vectors of `linear()`."""
     pixels = np.random.default_rng(2).integers(0, 256, (IMAGES, *SHAPE), dtype=np.uint8)
     floats = (pixels.astype(np.float32) / np.float32(255) - np.float32(0.5)) / np.float32(0.25)
     logits = ort.InferenceSession(content_of(linear())).run(None, {"input": floats})[0]

@@ -1,4 +1,4 @@
-"""A repository and a device that runs the old model of it; and what a look of that device came to."""
+"""A repository, a device that runs the old model of it, and the outcomes of its checks."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any
 
 from tuf.ngclient._internal import trusted_metadata_set
 
-from edge_agent.agent import Agent, Outcome
+from edge_agent.agent import Agent, UpdateOutcome
 from edge_agent.state import load
 from tests.security.device import copy_of, in_use, reports, set_up
 from tests.security.tuf_repository import Row, TufRepository, row, tiny_onnx
@@ -24,7 +24,7 @@ OLD, NEW = row(tiny_onnx(1), 1), row(tiny_onnx(2, padding=200_000), 2)
 
 
 class Scene:
-    """A repository, and a device that runs the old model."""
+    """A repository and a device that runs the old model."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -33,7 +33,7 @@ class Scene:
         self.repository.publish([OLD])
         assert self.once().event == "installed"
 
-    def once(self, url: str = "", clock: float = 0) -> Outcome:
+    def once(self, url: str = "", clock: float = 0) -> UpdateOutcome:
         return Agent(self.state, clock=lambda: time.time() + clock).once(url)
 
     def configure(self, **changes: Any) -> None:
@@ -49,14 +49,14 @@ class Scene:
             assert (reports(self.state)[-1]["code"], reports(self.state)[-1]["sha256"]) == (code, OLD.sha256)
 
     def accepts(self, url: str = "") -> None:
-        """The newest metadata, in which there is nothing new for the device."""
+        """Publishes new metadata without a new release for the device."""
         outcome = self.once(url)
         assert (outcome.event, outcome.code) == ("current", ""), outcome
         assert self.trusted("timestamp") == self.repository.version
         assert in_use(self.state) == OLD.sha256
 
     def adopts(self, counter: int) -> None:
-        """The old model under another counter: whose list was believed, without a download."""
+        """Returns the old model with another counter: it shows which list was accepted, without a download."""
         outcome = self.once()
         assert (outcome.event, outcome.code) == ("installed", ""), outcome
         memory = load(self.state)
@@ -65,7 +65,7 @@ class Scene:
         assert in_use(self.state) == OLD.sha256
 
     def trusted(self, role: str) -> int:
-        """Version of the metadata that the device holds."""
+        """Returns the version of the metadata in the cache of the device."""
         version: int = json.loads((self.state / f"metadata/{role}.json").read_bytes())["signed"]["version"]
         return version
 
@@ -75,17 +75,17 @@ class Scene:
         assert in_use(self.state) == wanted.sha256
 
     def again(self, folder: Path) -> Scene:
-        """The same, in another folder."""
-        made = copy.copy(self)
-        made.folder, made.repository = folder, copy.deepcopy(self.repository)
-        made.repository.folder = folder / "repository"
-        shutil.copytree(self.repository.folder, made.repository.folder)
-        made.state = copy_of(self.state, folder / "device")
-        made.configure(url=str(made.repository.folder))
-        return made
+        """Copies repository and device to another folder."""
+        scene = copy.copy(self)
+        scene.folder, scene.repository = folder, copy.deepcopy(self.repository)
+        scene.repository.folder = folder / "repository"
+        shutil.copytree(self.repository.folder, scene.repository.folder)
+        scene.state = copy_of(self.state, folder / "device")
+        scene.configure(url=str(scene.repository.folder))
+        return scene
 
     def file_of(self, role: str) -> Path:
-        """Of the newest metadata that is served."""
+        """Returns a version of the newest metadata in the repository."""
         name = role if role == "timestamp" else f"{self.repository.version}.{role}"
         return self.metadata / f"{name}.json"
 
@@ -96,7 +96,7 @@ class Scene:
 
 @contextmanager
 def clock_of_tuf(offset_s: float) -> Iterator[None]:
-    """python-tuf takes the time from the system; here, from a system whose clock is off."""
+    """Shifts the system time that python-tuf reads."""
 
     class Shifted(datetime):
         @classmethod

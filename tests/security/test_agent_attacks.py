@@ -1,4 +1,4 @@
-"""What somebody between fleet and device, or with a stick in hand, can try. The model in use stays in use."""
+"""Attacks from the network or with a USB stick. The model in use stays in use."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from edge_agent import cli
 from edge_agent.agent import Agent
 from edge_agent.contract import wire
 from edge_agent.errors import AgentError
-from edge_agent.fetch import Folder, Web
+from edge_agent.fetch import FolderFetcher, WebFetcher
 from edge_agent.state import load
-from edge_agent.updates import Place, Updates, stamp
+from edge_agent.updates import Updates, stamp
 from tests.security.device import in_use, reports, set_up
 from tests.security.scene import NEW, OLD, Scene, clock_of_tuf
 from tests.security.tuf_repository import MODEL, TARGET, Row, golden_of, new_keys, row, tiny_onnx
@@ -34,9 +34,9 @@ def onnx_file(scene: Scene, wanted: Row = NEW) -> Path:
 
 
 def flipped(content: bytes, stream: random.Random) -> bytes:
-    place = stream.randrange(len(content) * 8)
+    position = stream.randrange(len(content) * 8)
     changed = bytearray(content)
-    changed[place // 8] ^= 1 << place % 8
+    changed[position // 8] ^= 1 << position % 8
     return bytes(changed)
 
 
@@ -44,7 +44,7 @@ def flipped(content: bytes, stream: random.Random) -> bytes:
 
 @pytest.mark.slow
 def test_a_thousand_flipped_bits(scene: Scene) -> None:
-    """In the model, in release.json and in each file of metadata: none is accepted as another truth."""
+    """Flips in the model, in release.json and in each metadata file: no changed content is accepted."""
     stream = random.Random("bits")
     scene.repository.publish([NEW])
     folder, version = scene.repository.folder, scene.repository.version
@@ -59,8 +59,8 @@ def test_a_thousand_flipped_bits(scene: Scene) -> None:
         shutil.rmtree(scene.state / "metadata")
         (scene.state / "releases.json").unlink(missing_ok=True)
         try:
-            place = Place(Folder(str(folder)), str(folder), (scene.state / "root.json").read_bytes(), scene.state)
-            offers = Updates(place, "", time.time()).offers(TARGET, MODEL)
+            updates = Updates(FolderFetcher(str(folder)), str(folder), scene.state, floor="", now=time.time())
+            offers = updates.offers(TARGET, MODEL)
             accepted += [asdict(offer.release) for offer in offers] != [asdict(NEW.release)]
         except AgentError as error:
             codes.add(error.code)
@@ -160,17 +160,17 @@ def test_a_slow_body_is_cut_off(what: str, scene: Scene) -> None:
         if not handler.path.endswith(what):
             handler.wfile.write(content[first:])
             return
-        for place in range(first, len(content)):
+        for position in range(first, len(content)):
             if handler.server.ended.wait(0.05):
                 return
-            handler.wfile.write(content[place : place + 1])
+            handler.wfile.write(content[position : position + 1])
 
     scene.configure(window_s=0.2)
     scene.repository.publish([NEW])
     with serving(scene.repository.folder, drip) as server:
         scene.refuses("slow_data", server.url)
     if what == ".onnx":
-        assert 0 < next((scene.state / "download").iterdir()).stat().st_size < 100, "kept, to go on there"
+        assert 0 < next((scene.state / "download").iterdir()).stat().st_size < 100, "kept for the next check"
     scene.configure(window_s=20)
     scene.installs()
 
@@ -181,7 +181,7 @@ def test_a_head_that_never_ends_is_cut_off(scene: Scene) -> None:
             handler.wfile.write(b"H")
 
     with serving(scene.repository.folder, drip) as server, pytest.raises(SlowRetrievalError):
-        Web(min_speed=1000, window_s=0.1).download_bytes(f"{server.url}/metadata/timestamp.json", 1000)
+        WebFetcher(min_speed=1000, window_s=0.1).download_bytes(f"{server.url}/metadata/timestamp.json", 1000)
 
 
 # Old, frozen and mixed metadata
@@ -197,7 +197,7 @@ def test_replay(scene: Scene) -> None:
 
 
 def test_replay_after_the_cache_is_lost(scene: Scene) -> None:
-    """python-tuf forgets what it saw; the time floor does not."""
+    """Without its cache python-tuf accepts old metadata; the time floor still refuses it."""
     old = {path.name: path.read_bytes() for path in scene.metadata.iterdir()}
     scene.repository.now = datetime.now(UTC) + timedelta(minutes=2)
     scene.repository.publish([NEW])
@@ -213,8 +213,8 @@ def test_freeze(scene: Scene) -> None:
     scene.repository.publish([NEW], timestamp_days=-0.01)
     scene.refuses("expired")
     scene.refuses("expired")
-    said = [report["code"] for report in reports(scene.state)]
-    assert said.count("expired") == 1, "said once"
+    codes = [report["code"] for report in reports(scene.state)]
+    assert codes.count("expired") == 1, "reported once"
     scene.repository.publish([NEW])
     scene.installs()
 
@@ -264,7 +264,7 @@ def test_a_clock_set_forward_locks_nothing(scene: Scene) -> None:
 
 
 def test_nobody_sets_the_floor_into_the_future(scene: Scene) -> None:
-    """Not even with the key of the timestamp."""
+    """Holds also for a thief of the timestamp key."""
     scene.repository.publish([NEW], issued="2099-01-01T00:00:00Z")
     scene.refuses("clock_behind")
     scene.repository.publish([NEW])
@@ -316,7 +316,7 @@ def test_a_name_that_leads_elsewhere(path: str, scene: Scene) -> None:
     assert {item.name for item in scene.folder.iterdir()} == {"repository", "device"}
 
 
-# A state that was wiped
+# A wiped state
 
 def test_a_wiped_state_does_not_go_below_the_floor(scene: Scene) -> None:
     issued = stamp(time.time() - 60)
@@ -330,7 +330,7 @@ def test_a_wiped_state_does_not_go_below_the_floor(scene: Scene) -> None:
     assert Agent(late).once().code == "replayed"
 
 
-# Bad lines, long silence
+# Unreliable connections, long offline periods
 
 def test_half_of_all_connections_break(scene: Scene) -> None:
     stream = random.Random("breaks")
@@ -355,14 +355,14 @@ def test_half_of_all_connections_break(scene: Scene) -> None:
                 break
             assert outcome.code == "unreachable"
         assert in_use(scene.state) == NEW.sha256
-        ranges = [wanted for path, wanted in server.asked if path.endswith(".onnx")]
+        ranges = [wanted for path, wanted in server.requests if path.endswith(".onnx")]
         assert any(ranges), "went on where it was"
 
 
 def test_offline_for_a_month_then_several_releases(scene: Scene) -> None:
     for days in range(8, 30, 7):
         with clock_of_tuf(days * DAY):
-            outcome = scene.once(clock=days * DAY)  # what the mirror still has is too old
+            outcome = scene.once(clock=days * DAY)  # the metadata of the mirror has expired
         assert outcome.code == "expired"
         assert in_use(scene.state) == OLD.sha256
     for counter in range(2, 6):
@@ -371,7 +371,7 @@ def test_offline_for_a_month_then_several_releases(scene: Scene) -> None:
     newest = row(tiny_onnx(5), 5)
     with serving(scene.repository.folder) as server, clock_of_tuf(30 * DAY + 60):
         assert scene.once(server.url, clock=30 * DAY + 60).event == "installed"
-        fetched = [path for path, _ in server.asked if path.endswith(".onnx")]
+        fetched = [path for path, _ in server.requests if path.endswith(".onnx")]
     assert in_use(scene.state) == newest.sha256
     assert len(fetched) == 1, "the newest directly"
 
@@ -388,7 +388,7 @@ def test_a_root_key_is_changed_while_offline(scene: Scene) -> None:
     scene.installs()
 
 
-# The stick
+# USB sticks
 
 def test_a_stick_is_checked_like_everything(scene: Scene, capsys: pytest.CaptureFixture[str]) -> None:
     scene.repository.publish([NEW])

@@ -1,4 +1,4 @@
-"""Models that are signed and pass every static check, and are no good all the same: found out in a child process."""
+"""Bad models that are signed and pass the static check: the trial in a child process detects them."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import pytest
 from onnx import TensorProto, helper
 
 from edge_agent.agent import Agent
+from edge_agent.contract.model_check import UnsafeModelError, check_content
 from edge_agent.errors import AgentError
-from edge_agent.inspect import check_content
 from edge_agent.probation import Limits, run_child, try_model
 from edge_agent.slots import Slots
 from tests.security.device import reports, set_up
@@ -28,10 +28,10 @@ def judged(tmp_path: Path, model: onnx.ModelProto, *, latency_ms: float = 5.0) -
 
 
 def large(elements: int, operator: str) -> onnx.ModelProto:
-    """A small file; what it computes has 4 x `elements` bytes."""
+    """Returns a small file that computes a tensor of 4 x `elements` bytes."""
     fill = (helper.make_node("ConstantOfShape", ["size"], ["huge"]) if operator == "ConstantOfShape"
             else helper.make_node(operator, ["row", "size"], ["huge"]))
-    # The size hangs on the input, or the runtime would compute all of it when it opens the file.
+    # The size depends on the input: otherwise the runtime would fold the constant when it opens the file.
     more = [helper.make_node("ReduceMax", ["input"], ["top"], keepdims=0),
             helper.make_node("Mul", ["top", "zero"], ["nothing"]),
             helper.make_node("Cast", ["nothing"], ["none"], to=TensorProto.INT64),
@@ -44,7 +44,7 @@ def large(elements: int, operator: str) -> onnx.ModelProto:
 
 
 def heavy() -> onnx.ModelProto:
-    """Right, and slow: twelve products, each about a hundred megaflops."""
+    """Returns a correct but slow model: twelve products of about a hundred megaflops."""
     more = [helper.make_node("ReduceMax", ["input"], ["top"], keepdims=0),
             helper.make_node("Mul", ["top", "tiny"], ["t"]), helper.make_node("Add", ["square", "t"], ["m"])]
     for index in range(12):
@@ -76,12 +76,12 @@ def test_a_good_one_passes_with_its_figures(tmp_path):
 def test_wrong_answers(tmp_path, more, weights):
     model = linear(more=more, last="end", weights=weights)
     if more[0].op_type == "Log":
-        with pytest.raises(AgentError, match="operator 'Log'"):
+        with pytest.raises(UnsafeModelError, match="operator 'Log'"):
             judged(tmp_path, model)
         return
     with pytest.raises(AgentError) as caught:
         judged(tmp_path, model)
-    assert caught.value.code in {"wrong_answers", "crashed"}  # crashed: the runtime itself sees the wrong shape
+    assert caught.value.code in {"wrong_answers", "crashed"}  # crashed: the runtime detects the wrong shape
 
 
 def test_ten_times_too_slow(tmp_path):
@@ -124,14 +124,14 @@ def test_a_graph_that_makes_no_sense(tmp_path, broken):
 
 
 def test_a_child_that_dies_is_an_answer(tmp_path):
-    """The file is gone, and the reason is not lost."""
+    """A missing file: the error of the child is reported."""
     with pytest.raises(AgentError, match="absent") as caught:
         try_model(tmp_path / "absent.onnx", card(b""), release(), limits=Limits())
     assert caught.value.code == "crashed"
 
 
 def multiplied(factor: float) -> onnx.ModelProto:
-    """Every answer the same: 0, or no number."""
+    """Returns a model whose logits are multiplied by `factor`: 0 or NaN."""
     return linear(more=[helper.make_node("Mul", ["scores", "factor"], ["end"])], last="end",
                   weights=[array("factor", np.float32(factor))])
 
@@ -144,7 +144,7 @@ def multiplied(factor: float) -> onnx.ModelProto:
     (linear(more=[helper.make_node("Conv", ["scores", "w"], ["end"])], last="end"), "crashed", {}),
 ], ids=["no numbers", "constant", "slow", "hungry", "does not open"])
 def test_a_device_keeps_its_good_model(tmp_path, bad, code, bounds):
-    """Signed, fetched, tried three times, given up for good, told of: the good model answers all the while."""
+    """A bad release is tried three times, quarantined and reported; the good model stays in use all the time."""
     repository = TufRepository(tmp_path / "tuf")
     state = set_up(tmp_path / "device", repository)
     good = offered(content_of(linear()), 1)
@@ -164,7 +164,7 @@ def test_a_device_keeps_its_good_model(tmp_path, bad, code, bounds):
 
 
 def offered(content: bytes, counter: int, **bounds: float) -> Row:
-    """Signed with the answers of the good one."""
+    """Returns a release of `content` with the golden logits of the good model."""
     listed = row(content, counter, golden=golden(), opset=20, **bounds)
     like = card(content)
     return replace(listed, card=replace(

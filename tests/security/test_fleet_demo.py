@@ -20,9 +20,9 @@ def test_the_demo_goes_as_told(workspace: Path, shared: tuple[Path, PublishedRun
     target = "demo"
     versions = Versions(workspace, store, shared[1], target)
     versions.add(wrong=set())
-    with ExitStack() as stack, console.capture() as said:
+    with ExitStack() as stack, console.capture() as output:
         assert show(workspace, target, tmp_path, stack, store, number=5)
-    text = " ".join(said.get().split())
+    text = " ".join(output.get().split())
     assert text.count("5 of 5 devices serve") == 2
     assert "rolled back" in text
     assert (tmp_path / "fleet.html").stat().st_size > 1000

@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 
 from edge_agent import config
-from edge_agent.agent import Agent, Outcome
+from edge_agent.agent import Agent, UpdateOutcome
 from edge_agent.contract import wire
 from edge_agent.slots import Slots
 from nas_pipeline.fleet.reports.intake import Intake
@@ -57,7 +57,7 @@ class Clock:
 
 @dataclass
 class Fleet:
-    """The publisher, the devices and the web between them."""
+    """The publisher, the devices and the web server between them."""
 
     repository: Repository
     intake: Intake
@@ -68,22 +68,22 @@ class Fleet:
 
     def publish(self, content: bytes, shares: tuple[int, ...], salt: str = "5a" * 16) -> ReleaseEntry:
         rows = self.repository.release_list(TARGET, MODEL)
-        made = row(content, next_counter(rows, self.repository.highest_counter(TARGET, MODEL)))
-        new = ReleaseEntry(replace(made.release, wave=wire.Wave(salt, shares, 0)), made.card)
+        added_row = row(content, next_counter(rows, self.repository.highest_counter(TARGET, MODEL)))
+        new = ReleaseEntry(replace(added_row.release, wave=wire.Wave(salt, shares, 0)), added_row.card)
         entry = JournalEntry(kind="published", when=self.clock().strftime("%Y-%m-%dT%H:%M:%SZ"), who="alice",
                       version=new.release.version, counter=new.release.counter, sha256=new.sha256,
                       share=new.release.wave.share)
         sign_list(self.repository, TARGET, MODEL, added(rows, new), files={new.card.onnx: content}, entry=entry)
         return new
 
-    def poll(self, names: set[str], url: str = "") -> dict[str, Outcome]:
-        """Each of `names` has one look."""
-        found = {}
+    def poll(self, names: set[str], url: str = "") -> dict[str, UpdateOutcome]:
+        """Runs one check of each device in `names`."""
+        outcomes = {}
         with pytest.MonkeyPatch.context() as patch:
             for name in sorted(names):
                 patch.setenv("NAS_AGENT_FAIL_AT", OUT_OF_ORDER if name in self.ill else "")
-                found[name] = self.devices[name].once(url)
-        return found
+                outcomes[name] = self.devices[name].once(url)
+        return outcomes
 
     def decide(self) -> RolloutStep:
         self.clock.now += timedelta(hours=2)
@@ -92,7 +92,7 @@ class Fleet:
         return step
 
     def running(self) -> dict[str, str]:
-        """Device -> digest in use."""
+        """Returns device -> digest in use."""
         slots = {name: Slots(agent.folder).current() for name, agent in self.devices.items()}
         return {name: slot.card.sha256 if slot else "" for name, slot in slots.items()}
 
@@ -104,7 +104,7 @@ def members(release: ReleaseEntry, names: set[str], index: int) -> set[str]:
 
 @contextmanager
 def receiving(intake: Intake) -> Iterator[str]:
-    """The product's receiver on a free port."""
+    """Yields the receiver of the product on a free port."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -123,7 +123,7 @@ def receiving(intake: Intake) -> Iterator[str]:
 
 @pytest.fixture
 def fleet(tmp_path: Path) -> Iterator[Fleet]:
-    """A hundred devices that run release 1, as they left the factory."""
+    """Yields a fleet of a hundred devices that run release 1."""
     clock = Clock(datetime.now(UTC).replace(microsecond=0))
     settings = FleetSettings(
         store=str(tmp_path / "store"), folder=tmp_path / "fleet", keys=tmp_path / "fleet/keys", target_names=(TARGET,),
@@ -133,24 +133,24 @@ def fleet(tmp_path: Path) -> Iterator[Fleet]:
     repository = create_fleet(settings, who="alice", clock=clock).repository
     intake = Intake(tmp_path / "reports.db", clock=clock)
     with serving(tmp_path / "store") as web, receiving(intake) as reports:
-        made = Fleet(repository, intake, clock, web.url)
-        made.publish(tiny_onnx(1), (wire.WHOLE,))
+        fleet = Fleet(repository, intake, clock, web.url)
+        fleet.publish(tiny_onnx(1), (wire.WHOLE,))
         factory = tmp_path / "devices" / "device-000"
         for number in range(DEVICES):
             name = f"device-{number:03d}"
             state = tmp_path / "devices" / name
-            told = config.init(state, tmp_path / "fleet/root.json", None, device=name, target=TARGET, model=MODEL,
+            settings = config.init(state, tmp_path / "fleet/root.json", None, device=name, target=TARGET, model=MODEL,
                                url=web.url, report=reports, hardware=("toy-board",))
-            intake.enrol(Enrolment(device=name, target=TARGET, keyid=told.key["keyid"], key=told.key["key"]))
-            made.devices[name] = Agent(state, clock=lambda: clock.now.timestamp())
+            intake.enrol(Enrolment(device=name, target=TARGET, keyid=settings.key["keyid"], key=settings.key["key"]))
+            fleet.devices[name] = Agent(state, clock=lambda: clock.now.timestamp())
             if state == factory:
-                outcome = made.devices[name].once()
+                outcome = fleet.devices[name].once()
                 assert outcome.event == "installed", outcome
-            else:  # the image that the factory writes holds the model, and what is remembered of it
+            else:  # the factory image contains the model and the state
                 shutil.copytree(factory / "slots", state / "slots")
                 (state / "current").symlink_to((factory / "current").readlink())
                 shutil.copy(factory / "state.json", state / "state.json")
-        yield made
+        yield fleet
     intake.close()
 
 
@@ -171,9 +171,9 @@ def test_a_bad_release_stops_and_everyone_is_back_and_the_absent_get_the_newest(
     old_mirror = Path(shutil.copytree(tmp_path / "store", tmp_path / "old-mirror"))
     assert isinstance(fleet.decide().decision, Widen)
 
-    said = fleet.poll(here)
-    assert {name for name, each in said.items() if each.event == "failed"} == fleet.ill, [
-        said[name] for name in fleet.ill]
+    outcomes = fleet.poll(here)
+    assert {name for name, each in outcomes.items() if each.event == "failed"} == fleet.ill, [
+        outcomes[name] for name in fleet.ill]
     assert {name for name, file in fleet.running().items() if file == bad} == waves[1] - fleet.ill
     step = fleet.decide()
     assert isinstance(step.decision, Stop), step
@@ -186,7 +186,7 @@ def test_a_bad_release_stops_and_everyone_is_back_and_the_absent_get_the_newest(
     widest = max(entry.share for entry in fleet.repository.journal.entries() if entry.sha256 == bad)
     assert widest == SHARES[1], "the third wave began"
 
-    # Whoever answers with what was right once, or with a part of it, moves nobody.
+    # A server with an old or a partial state of the repository changes no device.
     before = fleet.running()
     mixed = Path(shutil.copytree(tmp_path / "store", tmp_path / "mixed-mirror"))
     shutil.copy(old_mirror / "metadata/timestamp.json", mixed / "metadata/timestamp.json")
@@ -201,7 +201,7 @@ def test_a_bad_release_stops_and_everyone_is_back_and_the_absent_get_the_newest(
         assert not [name for name, each in outcomes.items() if each.event == "installed"]
     assert fleet.running() == before
 
-    # Thirty days later: a third file went to everyone; those who were away never see the second one.
+    # Thirty days later, a third file went to all devices; devices that were offline never install the second.
     fleet.clock.now += timedelta(days=AWAY_DAYS)
     third = fleet.publish(tiny_onnx(3), (wire.WHOLE,))
     outcomes = fleet.poll(away)

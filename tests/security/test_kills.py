@@ -1,4 +1,4 @@
-"""The power goes at any instant, or the disk is full at any write: a model that worked answers, and nothing is torn."""
+"""Kills at any instant and full disks at any write: a working model stays in use, and no file is torn."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from edge_agent.agent import Agent
-from edge_agent.failpoints import STEPS, WRITES
+from edge_agent.disk import STEPS, WRITES
 from edge_agent.fetch import RESERVE
 from edge_agent.state import load
 from tests.security.device import Forks, copy_of, forks, in_use, reports, set_up
@@ -22,13 +22,13 @@ OLD, NEW = row(tiny_onnx(1), 1), row(tiny_onnx(2, padding=300_000), 2)
 
 @pytest.fixture(scope="module")
 def warm() -> Iterator[Forks]:
-    with forks() as made:
-        yield made
+    with forks() as forks_of_test:
+        yield forks_of_test
 
 
 @pytest.fixture(scope="module")
 def device(tmp_path_factory: pytest.TempPathFactory, warm: Forks) -> Path:
-    """Runs the old model; the new one is listed."""
+    """Yields a device that runs the old model, with the new one listed."""
     folder = tmp_path_factory.mktemp("device")
     repository = TufRepository(folder / "repository")
     state = set_up(folder / "old", repository)
@@ -39,7 +39,7 @@ def device(tmp_path_factory: pytest.TempPathFactory, warm: Forks) -> Path:
 
 
 def finish(state: Path, warm: Forks) -> None:
-    """The next look: the new model, with at most one retry."""
+    """Checks that the next check installs the new model with at most one retry."""
     outcome = warm.once(state)
     assert outcome["event"] in ("installed", "current"), outcome
     assert in_use(state) == NEW.sha256
@@ -47,9 +47,9 @@ def finish(state: Path, warm: Forks) -> None:
     assert memory is not None
     assert (memory.phase, memory.counter, memory.sha256) == ("idle", 2, NEW.sha256)
     assert not list((state / "download").iterdir())
-    said = [report for report in reports(state) if report["event"] == "installed"]
-    assert [report["about"]["counter"] for report in said] == [1, 2], "told once"
-    assert said[-1]["probation"]["tries"] <= 2, "at most one retry"
+    installed = [report for report in reports(state) if report["event"] == "installed"]
+    assert [report["about"]["counter"] for report in installed] == [1, 2], "reported once"
+    assert installed[-1]["probation"]["tries"] <= 2, "at most one retry"
     seqs = [report["seq"] for report in reports(state)]
     assert len(set(seqs)) == len(seqs)
 
@@ -68,7 +68,7 @@ def random_kills(count: int, device: Path, warm: Forks, tmp_path: Path) -> None:
     killed = 0
     for number in range(count):
         state = copy_of(device, tmp_path / str(number))
-        # Most of the time goes into the probation; every other kill is aimed at the steps before it.
+        # The probation takes most of the time; every second kill targets the steps before it.
         until = whole if number % 2 else min(whole, 0.06)
         killed += warm.once(state, kill_after_s=stream.uniform(0.001, until))["killed"]
         assert in_use(state) in (OLD.sha256, NEW.sha256)
@@ -102,7 +102,7 @@ def test_a_kill_in_each_try_ends_in_quarantine(device: Path, warm: Forks, tmp_pa
 def test_a_disk_that_is_full_at_a_write(write: str, device: Path, warm: Forks, tmp_path: Path) -> None:
     state = copy_of(device, tmp_path / "copy")
     outcome = warm.once(state, fail_at=f"{write}:full")
-    if write != "write:outbox":  # then, only the report waits
+    if write != "write:outbox":  # there, only the report is delayed
         assert outcome["code"] == "disk_full"
     assert in_use(state) == (NEW if write == "write:outbox" else OLD).sha256
     finish(state, warm)

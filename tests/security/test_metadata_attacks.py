@@ -1,4 +1,4 @@
-"""What a plain python-tuf client makes of stolen keys, edited files and rotations of a repository of ours."""
+"""Stolen keys, edited files and rotations, with a plain python-tuf client."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _published(trusted: Trusted, role: str) -> Any:
 
 
 def _forge(fleet: Repository, *, target: bytes | None = None, version: int | None = None) -> None:
-    """What the holder of the snapshot and timestamp keys can publish, with any target file that they have."""
+    """Publishes with stolen snapshot and timestamp keys and any target file."""
     trusted, keys = fleet.trusted(), _signers(fleet, "snapshot", "timestamp")
     snapshot, timestamp = deepcopy(trusted.snapshot.signed), deepcopy(trusted.timestamp.signed)
     if target is not None:
@@ -53,7 +53,7 @@ def _forge(fleet: Repository, *, target: bytes | None = None, version: int | Non
 
 
 def _poisoned(fleet: Repository, signer_role: str) -> bytes:
-    """A target file that lists a model of the attacker's, signed with another role's key."""
+    """Returns a target file that lists a model of the attacker, signed with the key of another role."""
     signed = deepcopy(fleet.trusted().delegated[TARGET].signed)
     evil = row_of(b"evil", 9)
     target = TargetFile.from_data(evil.card.onnx, b"evil", ["sha256"])
@@ -72,7 +72,7 @@ def test_an_edited_file_is_refused(fleet: Repository, client: Client, role: str)
     value = json.loads(fleet.store.read(name) or b"")
     value["signed"]["expires"] = "2099-01-01T00:00:00Z"
     fleet.store.write(name, json.dumps(value).encode())
-    if role != "targets":  # the client has that very version already, and does not fetch it again
+    if role != "targets":  # the client has this version already and does not download it again
         with pytest.raises(REFUSED):
             client.look()
     with pytest.raises(FleetError, match=r"fails verification|differs from the listed file"):
@@ -146,8 +146,8 @@ def test_a_client_that_was_away_follows_every_rotation(fleet: Repository, client
 @pytest.mark.parametrize("role", ["targets", TARGET, "snapshot", "timestamp"])
 def test_a_revoked_key_signs_nothing_any_more(fleet: Repository, client: Client, role: str) -> None:
     stolen = fleet.keys.signers(signing_keys(fleet.trusted())[role])
-    found, _ = revoke(fleet, stolen[0].public_key.keyid[:12], who="alice", why="a laptop was lost")
-    assert found == role
+    revoked, _ = revoke(fleet, stolen[0].public_key.keyid[:12], who="alice", why="a laptop was lost")
+    assert revoked == role
     assert client.look() == {1: b"one"}
     trusted = fleet.trusted()
     forged = deepcopy(_published(trusted, role))

@@ -1,4 +1,4 @@
-"""A publisher that dies or has a full disk at any write: devices see old or new, and the same command completes it."""
+"""A publisher killed or with a full disk at any write: devices see old or new, and a second run completes it."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ PUBLISHED = {2: b"two"}
 
 
 def dies(at: str, act: Callable[[], object]) -> None:
-    """Run `act` in a process that is killed at the point `at`, if it gets there."""
+    """Runs `act` in a process that is killed at failpoint `at`, if it reaches it."""
     child = os.fork()
     if child == 0:
         try:
@@ -107,7 +107,7 @@ def test_a_full_disk_in_a_rotation_changes_nothing_for_devices(
 ) -> None:
     for point in ROTATION_POINTS:
         monkeypatch.setenv(VARIABLE, f"{point}:full")
-        with contextlib.suppress(OSError, StorageError):  # not every role writes at every point
+        with contextlib.suppress(OSError, StorageError):  # not every role reaches every failpoint
             rotate(fleet, role, who="alice")
         assert client.look() == {1: b"one"}, point
     monkeypatch.delenv(VARIABLE)
@@ -147,7 +147,7 @@ def test_of_eight_publishers_at_once_one_wins_each_counter(fleet: Repository, cl
             code = 1
             try:
                 os.close(writer)
-                os.read(reader, 1)  # all at once, when the parent closes its end
+                os.read(reader, 1)  # all children continue when the parent closes its end
                 row = row_of(b"publisher %d" % number, 2)
                 sign_list(fleet, TARGET, MODEL, (row,), files={row.card.onnx: b"publisher %d" % number},
                               entry=entry_of(row))

@@ -1,4 +1,4 @@
-"""MLflow's database is lost: bundles, signed releases and journal make the registry again, and it works on."""
+"""Loss of the MLflow database: the registry is rebuilt from bundles, signed releases and journal."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_the_registry_is_made_again_and_goes_on(fleet: Repository, versions: Ver
 
     lost = Path(versions.store.removeprefix("sqlite:///")).parent
     shutil.rmtree(lost)
-    versions.store = f"sqlite:///{lost.with_name('fresh') / 'mlflow.db'}"  # this process has the old one open still
+    versions.store = f"sqlite:///{lost.with_name('fresh') / 'mlflow.db'}"  # this process still has the old one open
     lost.with_name("fresh").mkdir()
     done = rebuild(fleet, versions.root, who="ann", tracking_uri=versions.store)
     assert f"{versions.model}: version {never} is omitted: the store has no bundle of it" in done
@@ -112,7 +112,7 @@ def test_reconcile_repairs_in_one_run(fleet: Repository, versions: Versions, mon
     first, second = versions.add(wrong=set(range(0, 3000, 33))), versions.add(wrong=set(range(0, 3000, 300)))
     out(fleet, versions, first)
     whole(fleet, versions)
-    versions.client.set_registered_model_alias(versions.model, "canary", second)  # by hand, and wrong
+    versions.client.set_registered_model_alias(versions.model, "canary", second)  # a wrong alias, set by hand
     write = type(fleet.store).write
 
     def cut(store: object, name: str, content: bytes) -> None:

@@ -1,4 +1,4 @@
-"""Reports that somebody made up, changed, sent again or sent too much of: none is taken, none does anything else."""
+"""Forged, changed, replayed and oversized reports: none is accepted, and none has another effect."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ def device() -> ToyDevice:
 
 @pytest.fixture
 def intake(tmp_path: Path, device: ToyDevice) -> Iterator[Intake]:
-    found = Intake(tmp_path / "reports.db", clock=lambda: NOW)
-    found.enrol(device.enrolment)
-    yield found
-    found.close()
+    intake = Intake(tmp_path / "reports.db", clock=lambda: NOW)
+    intake.enrol(device.enrolment)
+    yield intake
+    intake.close()
 
 
 def test_what_an_enrolled_device_signed_is_taken_once(intake: Intake, device: ToyDevice) -> None:
@@ -216,7 +216,7 @@ def test_over_http_a_device_can_report_and_nothing_else(tmp_path: Path, intake: 
         assert client.post("/reports", content=content).status_code == 202
         assert client.post("/reports", content=device.says(seq=1, detail="again")).status_code == 409
         assert client.post("/reports", content=b"x" * (MAX_BYTES + 1)).status_code == 413
-        with contextlib.suppress(httpx.WriteError, httpx.RemoteProtocolError):  # it hangs up on who goes on
+        with contextlib.suppress(httpx.WriteError, httpx.RemoteProtocolError):  # the receiver closes the connection
             assert client.post("/reports", content=(b"x" * 4096 for _ in range(40))).status_code == 413
         unknown, forged = ToyDevice("pi-9").says(), ToyDevice("pi-1").says()
         answers = [client.post("/reports", content=each) for each in (unknown, forged)]
@@ -236,7 +236,7 @@ def test_over_http_a_device_can_report_and_nothing_else(tmp_path: Path, intake: 
 def test_a_drop_is_emptied_and_what_is_bad_is_put_aside(tmp_path: Path, intake: Intake, device: ToyDevice) -> None:
     drop = tmp_path / "drop"
     drop.mkdir()
-    for number in range(1, 13):  # by name, 10 would come before 2
+    for number in range(1, 13):  # in the order of names, 10 comes before 2
         (drop / f"pi-1-{number}.json").write_bytes(device.says())
     (drop / "pi-1-99.json").write_bytes(ToyDevice("pi-1").says())
     (drop / "pi-1-7000.json").write_bytes(b"x" * (MAX_BYTES * 3))

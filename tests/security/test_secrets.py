@@ -1,4 +1,4 @@
-"""Passwords and private keys stay where they are: in no log at any level, no line, no file but their own."""
+"""Passwords and private keys are in no log at any level, no output and no file but their own."""
 
 from __future__ import annotations
 
@@ -29,27 +29,27 @@ CANARY, OTHER, LOST = "canary-of-the-keys-7f3c", "canary-of-another-1a2b", "cana
 
 
 class Watch:
-    """Everything that was said, and what must not have been."""
+    """Collects all output, and the secrets that must not be in it."""
 
     def __init__(self, root: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]) -> None:
         self.root, self.caplog, self.capsys = root, caplog, capsys
-        self.said = ""
+        self.output = ""
 
     def nas(self, *words: str) -> str:
-        """`nas fleet`."""
+        """Runs `nas fleet`."""
         done = CliRunner().invoke(app, ["fleet", *words, "--root", str(self.root)])
-        self.said += done.output
+        self.output += done.output
         if isinstance(done.exception, NasError):
-            self.said += _chain(done.exception)
+            self.output += _chain(done.exception)
             raise done.exception
         assert done.exit_code == 0, done.output
         return done.output
 
     def agent(self, *words: str) -> int:
-        """`nas-agent`."""
+        """Runs `nas-agent`."""
         status = cli.main([*words, "--state", str(self.root / "device")])
-        told = self.capsys.readouterr()
-        self.said += told.out + told.err
+        captured = self.capsys.readouterr()
+        self.output += captured.out + captured.err
         return status
 
     @property
@@ -57,7 +57,7 @@ class Watch:
         return sorted(self.root.rglob("*.pem"))
 
     def secrets(self) -> Iterator[tuple[str, bytes]]:
-        """What it is, and how it would be written: each private key in hex, in base64, as bytes and as PEM."""
+        """Yields name and text of each secret: private keys in hex, in base64, as bytes and as PEM."""
         yield from (("a password", text.encode()) for text in (CANARY, OTHER, LOST))
         for path in self.private_files:
             pem = path.read_bytes()
@@ -70,19 +70,19 @@ class Watch:
         yield "a private key", b"PRIVATE KEY"
 
     def sees_nothing(self) -> None:
-        """Neither in what was said nor in any file, but the private keys' own."""
+        """Checks that no secret is in the output or in a file other than those of the private keys."""
         log = "\n".join(f"{each.name} {each.getMessage()} {each.args} {each.exc_text}" for each in self.caplog.records)
-        places = {"said": self.said.encode(), "log": log.encode()}
+        places = {"said": self.output.encode(), "log": log.encode()}
         private = set(self.private_files)
         places |= {str(path): path.read_bytes() for path in self.root.rglob("*")
                    if path.is_file() and path not in private}
-        found = {(what, place) for what, secret in self.secrets() for place, content in places.items()
+        leaks = {(what, name) for what, secret in self.secrets() for name, content in places.items()
                  if secret in content}
-        assert not found
+        assert not leaks
 
 
 def _chain(error: BaseException) -> str:
-    """What a log with a traceback would hold."""
+    """Returns the text of a log with a traceback."""
     below = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
     return f"{error!r} {error}\n" + (_chain(below) if below else "")
 
@@ -99,7 +99,7 @@ def watch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCap
 
 
 def release(root: Path, row: Row, counter: int) -> None:
-    """A real file, for everyone."""
+    """Uses a world-readable file."""
     fleet = open_fleet(root)
     card = replace(row.card, counter=counter, onnx=f"{TARGET}/{MODEL}/{row.sha256}.onnx")
     listed = ReleaseEntry(replace(row.release, model=MODEL, counter=counter, hardware=(TARGET,)), card)
@@ -116,7 +116,7 @@ def test_the_life_of_a_fleet_tells_no_secret(watch: Watch, monkeypatch: pytest.M
     assert watch.agent("init", "--device", "dev-1", "--target", TARGET, "--model", MODEL, "--hardware", TARGET,
                        "--url", open_fleet(root).settings.store, "--root", str(root / "image/root.json"),
                        "--report", str(root / "drop")) == 0
-    (root / "enrolment").write_text(watch.said.splitlines()[-1])
+    (root / "enrolment").write_text(watch.output.splitlines()[-1])
     watch.nas("enrol", str(root / "enrolment"))
     assert watch.agent("once") == 0
     for role in ("timestamp", "snapshot", "targets", TARGET, "root"):
@@ -148,7 +148,7 @@ def test_the_watch_sees_what_it_looks_for(what: str, where: str, watch: Watch) -
     raw = key.private_bytes(Encoding.Raw, PrivateFormat.Raw, NoEncryption())
     secret = {"password": CANARY, "hex": raw.hex(), "pem": path.read_text().splitlines()[2]}[what]
     if where == "said":
-        watch.said += secret
+        watch.output += secret
     elif where == "log":
         logging.getLogger("nas_pipeline.fleet").debug("it is %s", secret)
     else:
@@ -171,10 +171,10 @@ def test_private_keys_are_for_their_owner_only(watch: Watch) -> None:
     assert stat.S_IMODE(of_device.stat().st_mode) == 0o600
 
 
-@pytest.mark.parametrize("given", [OTHER, "", f"{CANARY} "])
-def test_a_wrong_password_is_not_repeated(given: str, watch: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("password", [OTHER, "", f"{CANARY} "])
+def test_a_wrong_password_is_not_repeated(password: str, watch: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
     watch.nas("init")
-    monkeypatch.setenv(PASSWORD, given)
+    monkeypatch.setenv(PASSWORD, password)
     for words in (["rotate-key", "timestamp"], ["resign"], ["status"]):
         with pytest.raises(FleetError, match=f"cannot be used .*{PASSWORD}"):
             watch.nas(*words)
@@ -182,7 +182,7 @@ def test_a_wrong_password_is_not_repeated(given: str, watch: Watch, monkeypatch:
 
 
 def test_a_key_file_in_pieces_is_not_repeated(watch: Watch) -> None:
-    """Neither is what is left of it."""
+    """Parts of the password are not printed either."""
     watch.nas("init")
     (path,) = watch.root.rglob("timestamp-1.pem")
     whole = path.read_bytes()
@@ -197,7 +197,7 @@ def test_a_key_file_in_pieces_is_not_repeated(watch: Watch) -> None:
 @pytest.mark.parametrize("url", [
     f"postgresql+psycopg://nas:{LOST}@127.0.0.1:9/reports", f"nosuch://nas:{LOST}@127.0.0.1/reports",
     f"sqlite://nas:{LOST}@/reports.db", f"postgresql+psycopg://nas:{LOST}@127.0.0.1:port/reports",
-    f"postgresql+psycopg://nas:12@34:{LOST}@127.0.0.1/reports",  # what a person forgets to quote
+    f"postgresql+psycopg://nas:12@34:{LOST}@127.0.0.1/reports",  # a password that is not quoted
     f"postgresql+psycopg://nas:half@{LOST}@127.0.0.1/reports", f"nas:{LOST}@127.0.0.1/reports://",
     f"postgresql+psycopg://nas@{LOST}:5432:{LOST}@127.0.0.1/reports",
 ])

@@ -22,7 +22,7 @@ OURS = {hashlib.sha256(path.encode()).hexdigest()[:2] for path in (PATH, OLD.car
 
 
 def old(counter: int) -> Any:
-    """The old model under another counter: whoever's list is believed is known by it."""
+    """Returns the old model with another counter: it shows which list was accepted."""
     return row(OLD.content, counter)
 
 
@@ -35,11 +35,11 @@ BINS = tuple(f"{number:02x}" for number in range(256))
     ([], 9),
     ([Other("a", [old(5)]), Other("b", [old(6)])], 5),  # in the order of the list
     ([Other("b", [old(6)]), Other("a", [old(5)])], 6),
-    ([Other("a"), Other("b", [old(6)])], 6),  # a lists nothing
-    ([Other("a", terminating=True), Other("b", [old(6)])], 0),  # and nobody else may
+    ([Other("a"), Other("b", [old(6)])], 6),  # role a lists nothing
+    ([Other("a", terminating=True), Other("b", [old(6)])], 0),  # role a ends the search
     ([Other("a", [old(5)], first=False)], 9),  # after the target, which ends the search
     ([Other("a", [old(5)], paths=("other/*/*",))], 9),
-    ([Other("a", [old(5)], paths=(f"{TARGET}/*",))], 9),  # a star stops at a slash
+    ([Other("a", [old(5)], paths=(f"{TARGET}/*",))], 9),  # a star does not match a slash
     ([Other("a", [old(5)], paths=("*",))], 9),
     ([Other("a", [old(5)], paths=(f"{TARGET}/{MODEL}/release.jso?", f"{TARGET}/*/*.onnx"))], 5),
     ([Other("a", [old(5)], paths=(f"{TARGET.upper()}/*/*",))], 9),
@@ -48,11 +48,11 @@ BINS = tuple(f"{number:02x}" for number in range(256))
     ([Other("a", [old(5)], paths=None, prefixes=sorted({*BINS} - OURS))], 9),
     ([Other("a", children=[Other("b", [old(6)])])], 6),  # a list below a list
     ([Other("a", children=[Other("b", [old(6)], paths=("other/*/*",))])], 9),
-    ([Other("a", paths=("other/*/*",), children=[Other("b", [old(6)])])], 9),  # b may no more than a
+    ([Other("a", paths=("other/*/*",), children=[Other("b", [old(6)])])], 9),  # b is limited to the paths of a
     ([Other("a", [old(5)], children=[Other("b", [old(6)])])], 5),
     ([Other("a", children=[Other("b", terminating=True)]), Other("c", [old(7)])], 0),
     ([Other("a", children=[Other("b")]), Other("c", [old(7)])], 7),
-    ([Other(f"r{number}") for number in range(33)], 0),  # more than a client asks
+    ([Other(f"r{number}") for number in range(33)], 0),  # more roles than a client visits
 ])
 def test_who_is_asked_for_a_file(others: list[Other], counter: int, scene: Scene) -> None:
     scene.repository.publish([old(9)], others=others)
@@ -79,7 +79,7 @@ TWO = Other("a", [NEW], threshold=2, keys=new_keys("root")["root"])
     (TWO, TWO.keys[:1], "bad_signature"),
     (TWO, [TWO.keys[0], TWO.keys[0]], "bad_signature"),
     (TWO, [TWO.keys[0], *STRANGER], "bad_signature"),
-    (Other("a", [NEW], threshold=2), None, "bad_signature"),  # more than it has keys
+    (Other("a", [NEW], threshold=2), None, "bad_signature"),  # a threshold above the number of keys
     (Other("b", children=[EVIL]), [], "bad_signature"),
 ])
 def test_a_delegated_role_needs_its_own_keys(other: Other, signers: Any, code: str, scene: Scene) -> None:

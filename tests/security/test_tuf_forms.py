@@ -77,14 +77,14 @@ def test_kinds_of_keys(kind: str, scene: Scene, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("change", "code"), [
-    ({"scheme": "ecdsa-sha2-nistp256"}, "bad_metadata"),  # no kind of key and scheme that go together
+    ({"scheme": "ecdsa-sha2-nistp256"}, "bad_metadata"),  # key type and scheme do not match
     ({"keytype": "lattice", "scheme": "lattice-1"}, "bad_metadata"),
-    ({"keytype": "rsa", "scheme": "rsassa-pss-sha256"}, "bad_signature"),  # of a key that is none
+    ({"keytype": "rsa", "scheme": "rsassa-pss-sha256"}, "bad_signature"),  # not a key of this type
     ({"keyval": {"public": "ab" * 32}}, "bad_signature"), ({"keyval": {"public": "x"}}, "bad_signature"),
     ({"keyval": {}}, "bad_metadata"),
 ])
 def test_a_key_that_is_none(change: dict[str, Any], code: str, scene: Scene) -> None:
-    """In a root that is signed as it has to be, for the timestamp."""
+    """Publishes a correctly signed root with this key for the timestamp."""
     repository = scene.repository
     repository.rotate()
     path = scene.metadata / "2.root.json"
@@ -97,7 +97,7 @@ def test_a_key_that_is_none(change: dict[str, Any], code: str, scene: Scene) -> 
 
 
 def signed_anew(value: dict[str, Any], signers: Any) -> bytes:
-    """Any content, with signatures that hold."""
+    """Signs any content."""
     text = encode_canonical(value["signed"])
     assert text is not None
     value["signatures"] = [{"keyid": each.public_key.keyid, "sig": each.sign(text.encode()).signature}
@@ -135,7 +135,7 @@ def test_versions_of_the_specification(spec: Any, code: str, role: str, scene: S
 
 
 def backwards(value: Any) -> Any:
-    """The same value, each table in the other order."""
+    """Returns the value with the keys of each object in reverse order."""
     if isinstance(value, dict):
         return {key: backwards(value[key]) for key in reversed(value)}
     return [backwards(item) for item in value] if isinstance(value, list) else value

@@ -23,12 +23,12 @@ DAY = 86_400
 
 
 def versions(**by_role: int) -> dict[str, Callable[[Any], None]]:
-    """Changes that give roles other versions."""
+    """Returns changes that set versions of roles."""
     return {role: lambda signed, version=number: setattr(signed, "version", version)
             for role, number in by_role.items()}
 
 
-# The first look
+# The first check
 
 def test_consistent_names_are_asked_for_and_the_second_look_asks_little(scene: Scene) -> None:
     scene.repository.rotate()
@@ -37,10 +37,10 @@ def test_consistent_names_are_asked_for_and_the_second_look_asks_little(scene: S
     (scene.state / "releases.json").unlink()
     with serving(scene.repository.folder) as server:
         scene.accepts(server.url)
-        first = [path for path, _ in server.asked]
-        server.asked.clear()
+        first = [path for path, _ in server.requests]
+        server.requests.clear()
         scene.accepts(server.url)
-        second = [path for path, _ in server.asked]
+        second = [path for path, _ in server.requests]
     below = [f"/metadata/{version}.{role}.json" for role in ("snapshot", "targets", TARGET)]
     assert first[:6] == ["/metadata/2.root.json", "/metadata/3.root.json", "/metadata/timestamp.json", *below]
     assert first[6].startswith(f"/targets/{TARGET}/{MODEL}/")
@@ -94,7 +94,7 @@ def test_without_consistent_snapshots_other_names_are_asked_for(scene: Scene) ->
     (1, 3, "bad_signature"),
 ])
 def test_old_and_new_root_keys_have_to_sign(old: int, new: int, code: str, scene: Scene) -> None:
-    """All keys are new, and two of each three have to sign."""
+    """Replaces all keys, with a threshold of two of three."""
     before = scene.repository.keys["root"]
     after = new_keys("root")["root"]
     scene.repository.keys["root"] = after
@@ -104,22 +104,22 @@ def test_old_and_new_root_keys_have_to_sign(old: int, new: int, code: str, scene
     assert scene.trusted("root") == (1 if code else 2)
 
 
-@pytest.mark.parametrize(("kept", "threshold", "signing", "code"), [
+@pytest.mark.parametrize(("retained", "threshold", "signing", "code"), [
     (3, 2, (0, 1), ""),  # the same keys
     (3, 2, (1, 2), ""),
     (3, 2, (0,), "bad_signature"),
     (3, 2, (0, 0), "bad_signature"),  # one key twice
-    (3, 3, (0, 1), "bad_signature"),  # the bound goes up
+    (3, 3, (0, 1), "bad_signature"),  # a higher threshold
     (3, 3, (0, 1, 2), ""),
-    (3, 1, (0,), "bad_signature"),  # it goes down, but not by the vote of one
+    (3, 1, (0,), "bad_signature"),  # a lower threshold, signed by one key only
     (3, 1, (0, 1), ""),
-    (2, 2, (0, 2), "bad_signature"),  # a key that goes signs for the old root only
+    (2, 2, (0, 2), "bad_signature"),  # a removed key signs for the old root only
     (2, 2, (0, 1), ""),
 ])
-def test_keys_that_stay_count_for_both_roots(kept: int, threshold: int, signing: tuple[int, ...], code: str,
+def test_keys_that_stay_count_for_both_roots(retained: int, threshold: int, signing: tuple[int, ...], code: str,
                                             scene: Scene) -> None:
     held = scene.repository.keys["root"]
-    scene.repository.keys["root"] = held[:kept]
+    scene.repository.keys["root"] = held[:retained]
     scene.repository.thresholds["root"] = threshold
     scene.repository.rotate(signers=[held[index] for index in signing])
     scene.repository.publish([OLD])
@@ -180,8 +180,8 @@ def test_more_roots_than_one_look_follows_take_two_looks(scene: Scene) -> None:
 
 @pytest.mark.parametrize("role", ["timestamp", "snapshot", "targets"])
 @pytest.mark.parametrize(("threshold", "who", "code"), [
-    (1, (3,), ""), (2, (3, 4), ""), (2, (4, 5), ""),  # 3, 4, 5: the new keys, of which all may sign
-    (1, (0,), "bad_signature"),  # 0: the key that went
+    (1, (3,), ""), (2, (3, 4), ""), (2, (4, 5), ""),  # 3, 4, 5: the new keys
+    (1, (0,), "bad_signature"),  # 0: the removed key
     (2, (3,), "bad_signature"), (2, (3, 3), "bad_signature"), (2, (0, 3), "bad_signature"), (1, (), "bad_signature"),
 ])
 def test_new_keys_of_a_role(role: str, threshold: int, who: tuple[int, ...], code: str, scene: Scene) -> None:
@@ -196,16 +196,16 @@ def test_new_keys_of_a_role(role: str, threshold: int, who: tuple[int, ...], cod
 
 # Rollback and fast-forward
 
-@pytest.mark.parametrize(("back", "code"), [
+@pytest.mark.parametrize(("lowered", "code"), [
     ({"timestamp": 1}, "replayed"), ({"snapshot": 1}, "replayed"), ({"targets": 1}, "mixed"), ({TARGET: 1}, "mixed"),
 ])
 @pytest.mark.parametrize("hashes", [False, True])
-def test_a_version_below_the_known_one(back: dict[str, int], code: str, hashes: bool, scene: Scene) -> None:
-    """Signed by who may sign it, and every other file is newer."""
+def test_a_version_below_the_known_one(lowered: dict[str, int], code: str, hashes: bool, scene: Scene) -> None:
+    """The old version is signed correctly, and every other file is newer."""
     scene.repository.hashes = hashes
     scene.repository.publish([OLD])
     scene.accepts()
-    scene.repository.publish([NEW], change=versions(**back))
+    scene.repository.publish([NEW], change=versions(**lowered))
     scene.refuses(code)
 
 
@@ -227,7 +227,7 @@ def test_another_timestamp_of_the_same_version_is_nothing_new(scene: Scene) -> N
 @pytest.mark.parametrize(("forward", "renewed", "code"), [
     ("timestamp", ["timestamp"], ""), ("timestamp", ["snapshot"], "replayed"), ("timestamp", [], "replayed"),
     ("snapshot", ["timestamp"], ""), ("snapshot", ["timestamp", "snapshot"], ""),
-    ("snapshot", ["snapshot"], "replayed"),  # the old timestamp still tells of the high version
+    ("snapshot", ["snapshot"], "replayed"),  # the old timestamp names the high version
     ("targets", ["snapshot"], ""), ("targets", ["targets"], "mixed"), ("targets", ["timestamp"], "mixed"),
     (TARGET, ["snapshot"], ""), (TARGET, [], "mixed"),
 ])
@@ -250,12 +250,12 @@ def test_each_role_expires(role: str, scene: Scene) -> None:
 
     scene.repository.publish([NEW], change={role: ended})
     scene.refuses("expired")
-    assert scene.trusted("timestamp") == scene.repository.version - (role == "timestamp"), "what was good is kept"
+    assert scene.trusted("timestamp") == scene.repository.version - (role == "timestamp"), "stays in the cache"
 
 
 @pytest.mark.parametrize("role", ROLES)
 def test_what_is_held_expires_too(role: str, scene: Scene) -> None:
-    """Nobody gives the device anything new."""
+    """The repository does not change."""
     scene.repository.publish([OLD], change={
         name: lambda signed: setattr(signed, "expires", signed.expires.replace(year=2090))
         for name in ROLES if name != role})
@@ -267,7 +267,7 @@ def test_what_is_held_expires_too(role: str, scene: Scene) -> None:
 @pytest.mark.parametrize("name", ["targets.json", f"{TARGET}.json"])
 @pytest.mark.parametrize("fresh", [False, True])
 def test_a_snapshot_that_leaves_a_file_out(name: str, fresh: bool, scene: Scene) -> None:
-    if fresh:  # knows no other snapshot
+    if fresh:  # without an earlier snapshot
         shutil.rmtree(scene.state / "metadata")
     scene.repository.publish([NEW], change={"snapshot": lambda snapshot: snapshot.meta.pop(name)})
     scene.refuses("bad_metadata")
@@ -285,7 +285,7 @@ def test_a_snapshot_that_shrinks_by_a_role_that_is_not_ours(scene: Scene) -> Non
 
 @pytest.mark.parametrize("role", ROLES)
 def test_a_file_in_the_place_of_another(role: str, scene: Scene) -> None:
-    """Each is genuine, but of another role."""
+    """Each file is genuine, but belongs to another role."""
     scene.repository.publish([NEW])
     other = {"timestamp": "snapshot", "snapshot": "targets", "targets": TARGET, TARGET: "targets"}[role]
     scene.file_of(role).write_bytes(scene.file_of(other).read_bytes())

@@ -1,4 +1,4 @@
-"""Files that must not reach a runtime, and those of ours that must."""
+"""Files that must not reach a runtime, and exported files that must be accepted."""
 
 from __future__ import annotations
 
@@ -17,8 +17,7 @@ import pytest
 import torch
 from onnx import TensorProto, helper
 
-from edge_agent.errors import AgentError
-from edge_agent.inspect import check_content, check_model
+from edge_agent.contract.model_check import UnsafeModelError, check_content, check_model
 from nas_pipeline.core.records import InputSpec
 from nas_pipeline.export.int8 import quantize_int8
 from nas_pipeline.export.onnx_file import export_onnx
@@ -36,10 +35,9 @@ def check(content: bytes) -> None:
 
 
 def refused(content: bytes) -> str:
-    with pytest.raises(AgentError) as caught:
+    with pytest.raises(UnsafeModelError) as caught:
         check(content)
-    assert caught.value.code == "unsafe_model"
-    return caught.value.message
+    return str(caught.value)
 
 
 def changed(**fields: object) -> bytes:
@@ -51,7 +49,7 @@ def changed(**fields: object) -> bytes:
 
 @pytest.mark.parametrize(("space", "views"), [
     ("residual", 6), ("flexible_cnn", 2),
-    *(pytest.param(name, 1, marks=pytest.mark.nightly) for name in SPACES),  # ten seconds each, to export
+    *(pytest.param(name, 1, marks=pytest.mark.nightly) for name in SPACES),  # each export takes ten seconds
 ])
 def test_what_we_export_is_accepted(space, views, tmp_path):
     torch.set_num_threads(1)
@@ -62,14 +60,14 @@ def test_what_we_export_is_accepted(space, views, tmp_path):
     quantize_int8(path, int8, np.random.default_rng(0).standard_normal((4, 1, 12, 12)).astype(np.float32))
     for file in (path, int8):
         check_model(file, max_bytes=1 << 26, max_opset=20)
-        with pytest.raises(AgentError, match="operator set 20 is not 1 to 19"):
+        with pytest.raises(UnsafeModelError, match="operator set 20 is not 1 to 19"):
             check_model(file, max_bytes=1 << 26, max_opset=19)
 
 
 def test_the_reference_model_is_accepted(tmp_path):
     write_reference(tmp_path / "reference.onnx")
     check_model(tmp_path / "reference.onnx", max_bytes=1 << 20, max_opset=18)
-    with pytest.raises(AgentError, match="more than 1000 bytes"):
+    with pytest.raises(UnsafeModelError, match="more than 1000 bytes"):
         check_model(tmp_path / "reference.onnx", max_bytes=1000, max_opset=18)
 
 
@@ -91,7 +89,7 @@ def test_links_pipes_and_folders(tmp_path):
     os.mkfifo(tmp_path / "pipe.onnx")
     check_model(tmp_path / "model.onnx", max_bytes=1 << 20, max_opset=20)
     for name, words in (("link.onnx", "link"), ("pipe.onnx", "plain file"), (".", "directory"), ("absent", "No such")):
-        with pytest.raises(AgentError, match=words):
+        with pytest.raises(UnsafeModelError, match=words):
             check_model(tmp_path / name, max_bytes=1 << 20, max_opset=20)
 
 
@@ -153,7 +151,7 @@ def test_other_sets_functions_metadata_training():
     (TensorProto.STRING, [320]), (TensorProto.INT4, [320]), (TensorProto.UNDEFINED, [320]), (99, [320]),
 ])
 def test_tensors_that_claim_what_is_not_there(kind, dims):
-    """Two gigabytes, a negative size, a product that overflows, another type."""
+    """Sizes of two gigabytes, negative sizes, an overflowing product, another type."""
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     model = linear()
     tensor = model.graph.initializer[0]
@@ -220,53 +218,52 @@ def test_bombs():
 
 
 def test_two_readings_of_one_file_are_one_too_many():
-    """Protocol buffers join fields that are there twice; a checker that takes the last would see another model."""
+    """Protocol buffers merge repeated occurrences of a field; a checker that uses the last one sees another model."""
     good = content_of(linear())
     graph = linear().graph.SerializeToString()
     refused(good + b"\x3a" + _length(len(graph)) + graph)
     refused(good + b"\x08" + b"\x80" * 11 + b"\x01")  # a number of eleven bytes
-    refused(good + b"\xfa\x07\x00")  # a field that nobody knows
+    refused(good + b"\xfa\x07\x00")  # an unknown field
     for cut in range(0, len(good), 7):
         refused(good[:cut])
 
 
 def _length(value: int) -> bytes:
-    found = bytearray()
+    encoded = bytearray()
     while value > 0x7F:
-        found.append(value & 0x7F | 0x80)
+        encoded.append(value & 0x7F | 0x80)
         value >>= 7
-    return bytes([*found, value])
+    return bytes([*encoded, value])
 
 
 def fuzzed(seconds: float, mutations: int, seed: int) -> int:
-    """Changes at random: never anything but an answer, and never a slow one."""
+    """Checks random changes: each is accepted or refused with UnsafeModelError, quickly; returns their number."""
     noise, began, done, depths = random.Random(seed), time.monotonic(), 0, set()
     start = [content_of(linear()), content_of(linear(weights=[array("t", np.arange(40))]))]
     while done < mutations and time.monotonic() - began < seconds:
         content = bytearray(noise.choice(start))
-        longer = noise.random() < 0.2  # or else most would end at the first length that does not fit
+        longer = noise.random() < 0.2  # otherwise most would fail at the first wrong length
         for _ in range(noise.randint(1, 4)):
-            # Not in the weights, which may be anything.
-            place = noise.choice((noise.randrange(120), len(content) - 1 - noise.randrange(120)))
+            # Not in the weights: any value is valid there.
+            position = noise.choice((noise.randrange(120), len(content) - 1 - noise.randrange(120)))
             kind = noise.randrange(4) if longer else noise.randrange(2)
             if kind == 0:
-                content[place] ^= 1 << noise.randrange(8)
+                content[position] ^= 1 << noise.randrange(8)
             elif kind == 1:
-                count = noise.randint(1, min(4, len(content) - place))
-                content[place:place + count] = noise.randbytes(count)
+                count = noise.randint(1, min(4, len(content) - position))
+                content[position:position + count] = noise.randbytes(count)
             elif kind == 2:
-                content[place:place] = b"\xff" * noise.randint(1, 10)
+                content[position:position] = b"\xff" * noise.randint(1, 10)
             else:
-                content[place:place] = content[noise.randrange(len(content)):][:noise.randint(1, 200)]
-        asked, codes, words = time.monotonic(), {"unsafe_model"}, ""
+                content[position:position] = content[noise.randrange(len(content)):][:noise.randint(1, 200)]
+        start_s, words = time.monotonic(), ""
         try:
             check(bytes(content))
-        except AgentError as error:
-            codes, words = {error.code}, error.message
-            depths.add(error.message.rpartition(" in ")[2].rstrip("0123456789 ()"))
-        assert codes == {"unsafe_model"}
+        except UnsafeModelError as error:
+            words = str(error)
+            depths.add(words.rpartition(" in ")[2].rstrip("0123456789 ()"))
         assert len(words) < 500
-        assert time.monotonic() - asked < 5
+        assert time.monotonic() - start_s < 5
         done += 1
     assert {"graph", "node", "opset_import", "input", "output"} <= depths, "only the outermost level was reached"
     return done
@@ -282,7 +279,7 @@ def test_fuzz_for_ten_minutes():
 
 
 def test_what_is_accepted_opens_or_is_refused_by_the_runtime(tmp_path: Path):
-    """A file that passes is one that ONNX's own reader understands too."""
+    """The reader of the onnx package parses every accepted file."""
     noise, opened = random.Random(5), 0
     good = content_of(linear())
     for _ in range(600):
@@ -290,7 +287,7 @@ def test_what_is_accepted_opens_or_is_refused_by_the_runtime(tmp_path: Path):
         content[noise.randrange(len(content))] ^= 1 << noise.randrange(8)
         try:
             check(bytes(content))
-        except AgentError:
+        except UnsafeModelError:
             continue
         onnx.ModelProto.FromString(bytes(content))
         opened += 1

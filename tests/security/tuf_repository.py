@@ -1,4 +1,4 @@
-"""A small real TUF repository in a folder, as the contract of the fleet lays it out, with tiny real ONNX files."""
+"""A small TUF repository in a folder, in the layout of the fleet, with tiny ONNX files."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ TARGET, MODEL = "toy", "shapes--toy"
 CLASSES, CHANNELS, SIDE = 3, 3, 8
 EVERYONE = wire.Wave("00" * 16, (wire.WHOLE,), 0)
 Change = Callable[[Any], object]
-"""Something done to the signed part of a role before it is signed."""
+"""A change of the signed part of a role, applied before it is signed."""
 
 
 @cache
@@ -71,7 +71,7 @@ def tiny_onnx(seed: int, padding: int = 0) -> bytes:
 
 
 def answers(content: bytes, pixels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """What a file says to `pixels`: uint8 [N, C, H, W]."""
+    """Returns the logits of a file for `pixels`: uint8 [N, C, H, W]."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
@@ -81,7 +81,7 @@ def answers(content: bytes, pixels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any
 
 @cache
 def golden_of(content: bytes) -> wire.Golden:
-    """Four random images and the true answers."""
+    """Returns golden vectors: four random images and the logits."""
     pixels = np.random.default_rng(0).integers(0, 256, (4, CHANNELS, SIDE, SIDE), dtype=np.uint8)
     return wire.Golden(4, base64.b64encode(pixels.tobytes()).decode(),
                        base64.b64encode(answers(content, pixels).tobytes()).decode(), 1e-4, 1.0)
@@ -125,16 +125,16 @@ class Other:
 
     name: str
     rows: Sequence[Row] = ()
-    """What it lists for the usual model; empty: not even a release.json."""
+    """Releases that it lists for the usual model; empty: no release.json."""
     paths: Sequence[str] | None = (f"{TARGET}/*/*",)
     prefixes: Sequence[str] | None = None
-    """Beginnings of sha256 of paths, in place of `paths`."""
+    """Prefixes of the sha256 of paths, in place of `paths`."""
     terminating: bool = False
     threshold: int = 1
     keys: Sequence[Signer] = field(default_factory=lambda: [CryptoSigner.generate_ed25519()])
     children: Sequence[Other] = ()
     first: bool = True
-    """Whether it is asked before the target."""
+    """Whether it comes before the role of the target."""
 
     @property
     def delegation(self) -> DelegatedRole:
@@ -143,7 +143,7 @@ class Other:
 
 
 def delegations_to(roles: Sequence[Other]) -> Delegations | None:
-    """In the order in which they are asked."""
+    """Delegations in the order in which a client visits them."""
     keys = {key.public_key.keyid: key.public_key for role in roles for key in role.keys}
     return Delegations(keys, {role.name: role.delegation for role in roles}) if roles else None
 
@@ -177,12 +177,12 @@ class TufRepository:
 
     @property
     def first_root(self) -> Path:
-        """What a device gets when it is set up."""
+        """Returns the first root.json, with which a device is set up."""
         return self.folder / "metadata" / "1.root.json"
 
     def rotate(self, role: str = "", days: float = 365, *, signers: Sequence[Signer] | None = None,
                change: Change = id) -> None:
-        """Write the next root, with a new key for `role`; the old and the new root keys sign, or `signers`."""
+        """Writes the next root, with a new key for `role`; the old and the new root keys sign, or `signers`."""
         able = list(self.keys["root"])
         if role:
             self.keys.update(new_keys(role))
@@ -200,7 +200,7 @@ class TufRepository:
                 issued: str | None = None, cards: bytes | None = None,
                 signers: Mapping[str, Sequence[Signer]] | None = None, others: Sequence[Other] = (),
                 change: Mapping[str, Change] | None = None) -> None:
-        """Write a list of releases.
+        """Writes a list of releases.
 
         Args:
             rows: All that is listed for `model`; what is listed for others stays.

@@ -1,4 +1,4 @@
-"""A real web server on the loopback, honest or not."""
+"""A web server on the loopback interface, with correct or malicious behaviour."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 Behaviour = Callable[["Handler", bytes], None]
-"""Answers a request for a file that is there, with that file's bytes from where the client wants them."""
+"""Responds to a request for an existing file with its bytes from the requested start."""
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Serves `server.folder`; knows ranges."""
+    """Serves `server.folder`, with ranges."""
 
     server: Server
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
         path = self.server.folder / self.path.lstrip("/")
-        self.server.asked.append((self.path, self.headers.get("Range")))
+        self.server.requests.append((self.path, self.headers.get("Range")))
         if not path.is_file():
             self.send_error(404)
             return
@@ -34,7 +34,7 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
 
     def start(self, content: bytes, length: int | None = None) -> int:
-        """Send the head; where the range starts that was asked for."""
+        """Sends the headers; returns the start of the requested range."""
         first = int((self.headers.get("Range") or "bytes=0-").removeprefix("bytes=").partition("-")[0])
         self.send_response(206 if first else 200)
         if first:
@@ -44,7 +44,7 @@ class Handler(BaseHTTPRequestHandler):
         return first
 
     def drop(self) -> None:
-        """End the connection without a word."""
+        """Closes the connection without a response."""
         self.wfile.flush()
         self.close_connection = True
 
@@ -60,7 +60,7 @@ class Server(ThreadingHTTPServer):
     def __init__(self, folder: Path, behaviour: Behaviour) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.folder, self.behaviour = folder, behaviour
-        self.asked: list[tuple[str, str | None]] = []
+        self.requests: list[tuple[str, str | None]] = []
         self.posted: list[bytes] = []
         self.answer = 204
         self.ended = threading.Event()
@@ -70,18 +70,18 @@ class Server(ThreadingHTTPServer):
         return f"http://127.0.0.1:{self.server_address[1]}"
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """A client that hangs up is part of the tests."""
+        """Ignores clients that close the connection."""
 
 
 def honest(handler: Handler, content: bytes) -> None:
-    """What a web server does."""
+    """Responds as a correct web server."""
     first = handler.start(content)
     handler.wfile.write(content[first:])
 
 
 @contextmanager
 def serving(folder: Path, behaviour: Behaviour = honest) -> Iterator[Server]:
-    """A server of a folder, ended at the end."""
+    """Yields a server of a folder, and stops it."""
     with Server(folder, behaviour) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()

@@ -1,4 +1,4 @@
-"""The agent as its command line: set up, look, tell, wait."""
+"""The command line of the agent: set-up, checks, reports and the loop."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from edge_agent.errors import SetupError
 from edge_agent.slots import Slots
 from edge_agent.state import load
 from tests.security.device import in_use, set_up
-from tests.security.device import reports as said
+from tests.security.device import reports as reports_of
 from tests.security.tuf_repository import MODEL, TARGET, Row, TufRepository, golden_of, row, tiny_onnx
 from tests.security.web import serving
 
@@ -31,9 +31,9 @@ FIRST, SECOND = row(tiny_onnx(1), 1), row(tiny_onnx(2), 2)
 
 @pytest.fixture
 def repository(tmp_path: Path) -> TufRepository:
-    made = TufRepository(tmp_path / "repository")
-    made.publish([FIRST])
-    return made
+    repository = TufRepository(tmp_path / "repository")
+    repository.publish([FIRST])
+    return repository
 
 
 @pytest.fixture
@@ -58,15 +58,15 @@ def test_init_prints_what_enrols_the_device(tmp_path: Path, repository: TufRepos
 
 @pytest.mark.parametrize(("change", "word"), [
     ({"--device": "Dev 1"}, "Dev 1"), ({"--root": "nowhere.json"}, "nowhere.json"),
-    ({"--root": "timestamp.json"}, "no root.json"), ({"--floor": "nowhere.json"}, "nowhere.json"),
+    ({"--root": "timestamp.json"}, "timestamp.json is not a root.json"), ({"--floor": "nowhere.json"}, "nowhere.json"),
 ])
 def test_init_refuses(change: dict[str, str], word: str, tmp_path: Path, repository: TufRepository,
                       capsys: pytest.CaptureFixture[str]) -> None:
-    told = {"--state": str(tmp_path / "new"), "--device": "dev-1", "--target": TARGET, "--model": MODEL,
+    options = {"--state": str(tmp_path / "new"), "--device": "dev-1", "--target": TARGET, "--model": MODEL,
             "--url": "http://127.0.0.1/", "--root": str(repository.first_root)}
     change = {name: str(repository.folder / "metadata" / value) if name == "--root" else value
               for name, value in change.items()}
-    assert cli.main(["init", *(word for pair in (told | change).items() for word in pair)]) == 2
+    assert cli.main(["init", *(word for pair in (options | change).items() for word in pair)]) == 2
     assert word in capsys.readouterr().err
     assert not (tmp_path / "new").exists()
 
@@ -97,13 +97,13 @@ def test_rollback_needs_no_download(state: Path, repository: TufRepository) -> N
     Agent(state).once()
     repository.publish([SECOND])
     Agent(state).once()
-    back = row(FIRST.content, 3)
-    repository.publish([back])
+    returned = row(FIRST.content, 3)
+    repository.publish([returned])
     for path in (repository.folder / "targets").rglob("*.onnx"):
         path.unlink()
     assert Agent(state).once().event == "installed"
     assert in_use(state) == FIRST.sha256
-    assert Slots(state).current().release.counter == 3  # type: ignore[union-attr]  # in_use has looked
+    assert Slots(state).current().release.counter == 3  # type: ignore[union-attr]  # in_use has checked it
 
 
 def test_the_same_file_is_adopted(state: Path, repository: TufRepository) -> None:
@@ -118,21 +118,21 @@ def test_the_same_file_is_adopted(state: Path, repository: TufRepository) -> Non
 
 
 def test_a_model_that_serves_badly_is_left_for_good(state: Path, repository: TufRepository) -> None:
-    """Whoever serves goes back by itself; the agent sees it, says it, and does not install it again."""
+    """The server reverts by itself; the agent detects and reports it, and does not install the file again."""
     Agent(state).once()
     repository.publish([SECOND])
     Agent(state).once()
     assert Slots(state).revert()
     assert Agent(state).once().code == "quarantined"
     assert in_use(state) == FIRST.sha256
-    assert ("reverted", "crashed") in [(report["event"], report["code"]) for report in said(state)]
+    assert ("reverted", "crashed") in [(report["event"], report["code"]) for report in reports_of(state)]
 
 
 def test_two_agents(state: Path) -> None:
     import fcntl
 
-    with (state / "lock").open("a") as other:
-        fcntl.flock(other, fcntl.LOCK_EX)
+    with (state / "lock").open("a") as second:
+        fcntl.flock(second, fcntl.LOCK_EX)
         with pytest.raises(SetupError, match="another agent"):
             Agent(state).once()
 
@@ -144,16 +144,16 @@ def test_reports_are_signed_and_grow(state: Path, repository: TufRepository) -> 
     repository.publish([SECOND])
     agent.once()
     drop = sorted((state.parent / "drop").iterdir(), key=lambda path: int(path.stem.rpartition("-")[2]))
-    key = Key.from_dict(agent.told.key["keyid"], dict(agent.told.key["key"]))
-    found = []
+    key = Key.from_dict(agent.settings.key["keyid"], dict(agent.settings.key["key"]))
+    received = []
     for path in drop:
         envelope = Envelope.from_dict(json.loads(path.read_bytes()))
         envelope.verify([key], 1)
         assert envelope.payload_type == wire.REPORT_TYPE
-        found.append(wire.report_from(envelope.payload))
-    assert [report.event for report in found] == ["installed", "installed"], "an idle look says nothing"
-    assert found[1].seq == found[0].seq + 1
-    assert found[1].about == {"counter": 2, "sha256": SECOND.sha256}
+        received.append(wire.report_from(envelope.payload))
+    assert [report.event for report in received] == ["installed", "installed"], "a check without news is not reported"
+    assert received[1].seq == received[0].seq + 1
+    assert received[1].about == {"counter": 2, "sha256": SECOND.sha256}
 
 
 def test_a_heartbeat_a_day(state: Path) -> None:
@@ -161,12 +161,12 @@ def test_a_heartbeat_a_day(state: Path) -> None:
 
     Agent(state).once()
     Agent(state, clock=lambda: time.time() + 90_000).once()
-    assert [report["event"] for report in said(state)] == ["installed", "current"]
+    assert [report["event"] for report in reports_of(state)] == ["installed", "current"]
 
 
 def test_the_outbox_is_bounded_and_heartbeats_go_first(state: Path, repository: TufRepository,
                                                        monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reports, "KEPT", 3)
+    monkeypatch.setattr(reports, "MAX_WAITING", 3)
     (state.parent / "drop").rmdir()
     agent = Agent(state)
     agent.once()
@@ -174,9 +174,9 @@ def test_the_outbox_is_bounded_and_heartbeats_go_first(state: Path, repository: 
         memory = agent.state()
         event = {"event": "current" if number else "failed", "code": "", "detail": "", "about": {}, "probation": {}}
         memory.events.append(event)
-        reports.write(state, agent.told, memory, 0.0, {})
-    kept = [path.stem.partition("-")[2] for path in sorted((state / "outbox").iterdir())]
-    assert kept == ["installed", "failed", "current"]
+        reports.write(state, agent.settings, memory, 0.0, {})
+    waiting = [path.stem.partition("-")[2] for path in sorted((state / "outbox").iterdir())]
+    assert waiting == ["installed", "failed", "current"]
 
 
 def test_the_memory_of_numbers_survives_its_loss(state: Path, repository: TufRepository) -> None:
@@ -184,7 +184,7 @@ def test_the_memory_of_numbers_survives_its_loss(state: Path, repository: TufRep
     (state / "state.json").unlink()
     repository.publish([SECOND])
     Agent(state).once()
-    assert len({report["seq"] for report in said(state)}) == 2
+    assert len({report["seq"] for report in reports_of(state)}) == 2
 
 
 def test_idle_is_light(state: Path) -> None:
@@ -195,7 +195,7 @@ def test_idle_is_light(state: Path) -> None:
 
 
 @pytest.fixture
-def manager(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.socket]:
+def service_manager(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.socket]:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
         channel.bind(str(tmp_path / "notify"))
         channel.settimeout(5)
@@ -204,24 +204,24 @@ def manager(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.
         yield channel
 
 
-def test_signs_of_life(manager: socket.socket) -> None:
+def test_signs_of_life(service_manager: socket.socket) -> None:
     watchdog.sleep(0.03)
-    assert manager.recv(100) == b"WATCHDOG=1"
+    assert service_manager.recv(100) == b"WATCHDOG=1"
 
 
-def test_run_goes_on_until_it_is_ended(state: Path, manager: socket.socket) -> None:
+def test_run_goes_on_until_it_is_ended(state: Path, service_manager: socket.socket) -> None:
     child = subprocess.Popen([sys.executable, "-m", "edge_agent.cli", "run", "--state", str(state)],
                              stderr=subprocess.PIPE, env=dict(os.environ))
     with child:
-        assert manager.recv(100) == b"READY=1"
-        while "installed" not in [report["event"] for report in said(state)]:
-            assert manager.recv(100) == b"WATCHDOG=1"
+        assert service_manager.recv(100) == b"READY=1"
+        while "installed" not in [report["event"] for report in reports_of(state)]:
+            assert service_manager.recv(100) == b"WATCHDOG=1"
         child.terminate()
     assert in_use(state) == FIRST.sha256
 
 
 def wrong_answers(counter: int, **changes: object) -> Row:
-    """Signed, and of another network than its golden answers."""
+    """A signed release whose golden logits come from another network."""
     return row(tiny_onnx(9), counter, golden=golden_of(tiny_onnx(8)), **changes)
 
 
@@ -235,13 +235,13 @@ def test_a_bad_model_gets_three_tries_and_never_comes_into_use(state: Path, repo
         assert in_use(state) == FIRST.sha256
         events.append((outcome.event, outcome.code))
     assert events == [("failed", "wrong_answers")] * 2 + [("quarantined", "wrong_answers"), ("refused", "quarantined")]
-    third = said(state)[-2]
+    third = reports_of(state)[-2]
     assert third["probation"]["tries"] == 3
     assert third["probation"]["max_error"] > 0
     assert third["quarantine"] == [wrong_answers(2).sha256]
     repository.publish([row(tiny_onnx(9), 3, lift_quarantine=True)])
     assert Agent(state).once().event == "installed"
-    assert said(state)[-1]["quarantine"] == []
+    assert reports_of(state)[-1]["quarantine"] == []
 
 
 def test_what_the_inspection_refuses_is_not_tried(state: Path, repository: TufRepository) -> None:
@@ -249,7 +249,7 @@ def test_what_the_inspection_refuses_is_not_tried(state: Path, repository: TufRe
     junk = row(b"\x80\x04no model at all", 2, golden=golden_of(FIRST.content))
     repository.publish([junk])
     assert [(Agent(state).once().event, Agent(state).once().event)] == [("quarantined", "refused")]
-    assert said(state)[-2]["code"] == "unsafe_model"
+    assert reports_of(state)[-2]["code"] == "unsafe_model"
     assert not list((state / "download").iterdir())
     assert in_use(state) == FIRST.sha256
 
@@ -261,12 +261,12 @@ def test_the_agent_stays_light_after_an_installation(state: Path) -> None:
     assert in_use(state) == FIRST.sha256
 
 
-@pytest.mark.parametrize(("answer", "kept"), [(204, 0), (400, 0), (403, 0), (408, 1), (429, 1), (500, 1), (302, 1)])
-def test_what_a_server_says_to_a_report(answer: int, kept: int, state: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("answer", "waiting"), [(204, 0), (400, 0), (403, 0), (408, 1), (429, 1), (500, 1), (302, 1)])
+def test_what_a_server_says_to_a_report(answer: int, waiting: int, state: Path, tmp_path: Path) -> None:
     with serving(tmp_path) as server:
         server.answer = answer
         path = state / "config.json"
         path.write_text(json.dumps({**json.loads(path.read_bytes()), "report": f"{server.url}/reports"}))
         Agent(state).once()
-        assert len(list((state / "outbox").iterdir())) == kept
+        assert len(list((state / "outbox").iterdir())) == waiting
         assert len(server.posted) == 1

@@ -5,20 +5,20 @@ from typing import Any
 
 import pytest
 
-from edge_agent.choose import Adopt, Device, Install, Nothing, Offer, Refuse, choose
+from edge_agent.choose import Adopt, DeviceState, Install, NothingToDo, Offer, Refuse, choose
 from edge_agent.contract import wire
 from tests.security.tuf_repository import MODEL, row, tiny_onnx
 
-DEVICE = Device("dev-1", MODEL, frozenset({"toy-board", "toy"}), "1.23.2", 1, "0" * 64, {})
+DEVICE = DeviceState("dev-1", MODEL, frozenset({"toy-board", "toy"}), "1.23.2", 1, "0" * 64, {})
 
 
 def offer(counter: int, **changes: Any) -> Offer:
-    made = row(tiny_onnx(counter), counter, **changes)
-    return Offer(made.release, made.card, len(made.content))
+    listed = row(tiny_onnx(counter), counter, **changes)
+    return Offer(listed.release, listed.card, len(listed.content))
 
 
 def test_nothing_is_listed() -> None:
-    assert choose([], DEVICE) == Nothing()
+    assert choose([], DEVICE) == NothingToDo()
 
 
 def test_a_new_one() -> None:
@@ -28,7 +28,7 @@ def test_a_new_one() -> None:
 
 def test_the_one_in_use() -> None:
     live = offer(1)
-    assert choose([live], replace(DEVICE, live=live.card.sha256)) == Nothing()
+    assert choose([live], replace(DEVICE, live=live.card.sha256)) == NothingToDo()
 
 
 def test_the_same_file_under_a_new_counter() -> None:

@@ -20,20 +20,21 @@ import onnx
 import pytest
 
 from edge_agent.contract.wire import Golden
-from edge_agent.serve import Serving, make
+from edge_agent.errors import AgentError
+from edge_agent.serve import Serving, create_server
 from edge_agent.slots import Slots, describe
 from tests.security.model_files import IMAGES, array, card, content_of, golden, linear, release
 
 REPO = Path(__file__).parents[3]
 GOOD = content_of(linear())
-OTHER = content_of(linear(weights=[array("unused", np.float32(1))]))
+SPARE = content_of(linear(weights=[array("unused", np.float32(1))]))
 BROKEN = content_of(linear(more=[onnx.helper.make_node("Add", ["scores", "nowhere"], ["end"])], last="end"))
 FAILS = content_of(linear(more=[onnx.helper.make_node("Reshape", ["scores", "sizes"], ["end"])], last="end",
                           weights=[array("sizes", np.array([7, 15], np.int64))]))
 
 
 def put(state: Path, counter: int, content: bytes) -> None:
-    """An installed release."""
+    """Installs a release."""
     part = state / "part"
     part.write_bytes(content)
     Slots(state).fill(part, release(counter=counter), card(content, counter))
@@ -48,7 +49,7 @@ def state(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def url(state: Path) -> Iterator[str]:
-    server = make(state, "127.0.0.1", 0)
+    server = create_server(state, "127.0.0.1", 0)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     yield f"http://127.0.0.1:{server.server_address[1]}"
@@ -120,7 +121,7 @@ def test_a_change_of_the_model_loses_no_request(url, state):
         each.start()
     for counter in range(2, 8):
         time.sleep(0.1)
-        put(state, counter, OTHER if counter % 2 == 0 else GOOD)
+        put(state, counter, SPARE if counter % 2 == 0 else GOOD)
     time.sleep(0.2)
     over.set()
     for each in threads:
@@ -151,7 +152,7 @@ def test_two_bad_ones_do_not_take_turns_for_ever(tmp_path):
     put(tmp_path, 2, FAILS)
     serving = Serving(tmp_path)
     for _ in range(5):
-        with pytest.raises(Exception, match=r"fails|no model"):
+        with pytest.raises(AgentError, match=r"fails|no working model"):
             serving.predict(pixels())
     assert serving.current() is None
     put(tmp_path, 3, GOOD)
@@ -159,14 +160,14 @@ def test_two_bad_ones_do_not_take_turns_for_ever(tmp_path):
 
 
 def test_one_that_ends_the_process_three_times_gives_way(state):
-    put(state, 2, OTHER)
+    put(state, 2, SPARE)
     for _ in range(3):
-        found = Serving(state).current()  # and then the process is gone, without a word
-        assert found is not None
-        assert found[0].release.counter == 2
-    found = Serving(state).current()
-    assert found is not None
-    assert found[0].release.counter == 1
+        current = Serving(state).current()  # the process then ends without settle()
+        assert current is not None
+        assert current[0].release.counter == 2
+    current = Serving(state).current()
+    assert current is not None
+    assert current[0].release.counter == 1
 
 
 def test_a_process_that_ends_in_order_counts_nothing_against_it(state):
@@ -183,10 +184,10 @@ def test_without_a_model(tmp_path):
 
 
 def test_bench_of_two_models_that_take_turns(url):
-    status, answer = ask(f"{url}/bench?threads=1&runs=30&warmup=2&sizes={len(GOOD)},{len(OTHER)}", GOOD + OTHER)
+    status, answer = ask(f"{url}/bench?threads=1&runs=30&warmup=2&sizes={len(GOOD)},{len(SPARE)}", GOOD + SPARE)
     assert status == 200
     assert [len(each["samples_ms"]) for each in answer["models"]] == [30, 30]
-    assert [each["sha256"] for each in answer["models"]] == [card(GOOD).sha256, card(OTHER).sha256]
+    assert [each["sha256"] for each in answer["models"]] == [card(GOOD).sha256, card(SPARE).sha256]
     assert answer["host"]["cores"] >= 1
 
 
@@ -195,15 +196,15 @@ def test_bench_of_two_models_that_take_turns(url):
     ("runs=0", GOOD, 422, "bad_release"), ("runs=x", GOOD, 400, None), ("sizes=1,2", GOOD, 400, None),
 ])
 def test_bench_refuses(url, query, body, status, code):
-    found, answer = ask(f"{url}/bench?{query}", body)
-    assert (found, answer.get("code")) == (status, code)
+    received, answer = ask(f"{url}/bench?{query}", body)
+    assert (received, answer.get("code")) == (status, code)
 
 
 def test_only_loopback(state):
     for host in ("0.0.0.0", "::", "192.0.2.1"):
         with pytest.raises(ValueError, match="any-address"):
-            make(state, host, 0)
-    make(state, "0.0.0.0", 0, any_address=True).server_close()
+            create_server(state, host, 0)
+    create_server(state, "0.0.0.0", 0, any_address=True).server_close()
 
 
 def test_as_a_process_it_ends_in_order(state):
@@ -228,7 +229,7 @@ def test_as_a_process_it_ends_in_order(state):
 
 
 def test_the_description_alone_may_change(state):
-    """A roll-forward to the same file: another counter, nothing to fetch."""
+    """A new counter for the same file: nothing is downloaded."""
     serving = Serving(state)
     assert serving.predict(pixels())["counter"] == 1
     time.sleep(0.01)

@@ -28,7 +28,7 @@ def test_there_and_back(tmp_path: Path) -> None:
         assert current is not None
         assert (current.card.sha256, current.release, current.whole) == (wanted.sha256, wanted.release, True)
     assert slots.revert()
-    assert slots.current().card == first.card  # type: ignore[union-attr]  # there, or revert had said no
+    assert slots.current().card == first.card  # type: ignore[union-attr]  # not None: revert() returned True
 
 
 def test_nobody_goes_back_to_what_never_passed(tmp_path: Path) -> None:
@@ -45,7 +45,7 @@ def test_nobody_goes_back_to_rot(tmp_path: Path) -> None:
     for counter in (1, 2):
         fill(slots, row(tiny_onnx(counter), counter))
         slots.flip()
-    (slots.other() / "model.onnx").write_bytes(b"rot")
+    (slots.spare_folder() / "model.onnx").write_bytes(b"rot")
     assert not slots.revert()
 
 

@@ -11,11 +11,12 @@ from nas_pipeline.core.genotype import Genotype
 from nas_pipeline.core.records import InputSpec, ModelBundle, Parity
 from nas_pipeline.errors import ExportError
 from nas_pipeline.export.bundle import BUNDLE_FILE, MODEL_FILE, read_bundle, write_bundle
+from nas_pipeline.export.reference import write_reference
 
 
 @pytest.fixture
 def written(tmp_path: Path) -> tuple[Path, ModelBundle]:
-    (tmp_path / "candidate.onnx").write_bytes(b"a network")
+    write_reference(tmp_path / "candidate.onnx")
     folder = tmp_path / "bundle"
     return folder, write_bundle(
         folder, model=tmp_path / "candidate.onnx", target="board", genotype=Genotype("toy", 1, (("depth", 2),)),
@@ -29,7 +30,7 @@ def test_round_trip(written):
     assert read_bundle(folder) == bundle
     assert read_bundle(folder).digest == bundle.digest
     assert sorted(path.name for path in folder.iterdir()) == [BUNDLE_FILE, MODEL_FILE]
-    assert bundle.metrics["size_bytes"] == len(b"a network")
+    assert bundle.metrics["size_bytes"] == (folder / MODEL_FILE).stat().st_size
 
 
 def test_a_changed_file_is_refused(written):
