@@ -15,6 +15,7 @@ from dvc.repo import Repo
 from flows.child import running
 from nas_pipeline.core.files import read_json
 from nas_pipeline.errors import ERRORS, ConfigError, NasError, Transient
+from nas_pipeline.stages.table import stage_folder
 
 _BUSY = ("it is being blocked by", "Unable to acquire lock")
 _CHATTER = (
@@ -61,7 +62,7 @@ def reproduce(root: Path, stage: str, on_line: Callable[[str], None]) -> None:
         NasError: The error that the stage left in its error.json, or one with its last words.
         StageBusy: Another process runs the stage.
     """
-    error_file = stage_folder(root, stage) / "error.json"
+    error_file = root / stage_folder(stage) / "error.json"
     error_file.unlink(missing_ok=True)
     _repro(root, stage, on_line, error_file)
     if changed_stages(root, stage):  # restored from a cache that was tampered with: DVC has dropped it by now
@@ -77,11 +78,6 @@ def cache_folder(root: Path) -> Path:
     """
     with _repo(root) as repo:
         return Path(repo.cache.local.path).parents[1]  # less files/md5
-
-
-def stage_folder(root: Path, stage: str) -> Path:
-    """Where a stage's artefacts lie: `export@local-cpu` -> artifacts/export/local-cpu."""
-    return root / "artifacts" / Path(*stage.split("@", 1))
 
 
 def _repro(root: Path, stage: str, on_line: Callable[[str], None], error_file: Path, *options: str) -> None:

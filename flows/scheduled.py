@@ -21,9 +21,8 @@ from flows.lock import in_turn
 from flows.notify import check_blocks, tell
 from flows.tasks import REFUSED, failed
 from flows.worktree import commit_of, prune, remove, repository, share_work, worktree
-from nas_pipeline.config.params import compose
-from nas_pipeline.config.workspace import prepare_workspace
-from nas_pipeline.core.files import read_json, sha256_text
+from nas_pipeline.config.workspace import open_workspace
+from nas_pipeline.core.files import read_json
 from nas_pipeline.errors import ERRORS, GateRefusal, NasError
 
 logger = logging.getLogger(__name__)
@@ -67,7 +66,7 @@ def _run(repo: Path, profile: str, overrides: tuple[str, ...], ref: str) -> Stat
     prune(repo, _KEPT)
     with worktree(repo, _name(profile), ref) as tree:
         logger.info("commit %s in %s", commit_of(tree, "HEAD")[:12], tree)
-        root = _workspace(tree, profile, overrides)
+        root = open_workspace(tree, profile, overrides)
         share_work(repo, root)
         code = _pipeline(repo, tree, root)
         state = _state(root, code)
@@ -82,13 +81,6 @@ def _name(profile: str) -> str:
     context = FlowRunContext.get()
     mark = str(context.flow_run.id)[:8] if context and context.flow_run else str(os.getpid())
     return f"{profile}-{mark}"
-
-
-def _workspace(tree: Path, profile: str, overrides: tuple[str, ...]) -> Path:
-    if profile == "default" and not overrides:
-        return tree
-    mark = "-" + sha256_text("\n".join(overrides))[:8] if overrides else ""
-    return prepare_workspace(tree, profile + mark, compose(tree, profile, overrides))
 
 
 def _pipeline(repo: Path, tree: Path, root: Path) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import select
@@ -11,8 +10,9 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -20,9 +20,6 @@ from nas_pipeline.cli.devices import add_to, registry
 from nas_pipeline.cli.fleet import fleet
 from nas_pipeline.cli.inspect import AsJson, commands, print_json
 from nas_pipeline.errors import NasError
-
-if TYPE_CHECKING:
-    pass
 
 app = typer.Typer(
     name="nas", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
@@ -96,7 +93,7 @@ def pipeline(
     from nas_pipeline.core.files import write_json
 
     root = root.resolve()
-    workspace = _workspace(root, profile, tuple(overrides or ()))
+    workspace = _open_workspace(root, profile, overrides or ())
     command = [sys.executable, "-m", "flows.pipeline", "--root", str(workspace)]
     write_json(workspace / ".nas" / "command.json", {"profile": profile, "overrides": overrides or []})
     if (code := _child(command, cwd=root)) not in (0, 4):
@@ -112,7 +109,7 @@ def report(
     """Write the page of the last run again (reports/index.html) and show its summary."""
     from nas_pipeline.cli.summary import print_summary
 
-    workspace = _workspace(root, profile, ())
+    workspace = _open_workspace(root, profile)
     _page(workspace)
     print_summary(workspace)
 
@@ -133,7 +130,7 @@ def promote(
     """Make a version champion, if every gate of mlflow/promotion.yaml is green."""
     from nas_pipeline.actions.promotion import promote_lines
 
-    for line in promote_lines(_workspace(root.resolve(), profile, ()), target, version, why):
+    for line in promote_lines(_open_workspace(root.resolve(), profile), target, version, why):
         typer.echo(line)
 
 
@@ -142,7 +139,7 @@ def rollback(target: Target, why: Why = "", profile: Profile = "default", root: 
     """Make the champion before this one champion again."""
     from nas_pipeline.actions.promotion import rollback_line
 
-    typer.echo(rollback_line(_workspace(root.resolve(), profile, ()), target, why))
+    typer.echo(rollback_line(_open_workspace(root.resolve(), profile), target, why))
 
 
 @app.command()
@@ -150,7 +147,7 @@ def history(target: Target, profile: Profile = "default", as_json: AsJson = Fals
     """Promotions, refusals and rollbacks: who, when, why, with which evidence."""
     from nas_pipeline.actions.promotion import history_lines, history_rows
 
-    workspace = _workspace(root.resolve(), profile, ())
+    workspace = _open_workspace(root.resolve(), profile)
     if as_json:
         print_json(history_rows(workspace, target))
         return
@@ -176,15 +173,10 @@ app.add_typer(fleet, name="fleet")
 app.add_typer(registry, name="registry")
 
 
-def _workspace(root: Path, profile: str, overrides: tuple[str, ...]) -> Path:
-    if profile == "default" and not overrides:
-        return root
-    from nas_pipeline.config.params import compose
-    from nas_pipeline.config.workspace import prepare_workspace
-    from nas_pipeline.core.files import sha256_text
+def _open_workspace(root: Path, profile: str, overrides: Sequence[str] = ()) -> Path:
+    from nas_pipeline.config.workspace import open_workspace
 
-    mark = "-" + sha256_text(json.dumps(overrides))[:8] if overrides else ""
-    return prepare_workspace(root, profile + mark, compose(root, profile, overrides))
+    return open_workspace(root, profile, overrides)
 
 
 def _page(workspace: Path) -> None:

@@ -20,7 +20,10 @@ from flows.notify import check_blocks
 from flows.scheduled import scheduled
 from flows.serve import FILE, deployments
 from flows.worktree import PLACE
+from nas_pipeline.cli.app import _open_workspace
+from nas_pipeline.config.workspace import WORK
 from nas_pipeline.errors import ConfigError, DataRefusal
+from tests.pipeline.small_project import write_project
 from tests.unit.flows.toy_repository import REPO, git, write_repository
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("prefect_server")]
@@ -77,6 +80,17 @@ def test_a_refusal_is_told_and_what_it_is_about_stays(repo: Path, told: list[dic
     assert message["body"].startswith("black rows")
     (tree,) = (repo / PLACE).iterdir()
     assert json.loads((tree / "artifacts/search/error.json").read_text())["type"] == "DataRefusal"
+
+
+def test_the_workspace_of_a_schedule_is_that_of_the_command_line(repo: Path) -> None:
+    write_project(repo)
+    git(repo, "commit", "--all", "-m", "parameters")
+    overrides = ["search.seed=3", "retrain.seeds=2"]
+    state = scheduled(repo=str(repo), overrides=overrides, return_state=True)
+    assert not state.is_completed(), "the toy's stage.py is not part of a workspace, so the worktree stays"
+    (tree,) = (repo / PLACE).iterdir()
+    (workspace,) = (tree / WORK).iterdir()
+    assert workspace.name == _open_workspace(repo, "default", overrides[::-1]).name
 
 
 def test_a_block_that_is_not_there_is_told_at_the_start(repo: Path) -> None:
