@@ -14,7 +14,7 @@ from dvc.repo import Repo
 
 from flows.child import running
 from nas_pipeline.core.files import read_json
-from nas_pipeline.errors import ERRORS, ConfigError, NasError, Transient
+from nas_pipeline.errors import ERRORS, ConfigError, NasError, StageBusy
 from nas_pipeline.stages.table import stage_folder
 
 _BUSY = ("it is being blocked by", "Unable to acquire lock")
@@ -24,10 +24,6 @@ _CHATTER = (
     "Stage '", "Data and pipelines are up to date",
 )
 _LAST_LINES = 8
-
-
-class StageBusy(Transient, NasError):
-    """Another process runs this stage, or holds DVC's lock."""
 
 
 def stage_names(root: Path) -> list[str]:

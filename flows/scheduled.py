@@ -17,7 +17,7 @@ from prefect.settings import PREFECT_API_URL
 from prefect.states import Completed, Failed
 
 from flows.child import running
-from flows.lock import in_turn
+from flows.lock import pipeline_turn
 from flows.notify import check_blocks, tell
 from flows.tasks import REFUSED, failed
 from flows.worktree import commit_of, prune, remove, repository, share_work, worktree
@@ -56,7 +56,7 @@ def scheduled(
     try:
         check_blocks(notify or [])
         home = repository(Path(repo or os.environ.get("NAS_REPO") or "."))
-        with in_turn(home):
+        with pipeline_turn(home):
             return _run(home, profile, tuple(overrides or ()), ref)
     except NasError as error:
         return failed(error)

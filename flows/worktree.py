@@ -15,8 +15,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from flows.dvc import cache_folder
-from flows.lock import WorkspaceBusy, workspace_lock
-from nas_pipeline.errors import ConfigError, NasError
+from flows.lock import workspace_lock
+from nas_pipeline.errors import ConfigError, NasError, WorkspaceBusy
 
 PLACE = Path(".nas", "worktrees")
 _LOCK = "worktree.lock"

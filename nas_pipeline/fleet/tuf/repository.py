@@ -7,14 +7,13 @@ the order of `writing.py`, then the journal again (`done`). One publisher at a t
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
+from filelock import FileLock
 from tuf.api.metadata import Metadata, Targets
 
 from nas_pipeline.core.files import atomic_path
@@ -172,12 +171,8 @@ class Repository:
     def locked(self) -> Iterator[None]:
         """Nobody else on this machine changes the repository inside the block."""
         self.settings.folder.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(self.settings.folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        with FileLock(self.settings.folder / "lock", mode=0o600):
             yield
-        finally:
-            os.close(descriptor)
 
     def see_journal(self, trusted: Trusted) -> int:
         """Hold the journal to what the snapshot says of it; returns its number of lines.

@@ -10,8 +10,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from flows.dvc import StageBusy, changed_stages, reproduce, stage_names
-from nas_pipeline.errors import ConfigError, DataRefusal, NasError, TrackingUnavailable, Transient
+from flows.dvc import changed_stages, reproduce, stage_names
+from nas_pipeline.errors import ConfigError, DataRefusal, NasError, StageBusy, TrackingUnavailable, Transient
 
 
 def ignore(_line: str) -> None:
@@ -56,7 +56,8 @@ def test_a_poisoned_cache_is_not_believed(root: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "kind"),
-    [("DataRefusal", DataRefusal), ("TrackingUnavailable", TrackingUnavailable), ("Unheard", NasError)],
+    [("DataRefusal", DataRefusal), ("TrackingUnavailable", TrackingUnavailable), ("StageBusy", StageBusy),
+     ("Unheard", NasError)],
 )
 def test_the_error_that_the_stage_left_comes_back(root: Path, name: str, kind: type[NasError]) -> None:
     fail(root, stage="search", type=name, message="row 7 is black")

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from flows import environment
-from flows.lock import WorkspaceBusy, workspace_lock
-from nas_pipeline.errors import Transient
+from flows.lock import workspace_lock
+from nas_pipeline.errors import Transient, WorkspaceBusy
 
 
 def test_a_second_pipeline_is_told_who_runs(tmp_path: Path) -> None:

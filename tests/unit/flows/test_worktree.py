@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 
 from flows.dvc import changed_stages, reproduce
-from flows.lock import WorkspaceBusy
 from flows.worktree import PLACE, commit_of, prune, repository, share_work, worktree
-from nas_pipeline.errors import ConfigError
+from nas_pipeline.errors import ConfigError, WorkspaceBusy
 from tests.unit.flows.toy_repository import git, write_repository
 from tests.unit.flows.toy_workspace import runs
 
