@@ -14,7 +14,6 @@ from datetime import timedelta
 from pathlib import Path
 
 from flows import environment
-from flows.launch import log_to_terminal
 from nas_pipeline.errors import ConfigError, NasError
 
 logger = logging.getLogger("flows.automations")  # also where this module is __main__
@@ -84,7 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m flows.automations", description="Make the automations.")
     parser.add_argument("--deployment", default=RETRAINING, help="FLOW/DEPLOYMENT that drift starts")
     options = parser.parse_args(arguments)
-    log_to_terminal()
+    environment.log_to_terminal()
     environment.prepare(Path())
     try:
         if not os.environ.get("PREFECT_API_URL"):

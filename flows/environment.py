@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from pathlib import Path
@@ -27,6 +28,16 @@ def prepare(root: Path) -> None:
     os.environ.update(_SILENT)
     for name, value in {**_DEFAULTS, "PREFECT_HOME": str(root.resolve() / ".prefect")}.items():
         os.environ.setdefault(name, value)
+
+
+def log_to_terminal() -> None:
+    """Writes the log lines of the package `flows`, and no others, to standard output."""
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    logger = logging.getLogger("flows")
+    logger.setLevel(logging.INFO)
+    logger.addHandler(handler)
+    logger.propagate = False
 
 
 def with_our_commands(environment: dict[str, str]) -> dict[str, str]:

@@ -16,7 +16,6 @@ from pathlib import Path
 from flows import environment
 from flows.compare import Verdict, compare
 from flows.dvc import cache_folder, changed_stages, reproduce, stage_names
-from flows.launch import log_to_terminal
 from flows.worktree import git, link, repository, worktree
 from nas_pipeline.core.disk import storage_error
 from nas_pipeline.core.files import sha256_file, write_json, write_text
@@ -37,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     root = options.root.resolve()
     environment.prepare(root)
-    log_to_terminal()
+    environment.log_to_terminal()
     try:
         verdicts = make_again(root, options.run, from_cache=options.from_cache)
         _judge(options.run, verdicts)

@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any
 
 from flows import automations, environment
 from flows.child import running
-from flows.launch import log_to_terminal
 from flows.ports import HOST, see_that_it_is_free
 from flows.worktree import repository
 from nas_pipeline.config.params import read_yaml
@@ -43,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m flows.serve", description="Run the schedules of prefect.yaml.")
     parser.add_argument("--port", type=int, default=4200, help="of Prefect's server and its pages")
     options = parser.parse_args(arguments)
-    log_to_terminal()
+    environment.log_to_terminal()
     try:
         root = repository(Path())
         environment.prepare(root)

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from nas_pipeline.actions.fleet import intake_of, open_fleet, settings_of
-from nas_pipeline.actions.promotion import who_am_i
+from nas_pipeline.actions.identity import current_user
 from nas_pipeline.config.params import load_params
 from nas_pipeline.errors import NasError
 from nas_pipeline.fleet.reports.collect import Collected, collect, see_that_it_is_no_part_of
@@ -143,7 +143,7 @@ def word(decision: Decision) -> str:
 
 def rollout_lines(root: Path) -> Iterator[str]:
     """One step of every roll-out, in words."""
-    for progress in on_evaluation(root, who=who_am_i()):
+    for progress in on_evaluation(root, who=current_user()):
         yield told(progress)
         yield from (f"  {line}" for line in progress.registry)
 
@@ -156,12 +156,12 @@ def page_line(root: Path) -> str:
 
 def reconcile_lines(root: Path) -> Iterator[str]:
     """Bring the registry in line with what is signed."""
-    yield from reconcile(open_fleet(root), root, who=who_am_i()) or ["nothing to repair"]
+    yield from reconcile(open_fleet(root), root, who=current_user()) or ["nothing to repair"]
 
 
 def rebuild_lines(root: Path) -> Iterator[str]:
     """Make the registry again from what is published."""
-    yield from rebuild(open_fleet(root), root, who=who_am_i()) or ["nothing is missing"]
+    yield from rebuild(open_fleet(root), root, who=current_user()) or ["nothing is missing"]
 
 
 def as_json(rows: list[dict[str, object]]) -> str:

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from nas_pipeline.actions.promotion import who_am_i
+from nas_pipeline.actions.identity import current_user
 from nas_pipeline.config.params import load_params
 from nas_pipeline.config.schema import Params
 from nas_pipeline.core.files import atomic_path, write_json
@@ -79,7 +79,7 @@ def intake_of(root: Path) -> Iterator[Intake]:
 def init_lines(root: Path) -> Iterator[str]:
     """Make the fleet, or add the targets that are new."""
     settings = settings_of(root, load_params(root))
-    done = found(settings, who=who_am_i())
+    done = found(settings, who=current_user())
     if not done.created:
         yield f"the fleet is there; new targets: {', '.join(done.target_names) or 'none'}"
         return
@@ -92,7 +92,7 @@ def init_lines(root: Path) -> Iterator[str]:
 
 def publish_lines(root: Path, target: str, version: str | None, why: str, keys: Sequence[Path]) -> Iterator[str]:
     """Release a version to the first wave."""
-    done = publish(open_fleet(root, keys), root, target, who=who_am_i(), why=why, version=version)
+    done = publish(open_fleet(root, keys), root, target, who=current_user(), why=why, version=version)
     said = f"{done.model}: version {done.version} is release {done.counter}, for {done.share / 100:g} % of {target}"
     if not done.live:
         yield f"{said}; it waits: the approver runs `nas fleet approve --target {target}`"
@@ -102,7 +102,7 @@ def publish_lines(root: Path, target: str, version: str | None, why: str, keys: 
 
 def approve_line(root: Path, target: str, why: str, keys: Sequence[Path]) -> str:
     """Give the second signature."""
-    entry = open_fleet(root, keys).approve(target, who_am_i(), why)
+    entry = open_fleet(root, keys).approve(target, current_user(), why)
     return f"{entry.model}: {entry.kind}, release {entry.counter}, is signed and out"
 
 
@@ -125,25 +125,25 @@ def change_line(
 def rollback_line(root: Path, target: str, why: str, keys: Sequence[Path]) -> str:
     """The last good release for everyone."""
     return change_line(root, target, keys, lambda fleet, model: operations.rollback(
-        fleet, target, model, who=who_am_i(), why=why))
+        fleet, target, model, who=current_user(), why=why))
 
 
 def stop_line(root: Path, target: str, why: str, keys: Sequence[Path]) -> str:
     """End a roll-out where it is."""
     return change_line(root, target, keys, lambda fleet, model: operations.stop(
-        fleet, target, model, who=who_am_i(), why=why))
+        fleet, target, model, who=current_user(), why=why))
 
 
 def withdraw_line(root: Path, target: str, sha256: str, why: str, keys: Sequence[Path]) -> str:
     """Take a file away."""
     return change_line(root, target, keys, lambda fleet, model: operations.withdraw(
-        fleet, target, model, sha256, who=who_am_i(), why=why))
+        fleet, target, model, sha256, who=current_user(), why=why))
 
 
 def rotate_lines(root: Path, role: str, why: str, keys: Sequence[Path]) -> Iterator[str]:
     """A new key for a role."""
     repository = open_fleet(root, keys)
-    key = rotation.rotate(repository, role, who=who_am_i(), why=why)
+    key = rotation.rotate(repository, role, who=current_user(), why=why)
     yield f"{role}: the new key is {key.keyid[:12]} at {repository.keys.place(key.keyid)}; the old one signs no more"
     if role == "root":
         yield f"Carry the new key in {repository.settings.keys / 'offline'} away, and destroy the old one."
@@ -151,13 +151,13 @@ def rotate_lines(root: Path, role: str, why: str, keys: Sequence[Path]) -> Itera
 
 def revoke_line(root: Path, keyid: str, why: str, keys: Sequence[Path]) -> str:
     """Take a key out."""
-    role, key = rotation.revoke(open_fleet(root, keys), keyid, who=who_am_i(), why=why)
+    role, key = rotation.revoke(open_fleet(root, keys), keyid, who=current_user(), why=why)
     return f"{role}: key {keyid[:12]} signs no more; the new one is {key.keyid[:12]}"
 
 
 def resign_line(root: Path) -> str:
     """Date what is due."""
-    return f"dated anew: {', '.join(rotation.resign(open_fleet(root), who=who_am_i()))}"
+    return f"dated anew: {', '.join(rotation.resign(open_fleet(root), who=current_user()))}"
 
 
 def restore_line(root: Path) -> str:

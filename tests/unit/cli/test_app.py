@@ -1,4 +1,4 @@
-"""`nas` as a person meets it: instant help, lists that are the catalogues, errors as one message and an exit status."""
+"""The command line: fast help, lists of plug-ins, errors as one message and an exit status."""
 
 from __future__ import annotations
 
@@ -79,13 +79,13 @@ def test_help_names_every_command_within_a_second_of_cpu() -> None:
     assert used.ru_utime + used.ru_stime < 1.0
 
 
-def test_no_room_is_entered_for_the_help() -> None:
+def test_the_help_imports_no_heavy_package() -> None:
     heavy = "{'torch', 'optuna', 'mlflow', 'prefect', 'numpy'}"
     code = f"import sys, nas_pipeline.cli.app; sys.exit(bool({heavy} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_the_catalogue_is_that_of_the_rooms(nas: Callable[..., Answer]) -> None:
+def test_the_catalogue_lists_the_plug_ins_of_the_packages(nas: Callable[..., Answer]) -> None:
     code, out, _ = nas("catalog", "--json")
     assert code == 0
     assert json.loads(out) == {
@@ -101,16 +101,16 @@ def test_the_catalogue_is_that_of_the_rooms(nas: Callable[..., Answer]) -> None:
 
 
 @pytest.mark.parametrize("name", SPACES)
-def test_a_space_tells_its_size_and_what_its_members_cost(nas: Callable[..., Answer], name: str) -> None:
+def test_a_space_shows_its_size_and_the_cost_of_its_members(nas: Callable[..., Answer], name: str) -> None:
     code, out, _ = nas("space", name, "--samples", 3, "--json")
-    told: dict[str, Any] = json.loads(out)
+    shown: dict[str, Any] = json.loads(out)
     assert code == 0
-    assert (told["name"], told["version"], told["samples"]) == (name, SPACES.make(name).version, 3)
-    assert type(told["size"]) is int
-    assert told["size"] > 1000
-    assert told["input"] == {"channels": 1, "height": 28, "width": 28, "classes": 10}
+    assert (shown["name"], shown["version"], shown["samples"]) == (name, SPACES.make(name).version, 3)
+    assert type(shown["size"]) is int
+    assert shown["size"] > 1000
+    assert shown["input"] == {"channels": 1, "height": 28, "width": 28, "classes": 10}
     for metric in ("macs", "params"):
-        assert 0 < told[metric]["min"] <= told[metric]["median"] <= told[metric]["max"]
+        assert 0 < shown[metric]["min"] <= shown[metric]["median"] <= shown[metric]["max"]
 
 
 def test_a_space_for_people(nas: Callable[..., Answer]) -> None:
@@ -121,25 +121,25 @@ def test_a_space_for_people(nas: Callable[..., Answer]) -> None:
 
 
 def test_the_search_network_of_the_paper_has_its_size(nas: Callable[..., Answer]) -> None:
-    asked = ("space", "cell", "--supernet", "--width", 16, "--cells", 8, "--channels", 3, "--classes", 10)
-    code, out, _ = nas(*asked, "--json")
+    words = ("space", "cell", "--supernet", "--width", 16, "--cells", 8, "--channels", 3, "--classes", 10)
+    code, out, _ = nas(*words, "--json")
     assert code == 0
     assert json.loads(out)["weights"] == 1930618
     assert json.loads(out)["alphas"] == {"normal": [14, 8], "reduce": [14, 8]}
-    assert "1,930,618 weights" in nas(*asked)[1]
+    assert "1,930,618 weights" in nas(*words)[1]
 
 
 @pytest.mark.parametrize("name", BASELINES)
 def test_a_hand_designed_network_is_shown(nas: Callable[..., Answer], name: str) -> None:
     code, out, _ = nas("show", name, "--json")
-    told = json.loads(out)
+    shown = json.loads(out)
     assert code == 0
-    assert told["id"] == BASELINES[name].id
-    assert told["genes"] == [list(gene) for gene in BASELINES[name].genes]
-    assert sum(row["params"] for row in told["layers"]) == told["params"]
+    assert shown["id"] == BASELINES[name].id
+    assert shown["genes"] == [list(gene) for gene in BASELINES[name].genes]
+    assert sum(row["params"] for row in shown["layers"]) == shown["params"]
     code, text, _ = nas("show", name)
     assert code == 0
-    assert f"{BASELINES[name].id}: {told['params']:,} parameters, {told['macs']:,} MACs" in text
+    assert f"{BASELINES[name].id}: {shown['params']:,} parameters, {shown['macs']:,} MACs" in text
 
 
 def test_a_published_network_is_shown_at_any_size(nas: Callable[..., Answer]) -> None:
@@ -147,8 +147,8 @@ def test_a_published_network_is_shown_at_any_size(nas: Callable[..., Answer]) ->
     code, out, _ = nas(*words, "--width", 36, "--cells", 20)
     assert code == 0
     assert json.loads(out)["params"] == 3_349_342
-    told = json.loads(nas(*words, "--width", 4, "--cells", 5)[1])
-    assert told["genes"][:2] == [["width", 4], ["cells", 5]]
+    shown = json.loads(nas(*words, "--width", 4, "--cells", 5)[1])
+    assert shown["genes"][:2] == [["width", 4], ["cells", 5]]
 
 
 def test_the_winner_of_a_search_is_shown_from_its_file(nas: Callable[..., Answer], tmp_path: Path) -> None:
@@ -216,7 +216,7 @@ def test_other_failures_and_an_interruption(
     root = write_project(tmp_path)
     assert nas("run", "toy", "--root", root)[::2] == (1, "error: diverged\n")
     code, _, err = nas("run", "toy", "--root", root)
-    assert (code, err) == (130, "interrupted; the same command goes on where it stopped\n")
+    assert (code, err) == (130, "interrupted; run the same command again to continue\n")
 
 
 @pytest.mark.parametrize(

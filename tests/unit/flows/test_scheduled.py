@@ -20,7 +20,7 @@ from flows.notify import check_blocks
 from flows.scheduled import scheduled
 from flows.serve import FILE, deployments
 from flows.worktree import PLACE
-from nas_pipeline.cli.app import _open_workspace
+from nas_pipeline.cli.options import open_profile_workspace
 from nas_pipeline.config.workspace import WORK
 from nas_pipeline.errors import ConfigError, DataRefusal
 from tests.pipeline.small_project import write_project
@@ -90,7 +90,7 @@ def test_the_workspace_of_a_schedule_is_that_of_the_command_line(repo: Path) -> 
     assert not state.is_completed(), "the toy's stage.py is not part of a workspace, so the worktree stays"
     (tree,) = (repo / PLACE).iterdir()
     (workspace,) = (tree / WORK).iterdir()
-    assert workspace.name == _open_workspace(repo, "default", overrides[::-1]).name
+    assert workspace.name == open_profile_workspace(repo, "default", overrides[::-1]).name
 
 
 def test_a_block_that_is_not_there_is_told_at_the_start(repo: Path) -> None:
