@@ -17,8 +17,8 @@ from prefect.events import Event, Resource
 from prefect.states import Completed
 
 from flows.automations import CROSSED, MODEL
-from flows.notify import check_blocks, tell
-from flows.tasks import failed
+from flows.notify import alert, check_blocks
+from flows.tasks import failed_state
 from flows.worktree import repository
 from nas_pipeline.core.files import read_json, write_json
 from nas_pipeline.errors import NasError
@@ -31,7 +31,7 @@ DRIFTED = "Drifted"
 """Name of the state where a bound is crossed. The flow has done its work: it is a completed one."""
 
 
-@flow(name="drift", flow_run_name="{days} days", persist_result=False, on_failure=[tell], on_crashed=[tell])
+@flow(name="drift", flow_run_name="{days} days", persist_result=False, on_failure=[alert], on_crashed=[alert])
 def drift(
     days: int = 28,
     psi: float = 0.2,
@@ -58,7 +58,7 @@ def drift(
         rules = DriftRules(psi=psi, ks=ks, alpha=alpha, min_images=min_images)
         return look(home, _watched(home, datetime.now(UTC) - timedelta(days=days)), rules)
     except NasError as error:
-        return failed(error)
+        return failed_state(error)
 
 
 def _watched(home: Path, since: datetime) -> list[Watched]:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import atexit
-import contextlib
 import logging
 import os
 import signal
@@ -27,10 +26,10 @@ logger = logging.getLogger("flows.pipeline")  # also where this module is __main
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the pipeline and return its exit status: 0, or that of the error (4: every target was refused)."""
+    """Runs the pipeline. Returns its exit status: 0, or that of the error (4: every target was refused)."""
     parser = argparse.ArgumentParser(prog="python -m flows.pipeline", description="Run the pipeline once.")
-    parser.add_argument("--root", type=Path, default=Path(), help="the workspace (default: here)")
-    parser.add_argument("--publish-only", action="store_true", help="leave the stages as they are")
+    parser.add_argument("--root", type=Path, default=Path(), help="workspace (default: the current folder)")
+    parser.add_argument("--publish-only", action="store_true", help="run no stage")
     options = parser.parse_args(arguments)
     root = options.root.resolve()
     environment.prepare(root)
@@ -51,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         interrupted.set()
     if interrupted.is_set():
-        logger.error("interrupted; the same command goes on where it stopped")
+        logger.error("interrupted; run the same command again to continue")
         return 130
     return code
 
@@ -61,18 +60,17 @@ def _launch(root: Path, publish_only: bool) -> int:
     if not os.environ.get("PREFECT_API_URL"):
         server = EmbeddedServer(Path(os.environ["PREFECT_HOME"]))
         os.environ["PREFECT_API_URL"] = server.url
-        atexit.register(server.let_go)  # before prefect registers its own: so after prefect has sent its last events
+        atexit.register(server.close)  # runs after prefect's own, which sends the last events
 
     from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
     from flows.pipeline_flow import pipeline
-    from nas_pipeline.registry.connection import tracking
+    from nas_pipeline.actions.publish import warm_up_tracking
 
-    with contextlib.suppress(NasError), tracking(root):
-        pass  # MLflow loads its database code, or makes its database: seconds in which the server boots
+    warm_up_tracking(root)  # takes seconds, during which the server starts
     if server is not None:
         server.wait()
-    # Joining the heartbeat's thread costs up to a second, and nobody watches a flow that lives in this process.
+    # Joining the heartbeat's thread takes up to a second, and nothing monitors a flow in this process.
     with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
         state = pipeline(str(root), publish_only, return_state=True)
     return _exit_code(state)
@@ -91,14 +89,14 @@ def _exit_code(state: Any) -> int:
 
 
 def _interrupt(interrupted: threading.Event) -> None:
-    """Ends the running stage too: a library that calls back may swallow the exception, and the stage would go on."""
+    """Interrupts the running stage too: a library's callback may swallow the exception raised here."""
     interrupted.set()
     child.interrupt()
     raise KeyboardInterrupt
 
 
 def _end(number: int, _frame: Any) -> None:
-    sys.exit(128 + number)  # unwinds, so the stage's processes end too
+    sys.exit(128 + number)  # unwinds the stack, which ends the stage's processes
 
 
 if __name__ == "__main__":

@@ -13,39 +13,40 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
 from flows.dvc import stage_names
-from flows.outcome import Outcome, trials_table
-from flows.report import write_and_attach
-from flows.tasks import CACHED, REFUSED, failed, publish_task, register_task, run_stage_task
+from flows.outcome import RunOutcome, trials_table
+from flows.tasks import CACHED, REFUSED, failed_state, publish_task, register_task, run_stage_task
+from nas_pipeline.actions.publish import attach_report
+from nas_pipeline.actions.report import write_report
 from nas_pipeline.errors import GateRefusal, NasError, Transient
 
 logger = logging.getLogger(__name__)
 
 _LAST_STAGE = "verify@"
-"""Targets are those of the per-target stage with this prefix."""
+"""Prefix of the per-target stage whose instances name the targets."""
 
 
 @flow(name="pipeline", validate_parameters=False, persist_result=False)
 def pipeline(root: str, publish_only: bool = False) -> State[Any]:
-    """Run what has changed, publish it, register each target whose gates are green.
+    """Runs the stale stages, publishes the result and registers each target whose gates are green.
 
-    A refused target is an answer, not a failure: the flow ends in Refused only where every target was refused.
-    MLflow being down is a warning: the next run publishes what is missing.
+    A refused target is a result, not a failure: the flow ends in Refused only if every target is refused. If MLflow
+    does not respond, the flow logs a warning, and the next run publishes the result.
 
     Args:
         root: The workspace.
-        publish_only: Leave the stages as they are; MLflow being down is then a failure.
+        publish_only: Run no stage. The flow then fails if MLflow does not respond.
     """
-    outcome = Outcome(Path(root))
+    outcome = RunOutcome(Path(root))
     try:
         state = _run(root, publish_only, outcome)
         _show(outcome)
     finally:
         outcome.write()
-    write_and_attach(outcome)  # not after Ctrl-C: whoever ends a run does not want to wait for a page
+    _write_report(outcome)  # not after Ctrl-C, where the user would have to wait for it
     return state
 
 
-def _run(root: str, publish_only: bool, outcome: Outcome) -> State[Any]:
+def _run(root: str, publish_only: bool, outcome: RunOutcome) -> State[Any]:
     try:
         stages = stage_names(Path(root))
         if not publish_only:
@@ -57,25 +58,25 @@ def _run(root: str, publish_only: bool, outcome: Outcome) -> State[Any]:
             _register(root, target, outcome)
     except NasError as error:
         outcome.error = {"type": type(error).__name__, "message": str(error)}
-        return failed(error)
+        return failed_state(error)
     if outcome.all_refused:
         message = "every target was refused: " + " | ".join(outcome.refusals())
         return Failed(name=REFUSED, message=message, data=GateRefusal(message))
     return Completed(message="done")
 
 
-def _run_stage(root: str, stage: str, outcome: Outcome) -> None:
+def _run_stage(root: str, stage: str, outcome: RunOutcome) -> None:
     logger.info("%s ...", stage)
     started = time.monotonic()
     state = run_stage_task(root, stage, return_state=True)
     wall_s = time.monotonic() - started
-    word = "cached" if state.name == CACHED else "ran" if state.is_completed() else str(state.name).lower()
-    outcome.stages[stage] = {"state": word, "wall_s": round(wall_s, 2)}
-    logger.info("%s %s, %.1f s", stage, word, wall_s)
+    result = "cached" if state.name == CACHED else "ran" if state.is_completed() else str(state.name).lower()
+    outcome.stages[stage] = {"state": result, "wall_s": round(wall_s, 2)}
+    logger.info("%s %s, %.1f s", stage, result, wall_s)
     _value(state)
 
 
-def _publish(root: str, targets: list[str], outcome: Outcome, *, needed: bool) -> None:
+def _publish(root: str, targets: list[str], outcome: RunOutcome, *, needed: bool) -> None:
     state = publish_task(root, targets, return_state=True)
     try:
         published = _value(state)
@@ -89,7 +90,7 @@ def _publish(root: str, targets: list[str], outcome: Outcome, *, needed: bool) -
     logger.info("MLflow: %s, run %s", published["experiment"], published["run_id"])
 
 
-def _register(root: str, target: str, outcome: Outcome) -> None:
+def _register(root: str, target: str, outcome: RunOutcome) -> None:
     row: dict[str, Any] = {"registered": None, "model": None, "refusal": None, "skipped": None}
     outcome.targets[target] = row
     if outcome.published is None:
@@ -102,19 +103,30 @@ def _register(root: str, target: str, outcome: Outcome) -> None:
         return
     registered = _value(state)
     row["registered"], row["model"] = registered["version"], registered["model"]
-    said = "is candidate" if registered["created"] else "was registered before"
-    logger.info("%s version %s %s", registered["model"], registered["version"], said)
+    change = "is candidate" if registered["created"] else "is registered already"
+    logger.info("%s version %s %s", registered["model"], registered["version"], change)
 
 
 def _value(state: State[Any]) -> Any:
-    """What a task's state holds; its error is raised."""
+    """Returns the result that a task's state contains, or raises its error."""
     value: Any = state.result(raise_on_failure=False)
     if state.is_completed():
         return value
     raise value if isinstance(value, Exception) else NasError(state.message or str(state))
 
 
-def _show(outcome: Outcome) -> None:
+def _show(outcome: RunOutcome) -> None:
     create_markdown_artifact(outcome.markdown(), key="summary")
     if rows := trials_table(outcome.root):
         create_table_artifact(rows, key="trials")
+
+
+def _write_report(outcome: RunOutcome) -> None:
+    """Writes the report and logs it to the published run. An error is a warning: the run has its result already."""
+    try:
+        page = write_report(outcome.root)
+        logger.info("report: %s", page)
+        if outcome.published is not None:
+            attach_report(outcome.root, outcome.published["run_id"], page)
+    except (NasError, OSError) as error:
+        logger.warning("report: %s", error)

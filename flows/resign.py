@@ -14,15 +14,15 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
-from flows.notify import check_blocks, tell
-from flows.tasks import failed
+from flows.notify import alert, check_blocks
+from flows.tasks import failed_state
 from flows.worktree import repository
 from nas_pipeline.errors import NasError
 
 NO_FLEET = "there is no fleet here: `nas fleet init` makes one"
 
 
-@flow(name="resign", persist_result=False, on_failure=[tell], on_crashed=[tell], on_cancellation=[tell])
+@flow(name="resign", persist_result=False, on_failure=[alert], on_crashed=[alert], on_cancellation=[alert])
 def resign(notify: list[str] | None = None, repo: str | None = None) -> State[Any]:
     """Date the fleet anew.
 
@@ -37,4 +37,4 @@ def resign(notify: list[str] | None = None, repo: str | None = None) -> State[An
         root = repository(Path(repo or os.environ.get("NAS_REPO") or "."))
         return Completed(message=resign_line(root) if has_fleet(root) else NO_FLEET)
     except NasError as error:
-        return failed(error)
+        return failed_state(error)

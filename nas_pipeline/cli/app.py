@@ -83,7 +83,7 @@ def run(
 def pipeline(
     profile: Annotated[str, typer.Option(help="Name of an overlay in profiles/, or `default`.")] = "default",
     overrides: Annotated[
-        list[str] | None, typer.Option("--set", help="Override key.path=value; repeatable. Uses a workspace of its own.")
+        list[str] | None, typer.Option("--set", help="Override key.path=value; repeatable. Uses a separate workspace.")
     ] = None,
     root: ProjectRoot = Path(),
 ) -> None:

@@ -21,8 +21,8 @@ inspect_commands = typer.Typer()
 def show(
     genotype: Annotated[str, typer.Argument(
         help="JSON file with a genotype (e.g. winner.json), or the name of a hand-designed or published network.")],
-    width: Annotated[int | None, typer.Option(min=1, help="Width that replaces the genotype's (cell spaces).")] = None,
-    cells: Annotated[int | None, typer.Option(min=1, help="Cells that replace the genotype's number (cell spaces).")] = None,
+    width: Annotated[int | None, typer.Option(min=1, help="Another width (cell spaces only).")] = None,
+    cells: Annotated[int | None, typer.Option(min=1, help="Another number of cells (cell spaces only).")] = None,
     channels: Channels = 1, size: Size = 28, classes: Classes = 10, as_json: AsJson = False,
 ) -> None:
     """Show one network: its parameters, its MACs and a table of its layers."""

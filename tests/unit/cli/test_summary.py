@@ -132,7 +132,7 @@ def test_each_target_with_its_evidence_and_every_gate(root: Path) -> None:
     assert "rpi: int8, 54 kB, p95 0.512 ms (measured, n=2,000), 2/2 gates green" in text
     assert "watch: int8, 54 kB, p95 0.512 ms (proxy, n=2,000), 2/3 gates green" in text
     assert rows(summary(root), "evidence") == ["evidence", "red", "proxy", "measured", "no device"]
-    assert "test accuracy of the int8 file: 94.55 ± 0.78 % over 2 seeds; the one that ships: 95.10 %" in text
+    assert "test accuracy of the int8 file: 94.55 ± 0.78 % over 2 seeds; the released file: 95.10 %" in text
 
 
 def test_what_became_of_each_target(root: Path, edit: Edit) -> None:

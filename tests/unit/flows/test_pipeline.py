@@ -43,7 +43,7 @@ def test_telemetry_is_off_whatever_the_user_has_set(tmp_path: Path, monkeypatch:
 
 
 def test_our_commands_come_first() -> None:
-    path = environment.with_our_commands({"PATH": "/usr/bin"})["PATH"]
+    path = environment.with_interpreter_scripts({"PATH": "/usr/bin"})["PATH"]
     assert path == f"{Path(sys.executable).parent}{os.pathsep}/usr/bin"
 
 

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from flows import reproduce
-from flows.compare import compare, steady
+from flows.compare import compare, without_measurements
 from flows.dvc import reproduce as run_stage
 from flows.dvc import stage_names
-from flows.worktree import PLACE
+from flows.worktree import WORKTREES
 from nas_pipeline.errors import ConfigError, RegistryError, ReproductionRefusal
 from nas_pipeline.registry.origin import read_origin
 from nas_pipeline.registry.publish import Published, publish
@@ -42,13 +42,13 @@ def repo(made: tuple[Path, Published], monkeypatch: pytest.MonkeyPatch) -> Itera
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri(made[0]))
     monkeypatch.setenv("PYTHONPATH", "")
     yield made[0]
-    shutil.rmtree(made[0] / PLACE, ignore_errors=True)
+    shutil.rmtree(made[0] / WORKTREES, ignore_errors=True)
 
 
 def test_all_is_made_anew_and_is_the_same(repo: Path, made: tuple[Path, Published]) -> None:
     run = made[1].run_id
     assert reproduce.main([run, "--root", str(repo)]) == 0
-    (tree,) = (repo / PLACE).iterdir()
+    (tree,) = (repo / WORKTREES).iterdir()
     assert len(runs(tree)) == 5, "nothing came from the cache"
     assert (tree / "stage.py").read_text() == (repo / "stage.py").read_text(), "what was not committed is there too"
     told = json.loads((tree / ".nas/reproduced.json").read_text())
@@ -60,9 +60,9 @@ def test_all_is_made_anew_and_is_the_same(repo: Path, made: tuple[Path, Publishe
 
 def test_from_the_cache_nothing_is_run(repo: Path, made: tuple[Path, Published]) -> None:
     child = made[1].children["search"]
-    verdicts = reproduce.make_again(repo, child, from_cache=True)
+    verdicts = reproduce.reproduce_run(repo, child, from_cache=True)
     assert set(verdicts.values()) == {"same"}
-    (tree,) = (repo / PLACE).iterdir()
+    (tree,) = (repo / WORKTREES).iterdir()
     assert runs(tree) == []
 
 
@@ -81,7 +81,7 @@ def test_an_output_that_is_missing_is_a_refusal(repo: Path, made: tuple[Path, Pu
 )
 def test_a_run_that_is_not_there(repo: Path, run: str, words: str) -> None:
     with pytest.raises(RegistryError, match=words):
-        reproduce.make_again(repo, run)
+        reproduce.reproduce_run(repo, run)
 
 
 def test_a_commit_that_this_clone_has_not(repo: Path, made: tuple[Path, Published], tmp_path: Path) -> None:
@@ -94,7 +94,7 @@ def test_a_commit_that_this_clone_has_not(repo: Path, made: tuple[Path, Publishe
     found = publish(repo, run_key="toy-set-lost", tags=tags, tracking_uri=uri(repo))
     git(repo, "reset", "--soft", "HEAD~1")
     with pytest.raises(ConfigError, match=r"has no commit .*`git fetch --all`"):
-        reproduce.make_again(other, found.run_id)
+        reproduce.reproduce_run(other, found.run_id)
 
 
 @pytest.mark.parametrize(
@@ -112,14 +112,15 @@ def test_a_run_that_is_not_known_well_enough(
         shutil.copy(repo / name, tmp_path / name)
     found = publish(tmp_path, run_key=f"toy-set-{tags['git.commit'][:3]}", tags=tags, tracking_uri=uri(repo))
     with pytest.raises(RegistryError, match=words):
-        reproduce.make_again(repo, found.run_id)
+        reproduce.reproduce_run(repo, found.run_id)
 
 
 def test_what_is_measured_is_told_from_what_is_not(tmp_path: Path) -> None:
     rows = [{"number": 1, "metrics": {"val_accuracy": 0.5, "latency_ms": 2.0}, "wall_s": 3.0}]
-    assert steady(rows) == [{"number": 1, "metrics": {"val_accuracy": 0.5}}]
-    assert steady("less accurate by 0.01 (p95 0.036 ms, 8 bytes)") == "less accurate by 0.01 (p95 some ms, 8 bytes)"
-    assert steady([{"gate": "latency", "passed": True, "figure": 1.0, "bound": 2.0}]) == [
+    assert without_measurements(rows) == [{"number": 1, "metrics": {"val_accuracy": 0.5}}]
+    sentence = "less accurate by 0.01 (p95 {} ms, 8 bytes)"
+    assert without_measurements(sentence.format(0.036)) == sentence.format("some")
+    assert without_measurements([{"gate": "latency", "passed": True, "figure": 1.0, "bound": 2.0}]) == [
         {"gate": "latency", "passed": True}
     ]
     for name, figure, accuracy in (("slow", 9.0, 0.5), ("wrong", 2.0, 0.4)):

@@ -19,7 +19,7 @@ from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId
 from flows.notify import check_blocks
 from flows.scheduled import scheduled
 from flows.serve import FILE, deployments
-from flows.worktree import PLACE
+from flows.worktree import WORKTREES
 from nas_pipeline.cli.options import open_profile_workspace
 from nas_pipeline.config.workspace import WORK
 from nas_pipeline.errors import ConfigError, DataRefusal
@@ -62,7 +62,7 @@ def test_in_a_worktree_that_goes_when_all_is_well(repo: Path, told: list[dict[st
     (repo / "stage.py").write_text("raise SystemExit('an edit that is not committed')")
     state = scheduled(repo=str(repo), notify=["custom-webhook/toy"], return_state=True)
     assert (state.name, state.message) == ("Completed", "registered: local-cpu")
-    assert list((repo / PLACE).iterdir()) == []
+    assert list((repo / WORKTREES).iterdir()) == []
     assert (repo / "mlflow.db").is_file()
     assert not (repo / "artifacts").exists()
     assert told == []
@@ -78,7 +78,7 @@ def test_a_refusal_is_told_and_what_it_is_about_stays(repo: Path, told: list[dic
     (message,) = told
     assert message["subject"] == "scheduled default: Refused"
     assert message["body"].startswith("black rows")
-    (tree,) = (repo / PLACE).iterdir()
+    (tree,) = (repo / WORKTREES).iterdir()
     assert json.loads((tree / "artifacts/search/error.json").read_text())["type"] == "DataRefusal"
 
 
@@ -88,7 +88,7 @@ def test_the_workspace_of_a_schedule_is_that_of_the_command_line(repo: Path) -> 
     overrides = ["search.seed=3", "retrain.seeds=2"]
     state = scheduled(repo=str(repo), overrides=overrides, return_state=True)
     assert not state.is_completed(), "the toy's stage.py is not part of a workspace, so the worktree stays"
-    (tree,) = (repo / PLACE).iterdir()
+    (tree,) = (repo / WORKTREES).iterdir()
     (workspace,) = (tree / WORK).iterdir()
     assert workspace.name == open_profile_workspace(repo, "default", overrides[::-1]).name
 
@@ -97,12 +97,12 @@ def test_a_block_that_is_not_there_is_told_at_the_start(repo: Path) -> None:
     state = scheduled(repo=str(repo), notify=["custom-webhook/nobody"], return_state=True)
     assert "'custom-webhook/nobody', which Prefect's server does not have" in str(state.message)
     assert isinstance(state.result(raise_on_failure=False), ConfigError)
-    assert not (repo / PLACE).exists(), "nothing was begun"
+    assert not (repo / WORKTREES).exists(), "nothing was begun"
 
 
 def test_a_block_that_cannot_notify_is_told() -> None:
     Secret(value="hidden").save("toy-secret", overwrite=True)
-    with pytest.raises(ConfigError, match=r"'secret/toy-secret', which cannot notify: it is a Secret"):
+    with pytest.raises(ConfigError, match=r"'secret/toy-secret', which cannot send notifications: it is a Secret"):
         check_blocks(["secret/toy-secret"])
 
 

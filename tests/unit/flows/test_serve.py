@@ -107,5 +107,5 @@ def test_each_port_in_use_is_a_line(capsys: pytest.CaptureFixture[str]) -> None:
         assert ports.main([f"MLflow={taken[0]}", f"Prefect={taken[1]}"]) == 2
     lines = capsys.readouterr().err.splitlines()
     assert [line.split()[1] for line in lines] == ["MLflow", "Prefect"]
-    assert all("`ss -ltnp` names it" in line for line in lines)
+    assert all("`ss -ltnp` shows it" in line for line in lines)
     assert ports.main([f"MLflow={taken[0]}"]) == 0

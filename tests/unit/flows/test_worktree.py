@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from flows.dvc import changed_stages, reproduce
-from flows.worktree import PLACE, commit_of, prune, repository, share_work, worktree
+from flows.worktree import WORKTREES, commit_of, prune, repository, share_work, worktree
 from nas_pipeline.errors import ConfigError, WorkspaceBusy
 from tests.unit.flows.toy_repository import git, write_repository
 from tests.unit.flows.toy_workspace import runs
@@ -64,9 +64,9 @@ def test_the_oldest_go_but_none_in_which_a_run_is(repo: Path) -> None:
         with worktree(repo, name) as tree:
             os.utime(tree, (1000 - age, 1000 - age))
     with worktree(repo, "busy"):
-        os.utime(repo / PLACE / "busy", (1, 1))
-        assert prune(repo, keep=1) == ["old", "older"]
-    assert sorted(path.name for path in (repo / PLACE).iterdir()) == ["busy", "new"]
+        os.utime(repo / WORKTREES / "busy", (1, 1))
+        assert prune(repo, retain=1) == ["old", "older"]
+    assert sorted(path.name for path in (repo / WORKTREES).iterdir()) == ["busy", "new"]
 
 
 def test_one_run_in_a_worktree(repo: Path) -> None:
@@ -75,13 +75,13 @@ def test_one_run_in_a_worktree(repo: Path) -> None:
 
 
 def test_a_folder_that_git_has_forgotten_is_made_again(repo: Path) -> None:
-    (repo / PLACE / "a").mkdir(parents=True)
+    (repo / WORKTREES / "a").mkdir(parents=True)
     with worktree(repo, "a") as tree:
         assert (tree / "dvc.yaml").is_file()
 
 
 def test_an_unknown_commit_says_how_to_get_it(repo: Path) -> None:
-    with pytest.raises(ConfigError, match=r"has no commit 'nigthly': `git fetch --all` brings"):
+    with pytest.raises(ConfigError, match=r"has no commit 'nigthly': `git fetch --all` fetches"):
         commit_of(repo, "nigthly")
 
 
