@@ -1,3 +1,5 @@
+"""The lock that serialises scheduled pipelines."""
+
 from __future__ import annotations
 
 import threading

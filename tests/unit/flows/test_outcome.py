@@ -1,4 +1,4 @@
-"""What the command line and Prefect show of a pipeline."""
+"""The outcome of a pipeline run, as JSON and Markdown."""
 
 from __future__ import annotations
 

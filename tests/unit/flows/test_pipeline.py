@@ -1,4 +1,4 @@
-"""Around the flow: the lock, the environment, the server's life."""
+"""The launcher of the pipeline flow: lock, environment and server."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from flows.lock import workspace_lock
 from nas_pipeline.errors import Transient, WorkspaceBusy
 
 
-def test_a_second_pipeline_is_told_who_runs(tmp_path: Path) -> None:
+def test_a_second_pipeline_is_refused_with_the_holders_process_id(tmp_path: Path) -> None:
     with workspace_lock(tmp_path):
         with pytest.raises(WorkspaceBusy, match=str(os.getpid())) as caught, workspace_lock(tmp_path):
             pass
@@ -23,7 +23,7 @@ def test_a_second_pipeline_is_told_who_runs(tmp_path: Path) -> None:
         pass
 
 
-def test_the_lock_dies_with_its_holder(tmp_path: Path) -> None:
+def test_the_lock_is_released_when_its_holder_dies(tmp_path: Path) -> None:
     hold = (
         "import sys, os, pathlib\nfrom flows.lock import workspace_lock\n"
         "with workspace_lock(pathlib.Path(sys.argv[1])):\n    os.kill(os.getpid(), 9)\n"
@@ -42,7 +42,7 @@ def test_telemetry_is_off_whatever_the_user_has_set(tmp_path: Path, monkeypatch:
     assert os.environ["PREFECT_HOME"] == "/mine"
 
 
-def test_our_commands_come_first() -> None:
+def test_the_interpreters_scripts_come_first_in_path() -> None:
     path = environment.with_interpreter_scripts({"PATH": "/usr/bin"})["PATH"]
     assert path == f"{Path(sys.executable).parent}{os.pathsep}/usr/bin"
 

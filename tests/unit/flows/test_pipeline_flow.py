@@ -1,4 +1,4 @@
-"""The flow against a real server: a whole pipeline, a refusal, a failure that passes, MLflow down."""
+"""The pipeline flow against a real server: a complete run, a refusal, a transient failure, MLflow down."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ def fail(root: Path, **how: object) -> None:
 
 
 def task_states(state: State[Any]) -> dict[str, str]:
-    found = FlowRunFilter(id=FlowRunFilterId(any_=[state.state_details.flow_run_id]))
+    run_filter = FlowRunFilter(id=FlowRunFilterId(any_=[state.state_details.flow_run_id]))
     with get_client(sync_client=True) as client:
-        return {run.name: str(run.state_name) for run in client.read_task_runs(flow_run_filter=found)}
+        return {run.name: str(run.state_name) for run in client.read_task_runs(flow_run_filter=run_filter)}
 
 
-def test_whole_pipeline_then_nothing_to_do(root: Path) -> None:
+def test_a_second_run_of_the_pipeline_is_cached(root: Path) -> None:
     assert pipeline(str(root), return_state=True).is_completed()
     first = last_run(root)
     assert {row["state"] for row in first["stages"].values()} == {"ran"}
@@ -62,7 +62,7 @@ def test_whole_pipeline_then_nothing_to_do(root: Path) -> None:
     assert names["register@raspberry-pi-4"] == "Refused"
 
 
-def test_a_refusal_ends_the_flow_in_a_state_of_that_name(root: Path) -> None:
+def test_a_refusal_ends_the_flow_in_the_state_refused(root: Path) -> None:
     fail(root, stage="search", type="DataRefusal", message="black rows")
     state = pipeline(str(root), return_state=True)
     assert state.name == "Refused"
@@ -71,7 +71,7 @@ def test_a_refusal_ends_the_flow_in_a_state_of_that_name(root: Path) -> None:
     assert runs(root) == ["search"], "never retried"
 
 
-def test_what_may_pass_is_tried_again(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_transient_error_is_retried(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tasks.run_stage_task, "retry_delay_seconds", [0.1, 0.1])
     fail(root, stage="search", type="TrackingUnavailable", message="later", once=True)
     assert tasks.run_stage_task(str(root), "search", return_state=True).name == "Completed"
@@ -110,7 +110,7 @@ def test_as_a_program(tmp_path: Path) -> None:
     assert process.stdout is not None
     line = next(line for line in process.stdout if line.startswith("pid "))
     process.send_signal(signal.SIGINT)
-    rest, errors = process.communicate(timeout=240)  # three processes have to end in order, on a busy machine too
+    rest, errors = process.communicate(timeout=240)  # three processes have to exit, on a busy machine too
     assert process.returncode == 130, errors
     assert "run the same command again" in rest
     assert "Traceback" not in rest + errors

@@ -1,4 +1,4 @@
-"""A worktree per run: of one commit, with the shared cache, and with a word where git cannot."""
+"""Worktrees: of one commit, with the shared cache, and the errors of git."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ def test_what_one_has_made_the_other_restores(repo: Path) -> None:
     with worktree(repo, "a") as tree:
         reproduce(tree, "search", lambda line: None)
         assert runs(tree) == ["search"]
-    with worktree(repo, "b") as other:
-        assert changed_stages(other, "search") == {"search"}
-        reproduce(other, "search", lambda line: None)
+    with worktree(repo, "b") as second:
+        assert changed_stages(second, "search") == {"search"}
+        reproduce(second, "search", lambda line: None)
         winner = Path("artifacts/search/winner.json")
-        assert (other / winner).read_bytes() == (tree / winner).read_bytes()
-        assert runs(other) == []
+        assert (second / winner).read_bytes() == (tree / winner).read_bytes()
+        assert runs(second) == []
     with worktree(repo, "alone", cache=False) as alone:
         reproduce(alone, "search", lambda line: None)
         assert runs(alone) == ["search"]
