@@ -164,7 +164,7 @@ def test_without_a_server_the_command_says_so(
 ) -> None:
     monkeypatch.delenv("PREFECT_API_URL", raising=False)
     assert automations.main([]) == 2
-    assert "PREFECT_API_URL names no server" in capsys.readouterr().out
+    assert "PREFECT_API_URL is not set" in capsys.readouterr().out
 
 
 @pytest.mark.usefixtures("prefect_server")
