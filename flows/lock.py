@@ -1,4 +1,8 @@
-"""Locks between pipelines. The kernel releases a lock when its holder dies, whatever the cause."""
+"""Locks between pipelines. The kernel releases a lock when its holder dies, whatever the cause.
+
+On file systems without flock, acquiring a lock fails: filelock's fallback is a file that remains when its holder is
+killed.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +26,7 @@ def workspace_lock(root: Path, name: str = "pipeline.lock") -> Iterator[None]:
     path = root / ".nas" / name
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        lock = FileLock(path).acquire(blocking=False)
+        lock = FileLock(path, fallback_to_soft=False).acquire(blocking=False)
     except Timeout:
         holder = path.read_text(encoding="ascii").strip() or "unknown"
         raise WorkspaceBusy(
@@ -41,4 +45,4 @@ def pipeline_turn(repo: Path) -> FileLock:
     """
     folder = repo / ".nas"
     folder.mkdir(parents=True, exist_ok=True)
-    return FileLock(folder / "turn.lock")
+    return FileLock(folder / "turn.lock", fallback_to_soft=False)

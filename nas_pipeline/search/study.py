@@ -87,5 +87,5 @@ def _end(worker: dict[str, Any] | None) -> None:
 def exclusive(path: Path) -> Iterator[None]:
     """Holds a lock file of this machine during the block; the kernel releases it when the holder dies."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(path, poll_interval=_LOCK_POLL_S):
+    with FileLock(path, poll_interval=_LOCK_POLL_S, fallback_to_soft=False):
         yield

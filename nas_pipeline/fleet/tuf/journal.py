@@ -141,7 +141,7 @@ class Journal:
 
     def _append(self, entry: Entry, stage: Stage) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(self.path.with_suffix(".lock")):
+        with FileLock(self.path.with_suffix(".lock"), fallback_to_soft=False):
             descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
             try:
                 content = self._content()

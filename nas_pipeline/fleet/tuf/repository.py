@@ -171,7 +171,7 @@ class Repository:
     def locked(self) -> Iterator[None]:
         """Nobody else on this machine changes the repository inside the block."""
         self.settings.folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(self.settings.folder / "lock", mode=0o600):
+        with FileLock(self.settings.folder / "lock", mode=0o600, fallback_to_soft=False):
             yield
 
     def see_journal(self, trusted: Trusted) -> int:
