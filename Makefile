@@ -1,4 +1,4 @@
-# Everything a person types. `make` alone prints this list.
+# The commands of this repository. `make` without a target lists them.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 PROFILE ?= default
@@ -18,62 +18,62 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 .PHONY: help setup pipeline promote fleet-demo repro test nightly check ui serve up down report readme-results check-report clean
 
-help:  ## this list
+help:  ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: .venv/.done  ## virtual environment from the lock (TORCH=cuda for the GPU build of torch)
+setup: .venv/.done  ## create the virtual environment from the lock (TORCH=cuda for the GPU build of torch)
 
 .venv/.done: requirements.lock pyproject.toml edge_agent/pyproject.toml docker/setup.sh
 	@bash docker/setup.sh $(TORCH)
 
-pipeline: setup  ## data to registered networks (PROFILE=smoke|full, SET="key.path=value ...")
+pipeline: setup  ## run the pipeline, from data to registered networks (PROFILE=smoke|full, SET="key.path=value ...")
 	@nas pipeline --profile $(PROFILE) $(foreach pair,$(SET),--set '$(pair)')
 
-promote: setup  ## a version to champion, if every gate is green (TARGET=..., VERSION=..., WHY="...", PROFILE=...)
+promote: setup  ## make a version the champion if every gate is green (TARGET=..., VERSION=..., WHY="...", PROFILE=...)
 	@nas promote --target '$(TARGET)' --profile $(PROFILE) $(if $(VERSION),--version $(VERSION)) $(if $(WHY),--why '$(WHY)')
 
-fleet-demo: setup  ## a candidate to twenty devices that serve it, a bad release rolled back; on this machine (PROFILE=...)
+fleet-demo: setup  ## deploy a candidate to twenty simulated devices, and roll back a bad release (PROFILE=...)
 	@$(PY) -m benchmarks.fleet_demo --profile $(PROFILE) $(if $(TARGET),--target '$(TARGET)')
 
-repro: setup  ## the same stages through `dvc repro`, without Prefect and MLflow
+repro: setup  ## run the stages through `dvc repro`, without Prefect and MLflow
 	@dvc repro
 
-check: setup  ## ruff, mypy --strict, import layers
+check: setup  ## run ruff, mypy --strict and import-linter
 	@ruff check .
 	@mypy
 	@lint-imports
 
-test: setup  ## all tests
+test: setup  ## run all tests but the nightly ones
 	@$(PY) -m pytest -n 2 --dist loadgroup
 
-nightly: setup  ## the tests that take minutes: random kills, fuzzing, a large simulated fleet
+nightly: setup  ## run the tests that take minutes: random kills, fuzzing, a large simulated fleet
 	@$(PY) -m pytest -n 2 --dist loadgroup -m nightly
 
-ui: setup  ## MLflow on port 5000 and Prefect on port 4200, this machine only; Ctrl-C ends both
+ui: setup  ## start MLflow on port 5000 and Prefect on port 4200, on the loopback interface; Ctrl-C stops both
 	@$(PY) -m flows.ports MLflow=5000 Prefect=4200
 	@trap 'kill 0' INT TERM; \
 	mlflow server --host 127.0.0.1 --port 5000 --workers 1 --backend-store-uri sqlite:///mlflow.db & \
 	PREFECT_HOME=$(CURDIR)/.prefect PREFECT_UI_ENABLED=true PREFECT_SERVER_UI_ENABLED=true prefect server start --host 127.0.0.1 --port 4200 & wait
 
-serve: setup  ## the schedules of prefect.yaml on this machine, with Prefect's pages on port 4200 (PORT=...)
+serve: setup  ## run the schedules of prefect.yaml on this machine, with Prefect's UI on port 4200 (PORT=...)
 	@$(PY) -m flows.serve --port $(PORT)
 
-up:  ## everything in containers, for a server: docs/containers.md
+up:  ## start all services in containers, for a server: docs/containers.md
 	@bash docker/up.sh up
 
-down:  ## end the containers; their volumes stay
+down:  ## stop the containers; their volumes remain
 	@bash docker/up.sh down
 
-report: setup  ## the page (reports/index.html) and the summary of the last run again (PROFILE=...)
+report: setup  ## write the report (reports/index.html) of the last run again and print its summary (PROFILE=...)
 	@nas report --profile $(PROFILE)
 
-readme-results: setup  ## the results in README.md, from a whole run (RUN=FOLDER for one in another clone)
+readme-results: setup  ## write the results in README.md from a whole run (RUN=FOLDER for a run in another clone)
 	@$(PY) -m benchmarks.readme_results $(if $(RUN),--run '$(RUN)')
 
-check-report: setup  ## a report page in headless Chromium: no message, no request (PAGE=FILE for one of yours)
+check-report: setup  ## check a report page in headless Chromium: no console message, no request (PAGE=FILE for another page)
 	@bash docker/browser.sh
 	@if [ -n "$(PAGE)" ]; then $(PY) benchmarks/report_browser.py "$(PAGE)"; \
 	else $(PY) -m tests.unit.report.toy_run .nas/toy-report && $(PY) benchmarks/report_browser.py .nas/toy-report/reports/index.html; fi
 
-clean:  ## remove artefacts and working state; downloads, the DVC cache and MLflow's runs stay
+clean:  ## remove artefacts and working state, but not downloads, the DVC cache and MLflow's runs
 	@rm -rf artifacts reports .nas/search .nas/retrain .nas/work .nas/toy-report .nas/command.json .nas/progress .nas/last-run.json .nas/precision.json

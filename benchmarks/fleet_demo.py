@@ -35,8 +35,8 @@ from rich.console import Console
 from rich.table import Table
 
 from edge_agent.contract import wire
-from nas_pipeline.cli.app import _workspace
 from nas_pipeline.cli.devices import change_text
+from nas_pipeline.config.workspace import open_workspace
 from nas_pipeline.errors import NasError
 from nas_pipeline.fleet.reports.intake import Intake
 from nas_pipeline.fleet.reports.receiver import server
@@ -86,7 +86,7 @@ def main() -> int:
     parser.add_argument("--profile", default="default", help="whose candidate")
     parser.add_argument("--target", default="local-cpu")
     options = parser.parse_args()
-    root = _workspace(REPO, options.profile, ())
+    root = open_workspace(REPO, options.profile)
     place = REPO / ".nas" / "fleet-demo"
     shutil.rmtree(place, ignore_errors=True)
     place.mkdir(parents=True)

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# A headless Chromium for `make check-report`: whichever is there, else Debian's package where we may install it.
+# Installs a headless Chromium for `make check-report` from Debian's package, unless one is available.
 set -euo pipefail
 for name in ${CHROMIUM:+"$CHROMIUM"} chromium-headless-shell chromium chromium-browser google-chrome; do
   command -v "$name" >/dev/null && exit 0

@@ -1,4 +1,4 @@
-# The bench for a device: times an ONNX file there, on numpy and onnxruntime alone. No torch, no MLflow, no Prefect.
+# The bench, which times an ONNX file on a device. It needs numpy and onnxruntime, but not torch, MLflow or Prefect.
 #   docker build --file docker/edge.Dockerfile --tag nas-edge .
 #   echo '{"models": ["/models/model.onnx"], "threads": 1, "warmup": 50, "runs": 400}' \
 #     | docker run --rm --interactive --network none --read-only --volume "$PWD/artifacts/export/TARGET:/models:ro" nas-edge

@@ -1,4 +1,4 @@
-"""Makes MLflow's bucket, once; run by compose before MLflow starts."""
+"""Creates MLflow's bucket. Compose runs it before MLflow starts."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from botocore.exceptions import ClientError
 
 
 def main() -> None:
-    """The bucket MLFLOW_BUCKET at MLFLOW_S3_ENDPOINT_URL; one that is there already is right."""
+    """Creates the bucket MLFLOW_BUCKET at MLFLOW_S3_ENDPOINT_URL, unless it exists."""
     client = boto3.client("s3", endpoint_url=os.environ["MLFLOW_S3_ENDPOINT_URL"])
     try:
         client.create_bucket(Bucket=os.environ["MLFLOW_BUCKET"])

@@ -1,4 +1,4 @@
-# The tracking server and the registry: MLflow on Postgres, files on S3. No code of the pipeline is in here.
+# The tracking server and the registry: MLflow on Postgres, files on S3. It contains no code of the pipeline.
 #   docker build --file docker/mlflow.Dockerfile --tag nas-mlflow .
 ARG PYTHON=3.11-slim-trixie
 

@@ -1,4 +1,4 @@
-# Prefect's server, its worker and the pipeline itself: one image, for a run needs the versions that the server knows.
+# Prefect's server, its worker and the pipeline in one image: client and server need the same version of Prefect.
 #   docker build --file docker/pipeline.Dockerfile --tag nas-pipeline .
 ARG PYTHON=3.11-slim-trixie
 
@@ -19,7 +19,7 @@ RUN uv pip install --constraint requirements.lock --torch-backend cpu ./edge_age
     && chmod 755 /opt/venv/bin/nas
 
 FROM python:${PYTHON}
-# git: each run has a worktree of its own. The version is Debian's; a pinned one would be gone with its next correction.
+# git creates the worktrees of runs. Its version is not pinned: Debian removes a version when it publishes the next.
 # hadolint ignore=DL3008
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends git \

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# Virtual environment from requirements.lock. uv installs 2 GB several times faster than pip.
-# $1: cpu (default) or cuda. The CPU build of torch is taken from wherever pip is configured to find it, else from
-# PyTorch's own CPU index through uv; macOS has only the CPU build.
+# Creates the virtual environment from requirements.lock, with uv: it installs 2 GB several times faster than pip.
+# $1: cpu (default) or cuda. The CPU build of torch is installed from the index that pip is configured for; if that fails,
+# from PyTorch's CPU index through uv. macOS has only the CPU build.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 flavour="${1:-cpu}"
 python="${PYTHON:-python3}"
 "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
-  || { echo "Python 3.11 or newer is needed; $python is $("$python" -V). Set PYTHON=/path/to/python3.11" >&2; exit 2; }
+  || { echo "Python 3.11 or newer is required; $python is $("$python" -V). Set PYTHON=/path/to/python3.11" >&2; exit 2; }
 [ -x .venv/bin/python ] || "$python" -m venv .venv
 uv=.venv/bin/uv
 version=$(sed -n 's/^uv==//p' requirements.lock)

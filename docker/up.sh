@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Everything on one server: see docs/containers.md. $1: up or down.
+# Starts or stops all services on one server: see docs/containers.md. $1: up or down.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 docker compose version >/dev/null 2>&1 \
-  || { echo "error: 'docker compose' does not answer; install Docker with its compose plugin, or use make pipeline, which needs neither" >&2; exit 2; }
+  || { echo "error: 'docker compose' does not work; install Docker with its compose plugin, or use make pipeline, which needs neither" >&2; exit 2; }
 bash docker/write_env.sh .env
 compose() { docker compose --env-file .env --file docker/compose.yaml "$@"; }
 if [ "$1" = down ]; then

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# In the worker's container: a clone of the repository that is mounted at /source, then the command that is given.
+# Entry point of the worker's container: clones the repository mounted at /source, then runs its arguments.
 set -euo pipefail
 [ -d "$NAS_REPO/.git" ] || git clone --quiet /source "$NAS_REPO"
 cd "$NAS_REPO"

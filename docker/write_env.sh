@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Random passwords for compose in the file $1 (default .env), which git ignores. What is in it already stays.
+# Writes random passwords for compose to the file $1 (default .env), which git ignores. Existing values are not changed.
 set -euo pipefail
 file="${1:-.env}"
 umask 077

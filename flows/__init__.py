@@ -1,1 +1,1 @@
-"""WHEN: thin Prefect over the stages. No logic of the product lives here; prefect is imported nowhere else."""
+"""Prefect flows: when and in which order the stages and actions run. The only package that imports prefect and dvc."""

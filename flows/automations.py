@@ -1,7 +1,7 @@
-"""The automation that starts a retraining when a model's images have drifted; made once, by name.
+"""The Prefect automation that starts a retraining when the images of a model have drifted.
 
-`make serve` makes it on one machine; on a server, after `prefect deploy --all`, `python -m flows.automations` does.
-One that was paused stays paused.
+`make serve` creates it on one machine; on a server, run `python -m flows.automations` after `prefect deploy --all`.
+A paused automation remains paused.
 """
 
 from __future__ import annotations
@@ -14,24 +14,23 @@ from datetime import timedelta
 from pathlib import Path
 
 from flows import environment
-from flows.launch import log_to_terminal
 from nas_pipeline.errors import ConfigError, NasError
 
 logger = logging.getLogger("flows.automations")  # also where this module is __main__
 
 NAME = "drift starts a retraining"
 CROSSED = "nas.drift.crossed"
-"""Event of flows/drift.py."""
+"""Name of the event that flows/drift.py sends."""
 MODEL = "nas.model."
-"""Beginning of the id of the event's resource; the name of the model follows."""
+"""Prefix of the id of the event's resource; the name of the model follows."""
 RETRAINING = "scheduled/weekly"
-"""FLOW/DEPLOYMENT that is started."""
-_AT_MOST_EVERY = timedelta(days=7)
-"""However many models drift in that time, it is one retraining."""
+"""FLOW/DEPLOYMENT that the automation starts."""
+_MIN_INTERVAL = timedelta(days=7)
+"""Minimum time between two retrainings, however many models drift."""
 
 
-def ensure(deployment: str = RETRAINING) -> str:
-    """Make the automation, or bring it up to date; returns made, changed or kept.
+def ensure_automation(deployment: str = RETRAINING) -> str:
+    """Creates or updates the automation. Returns `created`, `changed` or `unchanged`.
 
     Raises:
         ConfigError: The server has no such deployment.
@@ -46,50 +45,50 @@ def ensure(deployment: str = RETRAINING) -> str:
             target = client.read_deployment_by_name(deployment)
         except (ObjectNotFound, ValueError) as error:
             raise ConfigError(
-                f"Prefect's server has no deployment {deployment!r}: `prefect deploy --all` makes those of prefect.yaml"
+                f"Prefect's server has no deployment {deployment!r}: `prefect deploy --all` creates it"
             ) from error
         wanted = AutomationCore(
             name=NAME,
             description=f"{CROSSED} (flows/drift.py) starts {deployment}, at most once in seven days. docs/drift.md",
             trigger=EventTrigger(
                 expect={CROSSED}, match={"prefect.resource.id": f"{MODEL}*"}, posture=Posture.Reactive, threshold=1,
-                within=_AT_MOST_EVERY,
+                within=_MIN_INTERVAL,
             ),
             actions=[RunDeployment(source="selected", deployment_id=target.id, parameters=None, job_variables=None)],
         )
-        found = sorted(client.read_automations_by_name(NAME), key=lambda each: str(each.id))
-        for surplus in found[1:]:  # two servers were started at once
-            client.delete_automation(surplus.id)
-        if not found:
+        existing = sorted(client.read_automations_by_name(NAME), key=lambda automation: str(automation.id))
+        for duplicate in existing[1:]:  # two servers were started at the same time
+            client.delete_automation(duplicate.id)
+        if not existing:
             client.create_automation(wanted)
-            return "made"
-        wanted.enabled = found[0].enabled
-        if _says(found[0]) == _says(wanted):
-            return "kept"
-        client.update_automation(found[0].id, wanted)
+            return "created"
+        wanted.enabled = existing[0].enabled
+        if _definition(existing[0]) == _definition(wanted):
+            return "unchanged"
+        client.update_automation(existing[0].id, wanted)
         return "changed"
 
 
-def _says(automation: object) -> object:
-    """What of an automation is ours, without the numbers that the server gives its parts."""
+def _definition(automation: object) -> object:
+    """Returns the definition of an automation without the ids that the server assigns."""
     from prefect.automations import AutomationCore
 
     assert isinstance(automation, AutomationCore)
     return (automation.description, automation.trigger.model_dump(mode="json", exclude={"id"}),
-            [each.model_dump(mode="json") for each in automation.actions])
+            [action.model_dump(mode="json") for action in automation.actions])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Make it on the server that PREFECT_API_URL names; exit status 2 where none is named."""
-    parser = argparse.ArgumentParser(prog="python -m flows.automations", description="Make the automations.")
+    """Creates the automation on the server in PREFECT_API_URL. Returns exit status 2 if it is not set."""
+    parser = argparse.ArgumentParser(prog="python -m flows.automations", description="Create the automation for drift.")
     parser.add_argument("--deployment", default=RETRAINING, help="FLOW/DEPLOYMENT that drift starts")
     options = parser.parse_args(arguments)
-    log_to_terminal()
+    environment.log_to_terminal()
     environment.prepare(Path())
     try:
         if not os.environ.get("PREFECT_API_URL"):
-            raise ConfigError("PREFECT_API_URL names no server: export PREFECT_API_URL=http://SERVER:4200/api first")
-        logger.info("%s: %s", NAME, ensure(options.deployment))
+            raise ConfigError("PREFECT_API_URL is not set: export PREFECT_API_URL=http://SERVER:4200/api first")
+        logger.info("%s: %s", NAME, ensure_automation(options.deployment))
     except NasError as error:
         logger.error("error: %s", error)
         return error.exit_code

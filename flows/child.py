@@ -1,4 +1,4 @@
-"""A child process whose whole group is gone when we are done with it, by whatever way."""
+"""Child processes that are ended with all of their descendants."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from pathlib import Path
 
 import psutil
 
-from flows.environment import with_our_commands
+from flows.environment import with_interpreter_scripts
 
-_PATIENCE_S = 10.0
-"""How long a child may take to end in order after Ctrl-C, before it is killed."""
+_EXIT_TIMEOUT_S = 10.0
+"""Time that a child has to exit after a signal before the next, stronger one."""
 
 active: set[subprocess.Popen[str]] = set()
-"""The running children, so that a signal can end them even where the exception it raises gets lost."""
+"""The running children. A signal handler ends them, in case the exception that it raises is swallowed."""
 
 
 def interrupt() -> None:
-    """Send SIGINT to each running child's group, as Ctrl-C would if it shared the terminal's."""
+    """Sends SIGINT to the process group of each running child, which does not receive the terminal's Ctrl-C."""
     for child in tuple(active):
         with contextlib.suppress(ProcessLookupError):
             os.killpg(child.pid, signal.SIGINT)
@@ -31,35 +31,36 @@ def interrupt() -> None:
 def running(
     command: Sequence[str], folder: Path, changed: Mapping[str, str] | None = None, dropped: Sequence[str] = ()
 ) -> Iterator[subprocess.Popen[str]]:
-    """A child in a process group of its own; what it says, errors included, is `stdout`, line by line.
+    """Starts a child in its own process group and ends it after the block. Its `stdout` includes stderr.
 
     Args:
         command: Program and arguments.
-        folder: Where it runs.
-        changed: Environment variables of its own, over ours.
-        dropped: Beginnings of the names of ours that it is not to see.
+        folder: Its working directory.
+        changed: Environment variables that are added or replaced.
+        dropped: Prefixes of the names of environment variables that are removed.
     """
-    ours = {name: value for name, value in os.environ.items() if not name.startswith(tuple(dropped))}
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(tuple(dropped))}
+    variables = with_interpreter_scripts({**inherited, "PYTHONUNBUFFERED": "1", **(changed or {})})
     child = subprocess.Popen(
-        command, cwd=folder, env=with_our_commands({**ours, "PYTHONUNBUFFERED": "1", **(changed or {})}), text=True,
-        bufsize=1, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
+        command, cwd=folder, env=variables, text=True, bufsize=1, stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
     )
     active.add(child)
     try:
         yield child
     finally:
         active.discard(child)
-        below = _descendants(child.pid)  # the child may be gone before what it started
+        descendants = _descendants(child.pid)  # before the child exits: afterwards they are no longer its children
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
             if child.poll() is not None:
                 break
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(child.pid, number)
             with contextlib.suppress(subprocess.TimeoutExpired):
-                child.wait(_PATIENCE_S)
-        for left in psutil.wait_procs(below, _PATIENCE_S)[1]:
+                child.wait(_EXIT_TIMEOUT_S)
+        for survivor in psutil.wait_procs(descendants, _EXIT_TIMEOUT_S)[1]:
             with contextlib.suppress(psutil.NoSuchProcess):
-                left.kill()
+                survivor.kill()
         if child.stdout is not None:
             child.stdout.close()
 

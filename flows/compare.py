@@ -1,4 +1,4 @@
-"""Two passes of the pipeline, output by output: the same bytes, the same but for what was measured, or different."""
+"""Compares the outputs of two pipeline runs: equal bytes, equal except for measurements, or different."""
 
 from __future__ import annotations
 
@@ -8,47 +8,47 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-Verdict = Literal["same", "measured", "differs", "missing"]
+OutputVerdict = Literal["same", "measured", "differs", "missing"]
 
-_MEASURED_ENDS = ("_ms", "_s")
+_MEASURED_SUFFIXES = ("_ms", "_s")
 _MEASURED = {"spread", "host", "stable", "attempts", "started", "ended"}
-"""Keys of what a clock or a machine says; all else is a function of code, parameters and seeds."""
+"""Keys of measured values; all other values are functions of code, parameters and seeds."""
 
 
-_IN_WORDS = re.compile(r"\d[\d.,]*(?= m?s\b)")
-"""Times in a sentence: p95 0.036 ms."""
+_TIME_IN_TEXT = re.compile(r"\d[\d.,]*(?= m?s\b)")
+"""Matches the number of a time in text: p95 0.036 ms."""
 
 
 def compare(
     before: Mapping[str, str], after: Mapping[str, str], cache: Path, root: Path
-) -> dict[str, Verdict]:
-    """The verdict on each output of the first pass, in its order.
+) -> dict[str, OutputVerdict]:
+    """Returns a verdict for each output of the first run, in its order.
 
     Args:
-        before: Path -> md5 of the first pass.
-        after: The same of the second.
-        cache: DVC's cache in which the first pass's files may still be.
-        root: Where the second pass's files are.
+        before: Path -> md5 in the first run.
+        after: Path -> md5 in the second run.
+        cache: DVC's cache, which may contain the files of the first run.
+        root: Folder with the files of the second run.
     """
     return {path: _verdict(path, md5, after.get(path), cache, root) for path, md5 in before.items()}
 
 
-def steady(value: Any) -> Any:
-    """A JSON value without what is measured anew in every run."""
+def without_measurements(value: Any) -> Any:
+    """Returns a JSON value without its measured parts, which differ between runs."""
     if isinstance(value, dict):
         if value.keys() >= {"gate", "passed", "figure"}:
             return {"gate": value["gate"], "passed": value["passed"]}
-        return {key: steady(item) for key, item in value.items() if not _is_measured(key)}
+        return {key: without_measurements(item) for key, item in value.items() if not _is_measured(key)}
     if isinstance(value, str):
-        return _IN_WORDS.sub("some", value)
-    return [steady(item) for item in value] if isinstance(value, list) else value
+        return _TIME_IN_TEXT.sub("some", value)
+    return [without_measurements(item) for item in value] if isinstance(value, list) else value
 
 
 def _is_measured(key: str) -> bool:
-    return key.endswith(_MEASURED_ENDS) or key in _MEASURED
+    return key.endswith(_MEASURED_SUFFIXES) or key in _MEASURED
 
 
-def _verdict(path: str, before: str, after: str | None, cache: Path, root: Path) -> Verdict:
+def _verdict(path: str, before: str, after: str | None, cache: Path, root: Path) -> OutputVerdict:
     if after is None:
         return "missing"
     if before == after:
@@ -56,5 +56,5 @@ def _verdict(path: str, before: str, after: str | None, cache: Path, root: Path)
     original = cache / "files" / "md5" / before[:2] / before[2:]
     if path.endswith(".json") and original.is_file():
         old, new = (json.loads(file.read_text(encoding="utf-8")) for file in (original, root / path))
-        return "measured" if steady(old) == steady(new) else "differs"
+        return "measured" if without_measurements(old) == without_measurements(new) else "differs"
     return "differs"

@@ -17,8 +17,8 @@ from prefect.events import Event, Resource
 from prefect.states import Completed
 
 from flows.automations import CROSSED, MODEL
-from flows.notify import check_blocks, tell
-from flows.tasks import failed
+from flows.notify import alert, check_blocks
+from flows.tasks import failed_state
 from flows.worktree import repository
 from nas_pipeline.core.files import read_json, write_json
 from nas_pipeline.errors import NasError
@@ -38,7 +38,7 @@ DRIFTED = "Drifted"
 """Name of the final state if a bound is exceeded. It is a completed state: the flow has succeeded."""
 
 
-@flow(name="drift", flow_run_name="{days} days", persist_result=False, on_failure=[tell], on_crashed=[tell])
+@flow(name="drift", flow_run_name="{days} days", persist_result=False, on_failure=[alert], on_crashed=[alert])
 def drift(
     days: int = 28,
     psi: float = 0.2,
@@ -65,7 +65,7 @@ def drift(
         rules = DriftRules(psi=psi, ks=ks, alpha=alpha, min_images=min_images)
         return check_releases(home, _observe(home, datetime.now(UTC) - timedelta(days=days)), rules)
     except NasError as error:
-        return failed(error)
+        return failed_state(error)
 
 
 def _observe(home: Path, since: datetime) -> list[ObservedRelease]:

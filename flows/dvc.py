@@ -1,4 +1,4 @@
-"""What DVC says about the stages, and running one through it. dvc.yaml alone states which there are and their edges."""
+"""The state of the stages in DVC, and running a stage through DVC. Only dvc.yaml defines the stages and their edges."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from dvc.repo import Repo
 
 from flows.child import running
 from nas_pipeline.core.files import read_json
-from nas_pipeline.errors import ERRORS, ConfigError, NasError, Transient
+from nas_pipeline.errors import ERRORS, ConfigError, NasError, StageBusy
+from nas_pipeline.stages.table import stage_folder
 
 _BUSY = ("it is being blocked by", "Unable to acquire lock")
 _CHATTER = (
@@ -25,12 +26,8 @@ _CHATTER = (
 _LAST_LINES = 8
 
 
-class StageBusy(Transient, NasError):
-    """Another process runs this stage, or holds DVC's lock."""
-
-
 def stage_names(root: Path) -> list[str]:
-    """The stages in the order of dvc.yaml, per-target ones resolved: `export@local-cpu`.
+    """Returns the names of the stages in the order of dvc.yaml, with targets resolved: `export@local-cpu`.
 
     Raises:
         ConfigError: dvc.yaml or params.yaml cannot be read.
@@ -40,48 +37,46 @@ def stage_names(root: Path) -> list[str]:
 
 
 def changed_stages(root: Path, *stages: str) -> set[str]:
-    """Those of `stages` (default: all) whose code, parameters, inputs or outputs are not those of dvc.lock.
+    """Returns those of `stages` (default: all) whose code, parameters, inputs or outputs differ from dvc.lock.
 
     Raises:
         ConfigError: dvc.yaml or params.yaml cannot be read.
         StageBusy: Another process holds DVC's lock.
     """
-    # A bare name would mean a stage of the dvc.yaml in the current folder, whatever repository is open.
+    # DVC resolves a bare name in the dvc.yaml of the current folder, whatever repository is open.
     addresses = [f"{root.resolve() / 'dvc.yaml'}:{stage}" for stage in stages]
     with _repo(root) as repo:
         return {address.rpartition(":")[2] for address in repo.status(targets=addresses or None)}
 
 
 def reproduce(root: Path, stage: str, on_line: Callable[[str], None]) -> None:
-    """Run or restore one stage with `dvc repro`, whose upstream stages are taken as they are.
+    """Runs or restores one stage with `dvc repro`. Upstream stages are not run.
 
-    `on_line` gets every line that the stage writes, without DVC's own.
+    Args:
+        root: The workspace.
+        stage: Name of the stage.
+        on_line: Receives every line that the stage writes, without DVC's own lines.
 
     Raises:
-        NasError: The error that the stage left in its error.json, or one with its last words.
+        NasError: The error in the stage's error.json; if there is none, an error with its last lines of output.
         StageBusy: Another process runs the stage.
     """
-    error_file = stage_folder(root, stage) / "error.json"
+    error_file = root / stage_folder(stage) / "error.json"
     error_file.unlink(missing_ok=True)
     _repro(root, stage, on_line, error_file)
-    if changed_stages(root, stage):  # restored from a cache that was tampered with: DVC has dropped it by now
-        on_line(f"{stage}: what was restored is not what was stored; running it again")
+    if changed_stages(root, stage):  # the cache was modified: DVC has removed the entry by now
+        on_line(f"{stage}: the cached outputs are damaged; running the stage again")
         _repro(root, stage, on_line, error_file, "--force")
 
 
 def cache_folder(root: Path) -> Path:
-    """Where DVC keeps the outputs of the repository at `root`.
+    """Returns the folder of DVC's cache for the repository at `root`.
 
     Raises:
-        ConfigError: It is no DVC repository.
+        ConfigError: `root` is not a DVC repository.
     """
     with _repo(root) as repo:
-        return Path(repo.cache.local.path).parents[1]  # less files/md5
-
-
-def stage_folder(root: Path, stage: str) -> Path:
-    """Where a stage's artefacts lie: `export@local-cpu` -> artifacts/export/local-cpu."""
-    return root / "artifacts" / Path(*stage.split("@", 1))
+        return Path(repo.cache.local.path).parents[1]  # without files/md5
 
 
 def _repro(root: Path, stage: str, on_line: Callable[[str], None], error_file: Path, *options: str) -> None:
@@ -100,18 +95,18 @@ def _repro(root: Path, stage: str, on_line: Callable[[str], None], error_file: P
 
 
 def _is_chatter(line: str) -> bool:
-    # That a command failed, and its status, is told by the error that is raised for it.
-    told = line.startswith("ERROR: failed to reproduce") and "failed to run" in line
-    return told or line.strip().startswith(_CHATTER)
+    # The error that is raised reports that the command failed, with its status.
+    repeated = line.startswith("ERROR: failed to reproduce") and "failed to run" in line
+    return repeated or line.strip().startswith(_CHATTER)
 
 
-def _error(stage: str, code: int, error_file: Path, last_words: str) -> NasError:
+def _error(stage: str, code: int, error_file: Path, last_lines: str) -> NasError:
     try:
-        left = read_json(error_file)
-        return ERRORS.get(left["type"], NasError)(left["message"])
+        reported = read_json(error_file)
+        return ERRORS.get(reported["type"], NasError)(reported["message"])
     except (OSError, ValueError, KeyError, TypeError):
-        kind = StageBusy if any(words in last_words for words in _BUSY) else NasError
-        return kind(f"stage {stage} failed (exit status {code}) without saying why; its last words:\n{last_words}")
+        kind = StageBusy if any(phrase in last_lines for phrase in _BUSY) else NasError
+        return kind(f"stage {stage} failed (exit status {code}) and left no error.json; its last lines:\n{last_lines}")
 
 
 @contextlib.contextmanager
@@ -122,7 +117,7 @@ def _repo(root: Path) -> Iterator[Repo]:
     except LockError as error:
         raise StageBusy(
             f"another process holds DVC's lock, {root / '.dvc' / 'tmp' / 'lock'}: wait until it has ended (`fuser` on "
-            f"that file names it), then give the same command again. DVC says: {error}"
+            f"that file shows it), then run the same command again. DVC's message: {error}"
         ) from error
     except DvcException as error:
         raise ConfigError(f"DVC cannot read the pipeline in {root}: {error}") from error

@@ -1,49 +1,48 @@
-"""One pipeline at a time in a workspace. The system frees the lock when its holder dies, however it dies."""
+"""Locks between pipelines. The kernel releases a lock when its holder dies, whatever the cause.
+
+On file systems without flock, acquiring a lock fails: filelock's fallback is a file that remains when its holder is
+killed.
+"""
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from nas_pipeline.errors import NasError, Transient
+from filelock import FileLock, Timeout
 
-
-class WorkspaceBusy(Transient, NasError):
-    """Another pipeline runs in this workspace."""
+from nas_pipeline.errors import WorkspaceBusy
 
 
 @contextlib.contextmanager
 def workspace_lock(root: Path, name: str = "pipeline.lock") -> Iterator[None]:
-    """Hold the workspace's lock of that name during the block.
+    """Holds the lock `name` of the workspace `root` during the block. The lock file contains the holder's process id.
 
     Raises:
-        WorkspaceBusy: Another pipeline holds it; the message says which process.
+        WorkspaceBusy: Another process holds the lock; the message contains its process id.
     """
     path = root / ".nas" / name
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+", encoding="ascii") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
-            holder = file.read().strip() or "unknown"
-            raise WorkspaceBusy(
-                f"another pipeline (process {holder}) runs in {root.resolve()}: wait for it, or use another profile"
-            ) from None
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
+    try:
+        lock = FileLock(path, fallback_to_soft=False).acquire(blocking=False)
+    except Timeout:
+        holder = path.read_text(encoding="ascii").strip() or "unknown"
+        raise WorkspaceBusy(
+            f"another pipeline (process {holder}) runs in {root.resolve()}: wait for it, or use another profile"
+        ) from None
+    with lock:
+        path.write_text(str(os.getpid()), encoding="ascii")
         yield
 
 
-@contextlib.contextmanager
-def in_turn(repo: Path) -> Iterator[None]:
-    """Wait until no other scheduled pipeline of this repository runs here: two would spoil each other's latencies."""
-    path = repo / ".nas" / "turn.lock"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+def pipeline_turn(repo: Path) -> FileLock:
+    """Returns the lock that serialises the scheduled pipelines of a repository: parallel runs distort latencies.
+
+    Args:
+        repo: Root of the repository.
+    """
+    folder = repo / ".nas"
+    folder.mkdir(parents=True, exist_ok=True)
+    return FileLock(folder / "turn.lock", fallback_to_soft=False)

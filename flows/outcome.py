@@ -1,4 +1,4 @@
-"""What became of a pipeline: .nas/last-run.json for the command line's summary, and a page for Prefect."""
+"""The outcome of a pipeline run: .nas/last-run.json for the command line's summary, and a page for Prefect."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ _TRIALS_SHOWN = 20
 
 
 @dataclass(slots=True)
-class Outcome:
-    """Filled while the flow runs; `write` puts it on the disk, whole."""
+class RunOutcome:
+    """Collects the results of the stages and targets while the flow runs."""
 
     root: Path
     stages: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Stage -> {state: ran, cached, refused or failed; wall_s}."""
     published: dict[str, Any] | None = None
     unpublished: str | None = None
-    """Why nothing was published."""
+    """Reason why nothing was published."""
     targets: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Target -> {registered: version or None, model, refusal, skipped}."""
     error: dict[str, str] | None = None
@@ -31,25 +31,25 @@ class Outcome:
 
     @property
     def all_refused(self) -> bool:
-        """There are targets, and each was refused."""
+        """Whether there are targets and all of them were refused."""
         return bool(self.targets) and all(target["refusal"] for target in self.targets.values())
 
     def refusals(self) -> list[str]:
-        """The refused targets' messages."""
+        """Returns the messages of the refused targets."""
         return [target["refusal"] for target in self.targets.values() if target["refusal"]]
 
     def write(self) -> None:
-        """Write .nas/last-run.json."""
+        """Writes .nas/last-run.json."""
         value = {key: item for key, item in asdict(self).items() if key not in {"root", "started"}}
         write_json(self.root / ".nas" / "last-run.json", {**value, "wall_s": round(time.monotonic() - self.started, 2)})
 
     def markdown(self) -> str:
-        """The summary as a page."""
+        """Returns the summary as Markdown."""
         lines = ["# Pipeline", "", "| stage | state | seconds |", "|---|---|---|"]
         lines += [f"| {name} | {row['state']} | {row['wall_s']:.1f} |" for name, row in self.stages.items()]
         if self.targets:
-            lines += ["", "| target | model | answer |", "|---|---|---|"]
-            lines += [f"| {name} | {row['model'] or ''} | {_answer(row)} |" for name, row in self.targets.items()]
+            lines += ["", "| target | model | result |", "|---|---|---|"]
+            lines += [f"| {name} | {row['model'] or ''} | {_result(row)} |" for name, row in self.targets.items()]
         if self.published:
             lines += ["", f"MLflow run `{self.published['run_id']}` of `{self.published['experiment']}`"]
         if self.unpublished:
@@ -60,7 +60,7 @@ class Outcome:
 
 
 def trials_table(root: Path) -> list[dict[str, Any]]:
-    """Rows for the best trials; empty where there has been no search."""
+    """Returns a row for each of the best trials, best first; empty if there is no search."""
     path = root / "artifacts" / "search" / "trials.json"
     if not path.is_file():
         return []
@@ -72,7 +72,7 @@ def trials_table(root: Path) -> list[dict[str, Any]]:
     ]
 
 
-def _answer(row: dict[str, Any]) -> str:
+def _result(row: dict[str, Any]) -> str:
     if row["registered"]:
         return f"version {row['registered']}"
     return str(row["refusal"] or row["skipped"])

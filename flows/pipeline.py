@@ -1,126 +1,103 @@
-"""The pipeline: the stages of dvc.yaml in their order, then MLflow, then the registry. `python -m flows.pipeline`."""
+"""Entry point `python -m flows.pipeline`: runs the pipeline flow once in this process.
+
+Prefect is imported late: it reads its environment on import, and its server starts meanwhile.
+"""
 
 from __future__ import annotations
 
-if __name__ == "__main__":  # prefect reads its environment, and its server boots, while the imports below run
-    from flows.launch import main
-
-    raise SystemExit(main())
-
+import argparse
+import atexit
 import logging
-import time
+import os
+import signal
+import sys
+import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from prefect import flow
-from prefect.artifacts import create_markdown_artifact, create_table_artifact
-from prefect.client.schemas.objects import State
-from prefect.states import Completed, Failed
+from flows import child, environment
+from flows.lock import workspace_lock
+from flows.server import EmbeddedServer
+from nas_pipeline.core.disk import storage_error
+from nas_pipeline.errors import NasError
 
-from flows.dvc import stage_names
-from flows.outcome import Outcome, trials_table
-from flows.report import write_and_attach
-from flows.tasks import CACHED, REFUSED, failed, publish_task, register_task, run_stage_task
-from nas_pipeline.errors import GateRefusal, NasError, Transient
-from nas_pipeline.registry.tags import source_tags
-
-logger = logging.getLogger(__name__)
-
-_LAST_STAGE = "verify@"
-"""Targets are those of the per-target stage with this prefix."""
+logger = logging.getLogger("flows.pipeline")  # also where this module is __main__
 
 
-@flow(name="pipeline", validate_parameters=False, persist_result=False)
-def pipeline(root: str, publish_only: bool = False) -> State[Any]:
-    """Run what has changed, publish it, register each target whose gates are green.
-
-    A refused target is an answer, not a failure: the flow ends in Refused only where every target was refused.
-    MLflow being down is a warning: the next run publishes what is missing.
-
-    Args:
-        root: The workspace.
-        publish_only: Leave the stages as they are; MLflow being down is then a failure.
-    """
-    outcome = Outcome(Path(root), provenance=source_tags(Path(root)))
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the pipeline. Returns its exit status: 0, or that of the error (4: every target was refused)."""
+    parser = argparse.ArgumentParser(prog="python -m flows.pipeline", description="Run the pipeline once.")
+    parser.add_argument("--root", type=Path, default=Path(), help="workspace (default: the current folder)")
+    parser.add_argument("--publish-only", action="store_true", help="run no stage")
+    options = parser.parse_args(arguments)
+    root = options.root.resolve()
+    environment.prepare(root)
+    environment.log_to_terminal()
+    signal.signal(signal.SIGTERM, _end)
+    interrupted = threading.Event()
+    signal.signal(signal.SIGINT, lambda *_: _interrupt(interrupted))
     try:
-        state = _run(root, publish_only, outcome)
-        _show(outcome)
-    finally:
-        outcome.write()
-    write_and_attach(outcome)  # not after Ctrl-C: whoever ends a run does not want to wait for a page
-    return state
-
-
-def _run(root: str, publish_only: bool, outcome: Outcome) -> State[Any]:
-    try:
-        stages = stage_names(Path(root))
-        if not publish_only:
-            for stage in stages:
-                _run_stage(root, stage, outcome)
-        targets = [stage.removeprefix(_LAST_STAGE) for stage in stages if stage.startswith(_LAST_STAGE)]
-        _publish(root, targets, outcome, needed=publish_only)
-        for target in targets:
-            _register(root, target, outcome)
-    except NasError as error:
-        outcome.error = {"type": type(error).__name__, "message": str(error)}
-        return failed(error)
-    if outcome.all_refused:
-        message = "every target was refused: " + " | ".join(outcome.refusals())
-        return Failed(name=REFUSED, message=message, data=GateRefusal(message))
-    return Completed(message="done")
-
-
-def _run_stage(root: str, stage: str, outcome: Outcome) -> None:
-    logger.info("%s ...", stage)
-    started = time.monotonic()
-    state = run_stage_task(root, stage, return_state=True)
-    wall_s = time.monotonic() - started
-    word = "cached" if state.name == CACHED else "ran" if state.is_completed() else str(state.name).lower()
-    outcome.stages[stage] = {"state": word, "wall_s": round(wall_s, 2)}
-    logger.info("%s %s, %.1f s", stage, word, wall_s)
-    _value(state)
-
-
-def _publish(root: str, targets: list[str], outcome: Outcome, *, needed: bool) -> None:
-    state = publish_task(root, targets, return_state=True)
-    try:
-        published = _value(state)
-    except Transient as error:
-        if needed:
+        with workspace_lock(root):
+            code = _launch(root, options.publish_only)
+    except (NasError, OSError) as raised:
+        error = raised if isinstance(raised, NasError) else storage_error(raised, root)
+        if error is None:
             raise
-        outcome.unpublished = str(error)
-        logger.warning("not published: %s", error)
-        return
-    outcome.published = published
-    logger.info("MLflow: %s, run %s", published["experiment"], published["run_id"])
+        if not interrupted.is_set():
+            logger.error("error: %s", error)
+        code = error.exit_code
+    except KeyboardInterrupt:
+        interrupted.set()
+    if interrupted.is_set():
+        logger.error("interrupted; run the same command again to continue")
+        return 130
+    return code
 
 
-def _register(root: str, target: str, outcome: Outcome) -> None:
-    row: dict[str, Any] = {"registered": None, "model": None, "refusal": None, "skipped": None}
-    outcome.targets[target] = row
-    if outcome.published is None:
-        row["skipped"] = f"not published: {outcome.unpublished}"
-        return
-    state = register_task(root, target, outcome.published, return_state=True)
-    if state.name == REFUSED:
-        row["refusal"] = state.message
-        logger.info("refused: %s", state.message)
-        return
-    registered = _value(state)
-    row["registered"], row["model"] = registered["version"], registered["model"]
-    said = "is candidate" if registered["created"] else "was registered before"
-    logger.info("%s version %s %s", registered["model"], registered["version"], said)
+def _launch(root: Path, publish_only: bool) -> int:
+    server = None
+    if not os.environ.get("PREFECT_API_URL"):
+        server = EmbeddedServer(Path(os.environ["PREFECT_HOME"]))
+        os.environ["PREFECT_API_URL"] = server.url
+        atexit.register(server.close)  # runs after prefect's own, which sends the last events
+
+    from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+
+    from flows.pipeline_flow import pipeline
+    from nas_pipeline.actions.publish import warm_up_tracking
+
+    warm_up_tracking(root)  # takes seconds, during which the server starts
+    if server is not None:
+        server.wait()
+    # Joining the heartbeat's thread takes up to a second, and nothing monitors a flow in this process.
+    with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
+        state = pipeline(str(root), publish_only, return_state=True)
+    return _exit_code(state)
 
 
-def _value(state: State[Any]) -> Any:
-    """What a task's state holds; its error is raised."""
-    value: Any = state.result(raise_on_failure=False)
+def _exit_code(state: Any) -> int:
     if state.is_completed():
-        return value
-    raise value if isinstance(value, Exception) else NasError(state.message or str(state))
+        return 0
+    error = state.result(raise_on_failure=False)
+    if isinstance(error, NasError):
+        logger.error("%s: %s", str(state.name).lower(), error)
+        return error.exit_code
+    logger.error("%s: %s", str(state.name).lower(), state.message,
+                 exc_info=error if isinstance(error, Exception) else None)
+    return 1
 
 
-def _show(outcome: Outcome) -> None:
-    create_markdown_artifact(outcome.markdown(), key="summary")
-    if rows := trials_table(outcome.root):
-        create_table_artifact(rows, key="trials")
+def _interrupt(interrupted: threading.Event) -> None:
+    """Interrupts the running stage too: a library's callback may swallow the exception raised here."""
+    interrupted.set()
+    child.interrupt()
+    raise KeyboardInterrupt
+
+
+def _end(number: int, _frame: Any) -> None:
+    sys.exit(128 + number)  # unwinds the stack, which ends the stage's processes
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

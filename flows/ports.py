@@ -1,4 +1,4 @@
-"""Says in time that a port is taken. `python -m flows.ports UI=4200 MLflow=5000` before several servers are started."""
+"""Checks that ports are free: `python -m flows.ports UI=4200 MLflow=5000`, before several servers are started."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from nas_pipeline.errors import ConfigError
 HOST = "127.0.0.1"
 
 
-def see_that_it_is_free(port: int, what: str, remedy: str) -> None:
-    """Find out whether somebody listens there, or we may not.
+def check_port_is_free(port: int, what: str, remedy: str) -> None:
+    """Checks that this process can listen on a port of the loopback interface.
 
     Raises:
-        ConfigError: The port is taken or not ours to take; the message says what to do.
+        ConfigError: The port is in use or not permitted; the message contains `remedy`.
     """
     try:
         with socket.create_server((HOST, port), reuse_port=False):
@@ -25,13 +25,13 @@ def see_that_it_is_free(port: int, what: str, remedy: str) -> None:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Exit status 2 and a line for each port that is taken."""
+    """Checks the ports in `arguments`. Returns exit status 2, with a line on stderr, if a port is not free."""
     code = 0
     for argument in arguments:
         what, _, port = argument.partition("=")
         try:
-            see_that_it_is_free(
-                int(port), what, "end what runs there (`ss -ltnp` names it; perhaps an earlier `make ui`)"
+            check_port_is_free(
+                int(port), what, "stop the process there (`ss -ltnp` shows it; perhaps an earlier `make ui`)"
             )
         except ConfigError as error:
             sys.stderr.write(f"error: {error}\n")

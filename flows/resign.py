@@ -14,15 +14,15 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
-from flows.notify import check_blocks, tell
-from flows.tasks import failed
+from flows.notify import alert, check_blocks
+from flows.tasks import failed_state
 from flows.worktree import repository
 from nas_pipeline.errors import NasError
 
 NO_FLEET = "there is no fleet in this repository: `nas fleet init` creates one"
 
 
-@flow(name="resign", persist_result=False, on_failure=[tell], on_crashed=[tell], on_cancellation=[tell])
+@flow(name="resign", persist_result=False, on_failure=[alert], on_crashed=[alert], on_cancellation=[alert])
 def resign(notify: list[str] | None = None, repo: str | None = None) -> State[Any]:
     """Renew the fleet's metadata.
 
@@ -40,4 +40,4 @@ def resign(notify: list[str] | None = None, repo: str | None = None) -> State[An
             return Completed(message=NO_FLEET)
         return Completed(message=f"renewed: {', '.join(renew_signatures(root))}")
     except NasError as error:
-        return failed(error)
+        return failed_state(error)

@@ -12,9 +12,9 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
-from flows.notify import check_blocks, tell
+from flows.notify import alert, check_blocks
 from flows.resign import NO_FLEET
-from flows.tasks import REFUSED, failed
+from flows.tasks import REFUSED, failed_state
 from flows.worktree import repository
 from nas_pipeline.actions.devices import (
     RolloutProgress,
@@ -35,7 +35,7 @@ WHO = "flow rollout"
 
 
 @flow(
-    name="rollout", persist_result=False, on_failure=[tell], on_crashed=[tell], on_cancellation=[tell],
+    name="rollout", persist_result=False, on_failure=[alert], on_crashed=[alert], on_cancellation=[alert],
 )
 def rollout(notify: list[str] | None = None, repo: str | None = None) -> State[Any]:
     """Take one step of every roll-out.
@@ -49,7 +49,7 @@ def rollout(notify: list[str] | None = None, repo: str | None = None) -> State[A
         root = repository(Path(repo or os.environ.get("NAS_REPO") or "."))
         return run(root) if has_fleet(root) else Completed(message=NO_FLEET)
     except NasError as error:
-        return failed(error)
+        return failed_state(error)
 
 
 def run(root: Path) -> State[Any]:

@@ -1,6 +1,6 @@
-"""Schedules on one machine: Prefect's server and, in this process, what starts the deployments of prefect.yaml.
+"""Runs the deployments of prefect.yaml on one machine: Prefect's server and the scheduler. `python -m flows.serve`.
 
-`python -m flows.serve`. No work pool and no worker: those are for a server (docs/scheduling.md).
+It needs no work pool and no worker; docs/scheduling.md describes the set-up with a server.
 """
 
 from __future__ import annotations
@@ -19,8 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from flows import automations, environment
 from flows.child import running
-from flows.launch import log_to_terminal
-from flows.ports import HOST, see_that_it_is_free
+from flows.ports import HOST, check_port_is_free
 from flows.worktree import repository
 from nas_pipeline.config.params import read_yaml
 from nas_pipeline.errors import ConfigError, NasError
@@ -35,15 +34,15 @@ FILE = "prefect.yaml"
 _STARTUP_TIMEOUT_S = 120
 _STOPPED = "stopped; schedules are paused until the next `make serve`"
 _AT_ONCE = 8
-"""Pipelines take turns by themselves (flows/lock.py); a roll-out must not wait hours for one: it may be a stop."""
+"""Limit of concurrent runs. Pipelines are serialised by a lock (flows/lock.py); a roll-out must not wait for them."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Serve until Ctrl-C; exit status 2 where something about the set-up is wrong."""
+    """Serves until Ctrl-C. Returns exit status 2 if the set-up is wrong."""
     parser = argparse.ArgumentParser(prog="python -m flows.serve", description="Run the schedules of prefect.yaml.")
-    parser.add_argument("--port", type=int, default=4200, help="of Prefect's server and its pages")
+    parser.add_argument("--port", type=int, default=4200, help="port of Prefect's server and its UI")
     options = parser.parse_args(arguments)
-    log_to_terminal()
+    environment.log_to_terminal()
     try:
         root = repository(Path())
         environment.prepare(root)
@@ -62,15 +61,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def deployments(file: Path) -> list[RunnerDeployment]:
-    """The deployments of prefect.yaml, as `serve` takes them.
+    """Returns the deployments in prefect.yaml for `prefect.serve`.
 
     Raises:
-        ConfigError: The file is missing or broken, or a deployment has a key that it cannot have.
+        ConfigError: The file is missing or not valid YAML, or a deployment is not valid.
     """
-    found = read_yaml(file)
-    rows = found.get("deployments") if isinstance(found, dict) else None
+    content = read_yaml(file)
+    rows = content.get("deployments") if isinstance(content, dict) else None
     if not isinstance(rows, list) or not rows:
-        raise ConfigError(f"{file} has no deployments: give at least one, as docs/scheduling.md shows")
+        raise ConfigError(f"{file} has no deployments: add at least one; docs/scheduling.md describes them")
     return [_deployment(file, row) for row in rows]
 
 
@@ -85,26 +84,26 @@ def _deployment(file: Path, row: dict[str, Any]) -> RunnerDeployment:
         return RunnerDeployment.from_flow(
             flow, name=row["name"], description=row.get("description"), parameters=options,
             tags=row.get("tags") or [],
-            schedules=[Cron(each["cron"], timezone=each.get("timezone", "UTC")) for each in row["schedules"]],
+            schedules=[Cron(item["cron"], timezone=item.get("timezone", "UTC")) for item in row["schedules"]],
             concurrency_limit=ConcurrencyLimitConfig(**limit), entrypoint_type=EntrypointType.MODULE_PATH,
         )
     except (KeyError, TypeError, ValueError) as error:
         name = row.get("name", "?") if isinstance(row, dict) else row
         raise ConfigError(f"{file}: deployment {name!r} cannot be read: {type(error).__name__}: {error}; "
-                          "docs/scheduling.md lists what it has") from error
+                          "docs/scheduling.md lists the keys") from error
 
 
 def _flow(entrypoint: str) -> Flow[..., Any]:
-    """The flow that `PACKAGE.MODULE.FLOW` names.
+    """Returns the flow with the name `PACKAGE.MODULE.FLOW`.
 
     Raises:
-        ValueError: It names none.
+        ValueError: There is no such flow.
     """
     from prefect.exceptions import MissingFlowError
     from prefect.flows import load_flow_from_entrypoint
 
     if not re.fullmatch(r"[a-z_0-9]+(\.[a-z_0-9]+)+", str(entrypoint)):
-        raise ValueError(f"entrypoint {entrypoint!r} is not PACKAGE.MODULE.FLOW, as flows.scheduled.scheduled")
+        raise ValueError(f"entrypoint {entrypoint!r} is not PACKAGE.MODULE.FLOW, for example flows.scheduled.scheduled")
     try:
         return load_flow_from_entrypoint(entrypoint, use_placeholder_flow=False)
     except (ImportError, MissingFlowError) as error:
@@ -114,26 +113,26 @@ def _flow(entrypoint: str) -> Flow[..., Any]:
 def _serve(root: Path) -> None:
     from prefect import serve
 
-    found = deployments(root / FILE)
-    for deployment in found:
-        times = [getattr(each.schedule, "cron", "") for each in deployment.schedules or []]
+    served = deployments(root / FILE)
+    for deployment in served:
+        times = [getattr(item.schedule, "cron", "") for item in deployment.schedules or []]
         logger.info("%s: %s", deployment.name, ", ".join(times))
-    for deployment in found:
+    for deployment in served:
         if deployment.full_name == automations.RETRAINING:
-            deployment.apply()  # the automation needs its number; `serve` finds it again by its name
-            logger.info("%s: %s", automations.NAME, automations.ensure())
-    logger.info("pages: %s; Ctrl-C ends", os.environ["PREFECT_API_URL"].removesuffix("/api"))
-    serve(*found, limit=_AT_ONCE, print_starting_message=False)
+            deployment.apply()  # the automation needs its id; `serve` updates it by its name
+            logger.info("%s: %s", automations.NAME, automations.ensure_automation())
+    logger.info("UI: %s; stop with Ctrl-C", os.environ["PREFECT_API_URL"].removesuffix("/api"))
+    serve(*served, limit=_AT_ONCE, print_starting_message=False)
 
 
 @contextlib.contextmanager
 def _server(root: Path, port: int) -> Iterator[str]:
-    """URL of the server that PREFECT_API_URL names, or of one that lives as long as the block."""
-    if given := os.environ.get("PREFECT_API_URL"):
-        yield given
+    """Yields the URL of the server in PREFECT_API_URL, or of a server that runs during the block."""
+    if configured := os.environ.get("PREFECT_API_URL"):
+        yield configured
         return
-    see_that_it_is_free(
-        port, "Prefect's server", "`make serve PORT=4201` takes another; if a Prefect server is there already, "
+    check_port_is_free(
+        port, "Prefect's server", "`make serve PORT=4201` uses another port; if it is a Prefect server, "
         f"`PREFECT_API_URL=http://{HOST}:{port}/api make serve` uses it"
     )
     log = root / ".prefect" / "serve.log"
@@ -144,14 +143,14 @@ def _server(root: Path, port: int) -> Iterator[str]:
         {"PREFECT_UI_ENABLED": "true", "PREFECT_SERVER_UI_ENABLED": "true"},
     ) as child:
         url, end = f"http://{HOST}:{port}/api", time.monotonic() + _STARTUP_TIMEOUT_S
-        while not _answers(url):
+        while not _is_healthy(url):
             if child.poll() is not None or time.monotonic() > end:
                 raise NasError(f"Prefect's server did not start: see {log}")
             time.sleep(0.5)
         yield url
 
 
-def _answers(url: str) -> bool:
+def _is_healthy(url: str) -> bool:
     try:
         with urllib.request.urlopen(f"{url}/health", timeout=2):
             return True

@@ -1,8 +1,8 @@
-"""Prefect's server for the time of one pipeline, where PREFECT_API_URL names none.
+"""A Prefect server for the duration of one pipeline, used if PREFECT_API_URL is not set.
 
-Prefect's own embedded server is like this one, but writes its log (with a traceback at every exit) on the user's
-terminal, is killed while it still records the last tasks, and stays behind when its parent is killed. This one logs
-to a file, records what it has received, and ends when the pipe from its parent closes, however the parent ends.
+It replaces Prefect's own embedded server, which logs to the user's terminal (with a traceback at every exit), is killed
+before it has recorded the last tasks, and keeps running if its parent is killed. This server logs to a file, records
+what it has received, and exits when the pipe from its parent closes, whatever ended the parent.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 
 _STARTUP_TIMEOUT_S = 120
 _RECORDING_S = 1.0
-"""The server records a task's events one by one, a few milliseconds each, from a queue that nobody can ask about."""
+"""Time to record the remaining events: a few milliseconds each, from a queue whose length is not available."""
 _STOP_TIMEOUT_S = 10
 _CHILD = {
-    "PREFECT__SERVER_EPHEMERAL": "1",  # only the services that a single flow needs
+    "PREFECT__SERVER_EPHEMERAL": "1",  # starts only the services that a single flow needs
     "PREFECT__SERVER_FINAL": "1",
     "PREFECT_UI_ENABLED": "0",
     "PREFECT_API_BLOCKS_REGISTER_ON_START": "false",
@@ -39,16 +39,20 @@ _CHILD = {
 
 
 class EmbeddedServer:
-    """A server in a child process, listening on a free port of the loopback interface from the first moment."""
+    """A server in a child process. Its port on the loopback interface accepts connections as soon as it is created."""
 
     def __init__(self, home: Path) -> None:
-        """Start the child and return at once; `wait` waits until it answers. `home` is PREFECT_HOME."""
+        """Starts the child without waiting for it.
+
+        Args:
+            home: The folder PREFECT_HOME.
+        """
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.log = home / "server.log"
         self._migrated = home / "migrated"
         self._database = home / "prefect.db"
-        # The socket is made here and handed over: no port can be lost to somebody else, and a request that is sent
-        # before the server is ready waits in its queue.
+        # The child inherits a socket that listens already: no other process can take the port, and a request that is
+        # sent before the server is ready waits in the socket's queue.
         with socket.create_server(("127.0.0.1", 0)) as listener, self.log.open("ab") as log:
             listener.set_inheritable(True)
             self.url = f"http://127.0.0.1:{listener.getsockname()[1]}/api"
@@ -59,10 +63,10 @@ class EmbeddedServer:
             )
 
     def wait(self) -> None:
-        """Wait until the server answers.
+        """Waits until the server responds.
 
         Raises:
-            NasError: It ended, or did not answer in time; the message names its log.
+            NasError: The server exited, or did not respond in time; the message contains the path of its log.
         """
         try:
             with urllib.request.urlopen(f"{self.url}/health", timeout=_STARTUP_TIMEOUT_S):
@@ -73,34 +77,34 @@ class EmbeddedServer:
                 f"Prefect's server did not start ({error}): see {self.log}; `dvc repro` runs the stages without Prefect"
             ) from error
 
-    def let_go(self) -> None:
-        """Close the pipe: the server records what it has received, which takes it two seconds, and ends by itself."""
+    def close(self) -> None:
+        """Closes the pipe: the server records what it has received, which takes about two seconds, and exits."""
         assert self._process.stdin is not None
         with contextlib.suppress(OSError):
             self._process.stdin.close()
 
     def stop(self) -> None:
-        """Let go, and wait until the server has ended."""
-        self.let_go()
+        """Closes the pipe and waits until the server has exited."""
+        self.close()
         try:
             self._process.wait(_STOP_TIMEOUT_S)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
 
-    def _environment(self, given: Mapping[str, str]) -> dict[str, str]:
-        kept = {name: value for name, value in given.items() if name != "PREFECT_API_URL"}
-        return {**kept, **_CHILD, "PREFECT_SERVER_DATABASE_MIGRATE_ON_START": str(not self._is_migrated()).lower()}
+    def _environment(self, inherited: Mapping[str, str]) -> dict[str, str]:
+        variables = {name: value for name, value in inherited.items() if name != "PREFECT_API_URL"}
+        return {**variables, **_CHILD, "PREFECT_SERVER_DATABASE_MIGRATE_ON_START": str(not self._is_migrated()).lower()}
 
     def _is_migrated(self) -> bool:
-        # Looking through the migrations takes most of a second; a database of this very version needs none.
+        # The check for migrations takes most of a second; a database of the same version needs none.
         if not (self._database.is_file() and self._migrated.is_file()):
             return False
         return self._migrated.read_text(encoding="utf-8") == importlib.metadata.version("prefect")
 
 
 def serve(descriptor: int) -> None:
-    """In the child: serve on the inherited socket until standard input ends."""
+    """Serves on the inherited socket `descriptor` until standard input is closed. Runs in the child."""
     import uvicorn
 
     config = uvicorn.Config(
@@ -108,11 +112,11 @@ def serve(descriptor: int) -> None:
         timeout_graceful_shutdown=1,
     )
     server = uvicorn.Server(config)
-    threading.Thread(target=_end_with_parent, args=(server,), daemon=True).start()
+    threading.Thread(target=_exit_with_parent, args=(server,), daemon=True).start()
     server.run(sockets=[socket.socket(fileno=descriptor)])
 
 
-def _end_with_parent(server: uvicorn.Server) -> None:
+def _exit_with_parent(server: uvicorn.Server) -> None:
     sys.stdin.buffer.read()
     time.sleep(_RECORDING_S)
     server.should_exit = True

@@ -1,4 +1,4 @@
-"""The pipeline's tasks. Each answers with a state: Completed, Cached, Refused or Failed; only Transient is retried."""
+"""The tasks of the pipeline flow. Each returns a state: Completed, Cached, Refused or Failed."""
 
 from __future__ import annotations
 
@@ -14,24 +14,23 @@ from prefect.states import Completed, Failed
 
 from flows.dvc import changed_stages, reproduce
 from flows.watch import progress_shown
+from nas_pipeline.actions.publish import publish_run
+from nas_pipeline.actions.register import register_target
 from nas_pipeline.errors import NasError, Refusal, Transient
-from nas_pipeline.registry.publish import PublishedRun, publish
-from nas_pipeline.registry.register import register
-from nas_pipeline.registry.tags import provenance, run_key
 
 logger = logging.getLogger(__name__)
 
 CACHED, REFUSED = "Cached", "Refused"
-"""Names of states: nothing had to be done; a gate said no."""
+"""Names of states: nothing was stale; a gate is red."""
 
 
 def is_transient(_task: Any, _run: TaskRun, state: State[Any]) -> bool:
-    """Retry condition: the failure is marked as one that may pass."""
+    """Returns whether a failed task run is retried: only if its error is Transient."""
     return isinstance(getattr(state.data, "result", state.data), Transient)
 
 
-def failed(error: NasError) -> State[Any]:
-    """The failed state of an error: named `Refused` where a gate said no, holding the error."""
+def failed_state(error: NasError) -> State[Any]:
+    """Returns the failed state that contains `error`. Its name is `Refused` if a gate is red."""
     name = REFUSED if isinstance(error, Refusal) else "Failed"
     return Failed(name=name, message=str(error), data=error)
 
@@ -41,7 +40,7 @@ def failed(error: NasError) -> State[Any]:
     persist_result=False, cache_policy=NO_CACHE,
 )
 def run_stage_task(root: str, stage: str) -> State[Any]:
-    """Bring one stage up to date through DVC: run it, or restore it, or see that nothing changed (state Cached)."""
+    """Brings one stage up to date through DVC: runs or restores it. The state is Cached if nothing changed."""
     folder = Path(root)
     try:
         if not changed_stages(folder, stage):
@@ -49,7 +48,7 @@ def run_stage_task(root: str, stage: str) -> State[Any]:
         with progress_shown(folder, stage):
             reproduce(folder, stage, logger.info)
     except NasError as error:
-        return failed(error)
+        return failed_state(error)
     return Completed(message="up to date")
 
 
@@ -58,15 +57,13 @@ def run_stage_task(root: str, stage: str) -> State[Any]:
     retry_condition_fn=is_transient, persist_result=False, cache_policy=NO_CACHE,
 )
 def publish_task(root: str, targets: list[str]) -> State[Any]:
-    """Replay the artefacts into MLflow; the state holds what `PublishedRun.to_json` gives, Cached if it was there."""
-    folder = Path(root)
+    """Publishes the artefacts to MLflow. The state contains `PublishedRun.to_json()`; Cached if the run exists."""
     context = FlowRunContext.get()
     flow_run_id = str(context.flow_run.id) if context and context.flow_run else None
     try:
-        tags = provenance(folder, flow_run_id=flow_run_id)
-        published = publish(folder, run_key=run_key(folder), tags=tags, targets=targets)
+        published = publish_run(Path(root), targets, flow_run_id=flow_run_id)
     except NasError as error:
-        return failed(error)
+        return failed_state(error)
     return Completed(name="Completed" if published.created else CACHED, data=published.to_json())
 
 
@@ -75,9 +72,9 @@ def publish_task(root: str, targets: list[str]) -> State[Any]:
     retry_condition_fn=is_transient, persist_result=False, cache_policy=NO_CACHE,
 )
 def register_task(root: str, target: str, published: dict[str, Any]) -> State[Any]:
-    """Register one target; the state holds what `Registered.to_json` gives, or is Refused."""
+    """Registers one target. The state contains `Registered.to_json()`, or is Refused."""
     try:
-        registered = register(Path(root), target, published=PublishedRun.from_json(published))
+        registered = register_target(Path(root), target, published)
     except NasError as error:
-        return failed(error)
+        return failed_state(error)
     return Completed(name="Completed" if registered.created else CACHED, data=registered.to_json())

@@ -1,8 +1,8 @@
-"""A git worktree for one run: the code of one commit, apart from what is being edited, with the shared DVC cache.
+"""Git worktrees for runs: the code of one commit, independent of edits in the repository, with the shared DVC cache.
 
-It lies in `.nas/worktrees/NAME`. Two runs in two worktrees do not wait for each other's DVC lock; what one has made the
-other restores. Working state of searches and trainings is found by its content, so it is shared too: a run that was
-killed is gone on with by the next one.
+A worktree is the folder `.nas/worktrees/NAME`. Runs in different worktrees do not wait for each other's DVC lock, and
+restore each other's outputs. Working state of searches and trainings is keyed by content and shared too: the next run
+continues what a killed run has started.
 """
 
 from __future__ import annotations
@@ -15,82 +15,87 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from flows.dvc import cache_folder
-from flows.lock import WorkspaceBusy, workspace_lock
-from nas_pipeline.errors import ConfigError, NasError
+from flows.lock import workspace_lock
+from nas_pipeline.errors import ConfigError, NasError, WorkspaceBusy
 
-PLACE = Path(".nas", "worktrees")
+WORKTREES = Path(".nas", "worktrees")
 _LOCK = "worktree.lock"
 _SHARED = ("downloads", "search", "retrain")
 _GIT_TIMEOUT_S = 120
 
 
 def repository(folder: Path) -> Path:
-    """The root of the git repository that `folder` is in.
+    """Returns the root of the git repository that contains `folder`.
 
     Raises:
-        ConfigError: There is no git, or no repository.
+        ConfigError: git is not installed, or there is no repository.
     """
     return Path(git(folder, "rev-parse", "--show-toplevel")).resolve()
 
 
-def git(folder: Path, *arguments: str, given: str | None = None) -> str:
-    """What git answers.
+def git(folder: Path, *arguments: str, stdin: str | None = None) -> str:
+    """Runs git and returns its standard output.
+
+    Args:
+        folder: Working directory.
+        *arguments: Subcommand and its arguments.
+        stdin: Text for standard input.
 
     Raises:
-        ConfigError: There is no git, or it refuses; the message has its own words.
+        ConfigError: git is not installed, or fails; the message contains its error.
     """
     try:
         done = subprocess.run(
-            ["git", *arguments], cwd=folder, input=given, capture_output=True, text=True, check=False,
+            ["git", *arguments], cwd=folder, input=stdin, capture_output=True, text=True, check=False,
             timeout=_GIT_TIMEOUT_S,
         )
     except FileNotFoundError:
-        raise ConfigError("git is not installed, and a run of its own commit needs it: install git, or use "
-                          "`nas pipeline`, which runs the files as they are") from None
+        raise ConfigError("git is not installed, and a run in a worktree needs it: install git, or use "
+                          "`nas pipeline`, which runs the current files") from None
     except subprocess.TimeoutExpired:
-        raise ConfigError(f"git {arguments[0]} in {folder} did not end within {_GIT_TIMEOUT_S} s: see what holds "
-                          "the repository") from None
+        raise ConfigError(f"git {arguments[0]} in {folder} did not finish within {_GIT_TIMEOUT_S} s: check which "
+                          "process locks the repository") from None
     if done.returncode:
         raise ConfigError(f"git {' '.join(arguments)} in {folder}: {done.stderr.strip()}")
     return done.stdout.strip()
 
 
 def commit_of(repo: Path, ref: str) -> str:
-    """The full name of the commit that `ref` means.
+    """Returns the full hash of the commit `ref`.
 
     Raises:
-        ConfigError: This clone has no such commit.
+        ConfigError: The repository has no such commit.
     """
     try:
         return git(repo, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}")
     except ConfigError as error:
         if "git is not installed" in str(error):
             raise
-        raise ConfigError(f"{repo} has no commit {ref!r}: `git fetch --all` brings what others have, "
-                          "`git log --all --oneline` shows what there is") from error
+        raise ConfigError(f"{repo} has no commit {ref!r}: `git fetch --all` fetches the commits of all "
+                          "remotes, `git log --all --oneline` lists them") from error
 
 
 @contextlib.contextmanager
 def worktree(repo: Path, name: str, ref: str = "HEAD", *, cache: bool = True) -> Iterator[Path]:
-    """A worktree of `ref` during the block; it stays afterwards, until `remove` or `prune`.
+    """Yields a locked worktree of `ref`. It exists after the block, until `remove` or `prune`.
 
     Args:
         repo: Root of the repository.
-        name: Of the folder; one that is there from an earlier run of the same commit is gone on with.
-        ref: A branch, tag or commit.
-        cache: Share the repository's DVC cache; else the worktree has one of its own, and everything is made anew.
+        name: Name of the folder. An existing worktree of the same commit is used again.
+        ref: Branch, tag or commit.
+        cache: Share the repository's DVC cache. Otherwise the worktree has an empty cache of its own.
 
     Raises:
-        ConfigError: No git, or no such commit.
-        WorkspaceBusy: Another run is in the worktree of that name.
+        ConfigError: git is not installed, or there is no such commit.
+        WorkspaceBusy: Another run uses the worktree.
     """
-    commit, folder = commit_of(repo, ref), repo / PLACE / name
+    commit, folder = commit_of(repo, ref), repo / WORKTREES / name
     git(repo, "worktree", "prune")
     if (folder / ".git").exists():
         if commit_of(folder, "HEAD") != commit:
             remove(repo, folder)
     elif folder.exists():
-        shutil.rmtree(folder)  # git has forgotten it: its making was interrupted
+        shutil.rmtree(folder)  # git has no record of it: its creation was interrupted
     if not folder.exists():
         git(repo, "worktree", "add", "--detach", str(folder), commit)
     with workspace_lock(folder, _LOCK):
@@ -100,17 +105,17 @@ def worktree(repo: Path, name: str, ref: str = "HEAD", *, cache: bool = True) ->
 
 
 def share_work(repo: Path, root: Path) -> None:
-    """Let the workspace `root` use the working state that all runs in worktrees of `repo` have in common."""
-    common = repo / ".nas" / "shared"
+    """Links the working state that all worktrees of `repo` share into the workspace `root`."""
+    shared = repo / ".nas" / "shared"
     for name in _SHARED:
-        link(root / ".nas" / name, common / name)
-    ledger = common / "test_reads.jsonl"  # the ledger of test reads counts those of all runs
+        link(root / ".nas" / name, shared / name)
+    ledger = shared / "test_reads.jsonl"  # counts the test reads of all runs
     ledger.touch()
     link(root / ".nas" / ledger.name, ledger, folder=False)
 
 
 def link(path: Path, to: Path, *, folder: bool = True) -> None:
-    """A relative symbolic link at `path`; what is there already stays."""
+    """Creates a relative symbolic link to `to` at `path`, unless `path` exists. With `folder`, creates `to` too."""
     if folder:
         to.mkdir(parents=True, exist_ok=True)
     if path.is_symlink() or path.exists():
@@ -120,15 +125,15 @@ def link(path: Path, to: Path, *, folder: bool = True) -> None:
 
 
 def remove(repo: Path, folder: Path) -> None:
-    """Take a worktree away, with all that lies in it; what it shares stays."""
+    """Removes a worktree and its content. Shared state is not touched."""
     git(repo, "worktree", "remove", "--force", "--force", str(folder))
 
 
-def prune(repo: Path, keep: int) -> list[str]:
-    """Remove all but the `keep` newest worktrees, never one in which a run is; the names of those removed."""
-    place = repo / PLACE
-    found = [path for path in place.iterdir() if (path / ".git").exists()] if place.is_dir() else []
-    old = sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)[keep:]
+def prune(repo: Path, retain: int) -> list[str]:
+    """Removes all but the `retain` newest worktrees, except those in use. Returns the names of the removed ones."""
+    parent = repo / WORKTREES
+    folders = [path for path in parent.iterdir() if (path / ".git").exists()] if parent.is_dir() else []
+    old = sorted(folders, key=lambda path: path.stat().st_mtime, reverse=True)[retain:]
     removed = []
     for folder in old:
         with contextlib.suppress(WorkspaceBusy), workspace_lock(folder, _LOCK), contextlib.suppress(NasError):

@@ -1,38 +1,50 @@
-"""The whole error tree. Every message says what was wrong, where, and what to do.
+"""The whole error tree. Every message states what is wrong, where, and what to do.
 
-NasError                 exit 1
-├── ConfigError          exit 2   params.yaml, a profile, a command line
-├── DataError            exit 3   images, labels, shards, manifests
-├── SpaceError                    a genotype or a decision that a space does not know
-├── SearchError                   a study that cannot be run or resumed
-├── TrainError                    a training that cannot start or go on
-├── ExportError                   ONNX export, quantisation, bundles
-├── LatencyError                  a measurement that cannot be taken
-├── RegistryError                 MLflow runs and registered models
-├── StorageError                  a disk that is full, read only, or forbids
-└── FleetError                    signed releases
+NasError                    exit 1
+├── ConfigError             exit 2   params.yaml, a profile, a command line
+├── DataError               exit 3   images, labels, shards, manifests
+│   └── DataRefusal         exit 4
+├── SpaceError                       a genotype or a decision that is not part of a space
+├── SearchError                      a study that cannot be run or resumed
+│   └── SearchRefusal       exit 4
+├── TrainError                       a training that cannot start or continue
+├── ExportError                      ONNX export, quantisation, bundles
+├── LatencyError                     a measurement that cannot be taken
+│   └── GateRefusal         exit 4
+├── RegistryError                    MLflow runs and registered models
+│   ├── PromotionRefusal    exit 4
+│   ├── ReproductionRefusal exit 4
+│   └── TrackingUnavailable          transient
+├── StorageError                     a disk that is full, read only or not accessible
+├── LockedError                      a lock that another process holds
+│   ├── StageBusy                    transient
+│   └── WorkspaceBusy                transient
+└── FleetError                       signed releases
+    └── RolloutRefusal      exit 4
 
-Two marks go across the tree. `Refusal` (exit 4): a gate said no. That is an answer: it is never retried
-and the flow ends in a state named for it. `Transient`: the only kind that Prefect retries.
+Two marks are combined with a branch of the tree. `Refusal` (exit 4): a gate is red. It is a result, not a failure: it
+is never retried, and the flow ends in the state Refused. `Transient`: the only kind of error that Prefect retries.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 
 class NasError(Exception):
-    """Base of everything raised on purpose."""
+    """Base of all errors that this package raises on purpose."""
 
     exit_code = 1
 
 
 class Refusal(NasError):
-    """Mark: a gate said no. Combine with a branch of the tree."""
+    """Mark: a gate is red. Combined with a branch of the tree."""
 
     exit_code = 4
 
 
 class Transient(NasError):
-    """Mark: the same call may succeed later. Combine with a branch of the tree."""
+    """Mark: the same call may succeed later. Combined with a branch of the tree."""
 
 
 class ConfigError(NasError):
@@ -48,7 +60,7 @@ class DataError(NasError):
 
 
 class SpaceError(NasError):
-    """A genotype or a decision is not of this space."""
+    """A genotype or a decision is not part of the space."""
 
 
 class SearchError(NasError):
@@ -56,7 +68,7 @@ class SearchError(NasError):
 
 
 class TrainError(NasError):
-    """The training cannot start or go on."""
+    """The training cannot start or continue."""
 
 
 class ExportError(NasError):
@@ -68,11 +80,15 @@ class LatencyError(NasError):
 
 
 class RegistryError(NasError):
-    """MLflow cannot do what was asked."""
+    """MLflow cannot perform the operation."""
 
 
 class StorageError(NasError):
-    """The disk is full, read only, or forbids."""
+    """The disk is full or read only, or access is denied."""
+
+
+class LockedError(NasError):
+    """Another process holds a lock."""
 
 
 class FleetError(NasError):
@@ -88,7 +104,7 @@ class NoEarlierRelease(FleetError):
 
 
 class DataRefusal(Refusal, DataError):
-    """Validation found rows that must not be trained on."""
+    """Validation rejects rows: they must not be used for training."""
 
     exit_code = 4
 
@@ -100,37 +116,46 @@ class SearchRefusal(Refusal, SearchError):
 
 
 class GateRefusal(Refusal, LatencyError):
-    """A verification gate is red, or its evidence does not count."""
+    """A verification gate is red, or its evidence is not a measurement on the target."""
 
     exit_code = 4
 
 
 class PromotionRefusal(Refusal, RegistryError):
-    """A gate of promotion is red: the champion stays."""
+    """A promotion gate is red: the champion is not replaced."""
 
 
 class RolloutRefusal(Refusal, FleetError):
-    """Too many devices failed: the release goes to no more of them."""
+    """Too many devices failed: the roll-out is stopped."""
 
     exit_code = 4
 
 
 class ReproductionRefusal(Refusal, RegistryError):
-    """A run that was built again has other digests than it had."""
+    """A reproduced run has different digests."""
 
     exit_code = 4
 
 
 class TrackingUnavailable(Transient, RegistryError):
-    """The tracking server does not answer."""
+    """The tracking server does not respond."""
 
 
-ERRORS: dict[str, type[NasError]] = {
-    cls.__name__: cls
-    for cls in (
-        NasError, ConfigError, DataError, SpaceError, SearchError, TrainError, ExportError, LatencyError,
-        RegistryError, StorageError, FleetError, Refusal, Transient, DataRefusal, SearchRefusal, GateRefusal,
-        PromotionRefusal, RolloutRefusal, ReproductionRefusal, TrackingUnavailable,
-    )
-}
-"""Names back to types: a stage that fails under DVC leaves its error's name in a file, the flow raises it again."""
+class StageBusy(Transient, LockedError):
+    """Another process runs the stage, or holds DVC's lock."""
+
+
+class WorkspaceBusy(Transient, LockedError):
+    """Another pipeline runs in the workspace."""
+
+
+def _subclasses(base: type[NasError]) -> Iterator[type[NasError]]:
+    yield base
+    for cls in base.__subclasses__():
+        if cls.__module__ == __name__:
+            yield from _subclasses(cls)
+
+
+ERRORS: dict[str, type[NasError]] = {cls.__name__: cls for cls in _subclasses(NasError)}
+"""Name -> class, for all classes of this module. A failing stage writes the name of its error to error.json, and the
+flow raises that error again."""

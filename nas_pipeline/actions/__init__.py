@@ -1,1 +1,1 @@
-"""What the command line and the flows both call, and what changes the world."""
+"""Operations with effects outside the workspace. The command line and the flows call them."""

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from nas_pipeline.actions.fleet import fleet_settings, open_fleet, open_intake
-from nas_pipeline.actions.promotion import who_am_i
+from nas_pipeline.actions.identity import current_user
 from nas_pipeline.config.params import load_params
 from nas_pipeline.errors import FleetError, KeysUnavailable, NasError
 from nas_pipeline.fleet.reports.collect import Collected, check_outside_store, collect
@@ -150,12 +150,12 @@ def write_fleet_page(root: Path) -> Path:
 
 def reconcile_registry(root: Path) -> list[str]:
     """Updates the registry to match the signed releases; returns the repairs."""
-    return reconcile(open_fleet(root), root, who=who_am_i())
+    return reconcile(open_fleet(root), root, who=current_user())
 
 
 def rebuild_registry(root: Path) -> list[str]:
     """Rebuilds the registry from the published files; returns the changes."""
-    return rebuild(open_fleet(root), root, who=who_am_i())
+    return rebuild(open_fleet(root), root, who=current_user())
 
 
 def _update_registry(repository: Repository, root: Path, step: RolloutStep, who: str) -> RolloutProgress:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from nas_pipeline.actions.promotion import who_am_i
+from nas_pipeline.actions.identity import current_user
 from nas_pipeline.config.params import load_params
 from nas_pipeline.config.schema.params import Params
 from nas_pipeline.core.files import atomic_path, write_json
@@ -145,7 +145,7 @@ def open_intake(root: Path) -> Iterator[Intake]:
 
 def init_fleet(root: Path) -> create_fleet.CreatedFleet:
     """Creates the fleet of a workspace, or adds the new targets of params.yaml."""
-    return create_fleet.create_fleet(fleet_settings(root, load_params(root)), who=who_am_i())
+    return create_fleet.create_fleet(fleet_settings(root, load_params(root)), who=current_user())
 
 
 def publish_release(
@@ -153,12 +153,12 @@ def publish_release(
 ) -> publish.PublishedRelease:
     """Publishes a registered version to the first wave; see `fleet.tuf.publish`."""
     repository = open_fleet(root, key_folders)
-    return publish.publish(repository, root, target, who=who_am_i(), why=why, version=version)
+    return publish.publish(repository, root, target, who=current_user(), why=why, version=version)
 
 
 def approve(root: Path, target: str, *, why: str = "", key_folders: Sequence[Path] = ()) -> JournalEntry:
     """Signs the pending change of a target as the approver; returns the journal entry of the change."""
-    return open_fleet(root, key_folders).approve(target, who_am_i(), why)
+    return open_fleet(root, key_folders).approve(target, current_user(), why)
 
 
 def rollback(
@@ -166,13 +166,13 @@ def rollback(
 ) -> operations.ListChange:
     """Offers the last good release to every device."""
     repository = open_fleet(root, key_folders)
-    return operations.rollback(repository, target, only_model(repository, target), who=who_am_i(), why=why)
+    return operations.rollback(repository, target, only_model(repository, target), who=current_user(), why=why)
 
 
 def stop(root: Path, target: str, *, why: str = "", key_folders: Sequence[Path] = ()) -> operations.ListChange:
     """Ends the roll-out of a target."""
     repository = open_fleet(root, key_folders)
-    return operations.stop(repository, target, only_model(repository, target), who=who_am_i(), why=why)
+    return operations.stop(repository, target, only_model(repository, target), who=current_user(), why=why)
 
 
 def withdraw(
@@ -180,26 +180,26 @@ def withdraw(
 ) -> operations.ListChange:
     """Removes the file whose digest begins with `sha256` from the release list of a target."""
     repository = open_fleet(root, key_folders)
-    return operations.withdraw(repository, target, only_model(repository, target), sha256, who=who_am_i(), why=why)
+    return operations.withdraw(repository, target, only_model(repository, target), sha256, who=current_user(), why=why)
 
 
 def rotate_key(root: Path, role: str, *, why: str = "", key_folders: Sequence[Path] = ()) -> ReplacedKey:
     """Replaces the key of a role."""
     repository = open_fleet(root, key_folders)
-    key = rotation.rotate(repository, role, who=who_am_i(), why=why)
+    key = rotation.rotate(repository, role, who=current_user(), why=why)
     return _replaced(repository, role, "", key.keyid)
 
 
 def revoke_key(root: Path, keyid: str, *, why: str = "", key_folders: Sequence[Path] = ()) -> ReplacedKey:
     """Replaces the key whose id begins with `keyid`."""
     repository = open_fleet(root, key_folders)
-    role, key = rotation.revoke(repository, keyid, who=who_am_i(), why=why)
+    role, key = rotation.revoke(repository, keyid, who=current_user(), why=why)
     return _replaced(repository, role, keyid, key.keyid)
 
 
 def renew_signatures(root: Path) -> list[str]:
     """Renews the timestamp and other metadata past half of its lifetime; returns the roles."""
-    return rotation.resign(open_fleet(root), who=who_am_i())
+    return rotation.resign(open_fleet(root), who=current_user())
 
 
 def restore(root: Path) -> int:

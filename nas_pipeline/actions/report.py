@@ -1,7 +1,4 @@
-"""Writes the page of a run: gathers what the report room is handed, because it reads neither params.yaml nor git.
-
-No room: an edit here makes no stage stale.
-"""
+"""Writes the report of a run: collects the parameters, git state and comparable searches that the page shows."""
 
 from __future__ import annotations
 
@@ -20,7 +17,7 @@ logger = logging.getLogger(__name__)
 
 
 def write_report(root: Path) -> Path:
-    """Write reports/index.html in the workspace `root` and return its path.
+    """Writes reports/index.html in the workspace `root` and returns its path.
 
     Raises:
         OSError: The page cannot be written.
@@ -35,14 +32,14 @@ def write_report(root: Path) -> Path:
 
 
 def _random_baseline(root: Path) -> list[ComparedSearch]:
-    """Random search of the same cost that the search stage itself ran beside the search."""
+    """Returns the random search of equal cost that the search stage ran as a baseline."""
     path = root / "artifacts" / "search" / "random_baseline.json"
     trials = read_json(path) if path.is_file() else []
     return [ComparedSearch("of this run", "random", trials)] if trials else []
 
 
 def _neighbours(root: Path) -> list[Path]:
-    """Other workspaces of the same repository, and the repository itself."""
+    """Returns the other workspaces of the same repository, and the repository itself."""
     inside = root.parent.parts[-2:] == WORK.parts
     repo = root.parents[2] if inside else root
     work = repo / WORK
@@ -51,18 +48,18 @@ def _neighbours(root: Path) -> list[Path]:
 
 
 def _rival(folder: Path, own: dict[str, Any]) -> ComparedSearch | None:
-    """The search in `folder`, if it differs from our own in nothing but its strategy."""
-    other = _search_of(folder)
-    if other is None or other["strategy"] == own["strategy"]:
+    """Returns the search in `folder` if it differs from `own` only in its strategy; else None."""
+    settings = _search_of(folder)
+    if settings is None or settings["strategy"] == own["strategy"]:
         return None
-    if any(other[key] != own[key] for key in own if key != "strategy"):
+    if any(settings[key] != own[key] for key in own if key != "strategy"):
         return None
     trials = read_json(folder / "artifacts" / "search" / "trials.json")
-    return ComparedSearch(f"run {folder.name}", other["strategy"]["name"], trials)
+    return ComparedSearch(f"run {folder.name}", settings["strategy"]["name"], trials)
 
 
 def _search_of(folder: Path) -> dict[str, Any] | None:
-    """Everything that a search depends on, as plain data; None where there was none."""
+    """Returns all settings that a search depends on, as plain data; None if the folder has no search."""
     artifacts = folder / "artifacts"
     if not (artifacts / "search" / "trials.json").is_file():
         return None
@@ -73,12 +70,13 @@ def _search_of(folder: Path) -> dict[str, Any] | None:
         logger.debug("no search to compare with in %s: %s", folder, error)
         return None
     search = params.search.model_dump(mode="json")
-    bounds = {name: (each.latency_ms / each.host_factor, each.size_bytes) for name, each in params.targets.items()}
+    bounds = {name: (target.latency_ms / target.host_factor, target.size_bytes)
+              for name, target in params.targets.items()}
     return {**search, "dataset": digest, "train": params.train.model_dump(mode="json"), "bounds": bounds}
 
 
 def _tags(root: Path) -> dict[str, str]:
-    from nas_pipeline.registry.tags import provenance  # mlflow's door is checked on the way in
+    from nas_pipeline.registry.tags import provenance  # lazy: imports mlflow
 
     try:
         return provenance(root)

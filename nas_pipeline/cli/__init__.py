@@ -1,1 +1,1 @@
-"""The command line `nas`."""
+"""The command line `nas`: the only package that prints."""

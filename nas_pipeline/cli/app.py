@@ -1,8 +1,7 @@
-"""`nas`: the command line, and the only place that prints. Rooms are imported inside the commands: help is instant."""
+"""The command line `nas`. Commands import the packages that they use when they run, so that `nas --help` is fast."""
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import select
@@ -12,31 +11,25 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from nas_pipeline.cli.devices import add_to, registry
 from nas_pipeline.cli.fleet import fleet
-from nas_pipeline.cli.inspect import AsJson, commands, print_json
+from nas_pipeline.cli.inspect import inspect_commands
+from nas_pipeline.cli.options import ProjectRoot, open_profile_workspace
+from nas_pipeline.cli.promotion import promotion_commands
 from nas_pipeline.errors import NasError
-
-if TYPE_CHECKING:
-    pass
 
 app = typer.Typer(
     name="nas", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
-    help="From labelled images and device bounds to the best network for each device.",
+    help="Find, train and deploy the best network for each device, from labelled images and the bounds of the devices.",
 )
-
-Root = Annotated[Path, typer.Option(help="Folder of the project.")]
-Target = Annotated[str, typer.Option(help="A target of params.yaml.")]
-Why = Annotated[str, typer.Option(help="For the history.")]
-Profile = Annotated[str, typer.Option(help="Whose workspace.")]
 
 
 def main() -> None:
-    """Entry point: errors on purpose become one message and an exit code, never a traceback."""
+    """Entry point: reports a NasError or a full disk as one message and an exit status, without a traceback."""
     _quiet_libraries()
     try:
         app()
@@ -53,50 +46,53 @@ def main() -> None:
 
 @app.command()
 def init(
-    folder: Annotated[Path, typer.Argument(help="Where the project goes; it is made if it is not there.")],
-    images: Annotated[Path, typer.Option(help="A folder with one sub-folder of images per class.")],
+    folder: Annotated[Path, typer.Argument(help="Folder of the new project; it is created if it does not exist.")],
+    images: Annotated[Path, typer.Option(help="Folder with one sub-folder of images per class.")],
 ) -> None:
-    """A ready project for a folder of your own images."""
+    """Create a project for a folder of images."""
     from nas_pipeline.config.project import create_project
 
     project = create_project(folder, images)
-    found, place = project.found, shlex.quote(str(folder))
-    classes = ", ".join(f"{name} {count:,}" for name, count in list(found.per_class.items())[:12])
-    typer.echo(f"{found.images:,} images in {len(found.per_class)} classes: {classes}\n\nWhat to do next:\n"
+    survey, root_argument = project.found, shlex.quote(str(folder))
+    classes = ", ".join(f"{name} {count:,}" for name, count in list(survey.per_class.items())[:12])
+    typer.echo(f"{survey.images:,} images in {len(survey.per_class)} classes: {classes}\n\nNext steps:\n"
                f"  1. read {folder / 'params.yaml'}: side, bounds of the target, min_accuracy\n"
-               f"  2. nas pipeline --root {place}\n"
+               f"  2. nas pipeline --root {root_argument}\n"
                f"  3. open {folder / 'artifacts/validate/data_docs/index.html'}, and after the run "
                f"{folder / 'artifacts/retrain/label_candidates.html'}")
 
 
 @app.command()
-def run(stage: Annotated[str, typer.Argument(help="ingest, ..., export@TARGET")], root: Root = Path()) -> None:
-    """Run one stage here, without DVC. `dvc repro` and the pipeline call this."""
+def run(
+    stage: Annotated[str, typer.Argument(help="Name of a stage: ingest, ..., export@TARGET.")],
+    root: ProjectRoot = Path(),
+) -> None:
+    """Run one stage without DVC. `dvc repro` and `nas pipeline` run this command."""
     _log_to_terminal()
     _end_with_reader()
     from nas_pipeline.stages.run import run_stage
 
     try:
         run_stage(stage, root, typer.echo)
-    except KeyboardInterrupt:  # typer would end with this status too, but without a word
-        typer.secho("interrupted; the same command goes on where it stopped", fg="yellow", err=True)
+    except KeyboardInterrupt:  # typer exits with this status too, but without a message
+        typer.secho("interrupted; run the same command again to continue", fg="yellow", err=True)
         raise typer.Exit(130) from None
 
 
 @app.command()
 def pipeline(
-    profile: Annotated[str, typer.Option(help="default, or the name of an overlay in profiles/.")] = "default",
+    profile: Annotated[str, typer.Option(help="Name of an overlay in profiles/, or `default`.")] = "default",
     overrides: Annotated[
-        list[str] | None, typer.Option("--set", help="key.path=value; marks the run as not the committed one.")
+        list[str] | None, typer.Option("--set", help="Override key.path=value; repeatable. Uses a separate workspace.")
     ] = None,
-    root: Root = Path(),
+    root: ProjectRoot = Path(),
 ) -> None:
-    """Run everything: data, validation, search, retraining, export, verification, registry."""
+    """Run the pipeline: data, validation, search, retraining, export, verification, registration."""
     from nas_pipeline.cli.summary import print_summary
     from nas_pipeline.core.files import write_json
 
     root = root.resolve()
-    workspace = _workspace(root, profile, tuple(overrides or ()))
+    workspace = open_profile_workspace(root, profile, overrides)
     command = [sys.executable, "-m", "flows.pipeline", "--root", str(workspace)]
     write_json(workspace / ".nas" / "command.json", {"profile": profile, "overrides": overrides or []})
     if (code := _child(command, cwd=root)) not in (0, 4):
@@ -107,60 +103,27 @@ def pipeline(
 
 @app.command()
 def report(
-    profile: Annotated[str, typer.Option(help="Whose last run.")] = "default", root: Root = Path(),
+    profile: Annotated[str, typer.Option(help="Profile of the run.")] = "default", root: ProjectRoot = Path(),
 ) -> None:
-    """Write the page of the last run again (reports/index.html) and show its summary."""
+    """Write the report of the last run (reports/index.html) again and print its summary."""
     from nas_pipeline.cli.summary import print_summary
 
-    workspace = _workspace(root, profile, ())
-    _page(workspace)
+    workspace = open_profile_workspace(root, profile)
+    _write_report(workspace)
     print_summary(workspace)
 
 
 @app.command()
-def publish(root: Root = Path()) -> None:
-    """Send the finished artefacts to MLflow again; a run that is there already is not doubled."""
+def publish(root: ProjectRoot = Path()) -> None:
+    """Publish finished artefacts to MLflow. A run that is published already is not duplicated."""
     root = root.resolve()
     code = _child([sys.executable, "-m", "flows.pipeline", "--root", str(root), "--publish-only"], cwd=root)
     raise typer.Exit(code)
 
 
-@app.command()
-def promote(
-    target: Target, version: Annotated[str | None, typer.Option(help="Default: the candidate.")] = None,
-    why: Why = "", profile: Profile = "default", root: Root = Path(),
-) -> None:
-    """Make a version champion, if every gate of mlflow/promotion.yaml is green."""
-    from nas_pipeline.actions.promotion import promote_lines
-
-    for line in promote_lines(_workspace(root.resolve(), profile, ()), target, version, why):
-        typer.echo(line)
-
-
-@app.command()
-def rollback(target: Target, why: Why = "", profile: Profile = "default", root: Root = Path()) -> None:
-    """Make the champion before this one champion again."""
-    from nas_pipeline.actions.promotion import rollback_line
-
-    typer.echo(rollback_line(_workspace(root.resolve(), profile, ()), target, why))
-
-
-@app.command()
-def history(target: Target, profile: Profile = "default", as_json: AsJson = False, root: Root = Path()) -> None:
-    """Promotions, refusals and rollbacks: who, when, why, with which evidence."""
-    from nas_pipeline.actions.promotion import history_lines, history_rows
-
-    workspace = _workspace(root.resolve(), profile, ())
-    if as_json:
-        print_json(history_rows(workspace, target))
-        return
-    for line in history_lines(workspace, target):
-        typer.echo(line)
-
-
 @app.command("dvc-yaml")
 def dvc_yaml(
-    write: Annotated[Path | None, typer.Option(help="Write this file; else the text goes to standard output.")] = None,
+    write: Annotated[Path | None, typer.Option(help="File to write; default: print to standard output.")] = None,
 ) -> None:
     """Generate dvc.yaml from the table of stages and the modules that they import."""
     from nas_pipeline.actions.dvc_yaml import dvc_yaml as generate
@@ -173,45 +136,37 @@ def dvc_yaml(
 
 @app.command()
 def reproduce(
-    run: Annotated[str, typer.Argument(help="Id of a run in MLflow, or its run key.")],
-    from_cache: Annotated[bool, typer.Option(help="Restore what DVC's cache has; else all is made anew.")] = False,
-    root: Root = Path(),
+    run: Annotated[str, typer.Argument(help="Id of an MLflow run, or its run key.")],
+    from_cache: Annotated[
+        bool, typer.Option(help="Restore outputs from DVC's cache; otherwise every stage runs again.")
+    ] = False,
+    root: ProjectRoot = Path(),
 ) -> None:
-    """Make a published run again from MLflow (commit, parameters, dvc.lock) in a worktree, and compare digests."""
+    """Run a published run again in a worktree, from its commit, parameters and dvc.lock, and compare the digests."""
     root = root.resolve()
     command = [sys.executable, "-m", "flows.reproduce", run, "--root", str(root)]
     raise typer.Exit(_child(command + ["--from-cache"] * from_cache, cwd=root))
 
 
-app.add_typer(commands)
+app.add_typer(promotion_commands)
+app.add_typer(inspect_commands)
 add_to(fleet)
 app.add_typer(fleet, name="fleet")
 app.add_typer(registry, name="registry")
 
 
-def _workspace(root: Path, profile: str, overrides: tuple[str, ...]) -> Path:
-    if profile == "default" and not overrides:
-        return root
-    from nas_pipeline.config.params import compose
-    from nas_pipeline.config.workspace import prepare_workspace
-    from nas_pipeline.core.files import sha256_text
-
-    mark = "-" + sha256_text(json.dumps(overrides))[:8] if overrides else ""
-    return prepare_workspace(root, profile + mark, compose(root, profile, overrides))
-
-
-def _page(workspace: Path) -> None:
-    """Write the page of a run, finished or not, and say where; that it cannot be written is no failure of the run."""
+def _write_report(workspace: Path) -> None:
+    """Writes the report of a run and prints its path. An error is a warning: the run itself is not affected."""
     from nas_pipeline.actions.report import write_report
 
     try:
         typer.echo(f"Report: {write_report(workspace)}")
     except OSError as error:
-        typer.secho(f"no report: {error}", fg="yellow", err=True)
+        typer.secho(f"the report was not written: {error}", fg="yellow", err=True)
 
 
 def _child(command: list[str], cwd: Path) -> int:
-    """Run a child of ours; on Ctrl-C it gets the signal too, and the time to end in order."""
+    """Runs a child process and returns its exit status. On Ctrl-C, which the child receives too, waits for its end."""
     process = subprocess.Popen(command, cwd=cwd)
     while True:
         try:
@@ -230,9 +185,9 @@ def _log_to_terminal() -> None:
 
 
 def _end_with_reader() -> None:
-    """End when whoever reads our output is gone: of a pipeline that was killed, no stage stays to be in the way."""
+    """Terminates this process when the reader of its output exits: a killed pipeline leaves no stage running."""
     watched = select.poll()
-    watched.register(1, 0)  # nothing is asked of standard output, but errors are told unasked: a pipe without a reader
+    watched.register(1, 0)  # no event is requested; POLLERR, a pipe without a reader, is always reported
 
     def watch() -> None:
         if any(event & select.POLLERR for _, event in watched.poll()):
@@ -242,7 +197,7 @@ def _end_with_reader() -> None:
 
 
 def _quiet_libraries() -> None:
-    """Nothing of ours phones home, whatever the user's environment says."""
+    """Disables the telemetry of all libraries, whatever the user's environment contains."""
     os.environ.update(
         PREFECT_SERVER_ANALYTICS_ENABLED="false", MLFLOW_DISABLE_TELEMETRY="true", DVC_NO_ANALYTICS="1",
         DO_NOT_TRACK="true",

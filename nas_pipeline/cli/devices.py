@@ -97,9 +97,9 @@ def collect(
 def rollout(root: Root = Path()) -> None:
     """Take one step of every roll-out: widen, stop and roll back, or wait. The deployment `rollout` runs it too."""
     from nas_pipeline.actions.devices import advance_rollouts
-    from nas_pipeline.actions.promotion import who_am_i
+    from nas_pipeline.actions.identity import current_user
 
-    result = advance_rollouts(root.resolve(), who=who_am_i())
+    result = advance_rollouts(root.resolve(), who=current_user())
     for progress in result.progress:
         typer.echo(rollout_line(progress))
         _echo(f"  {line}" for line in progress.registry)

@@ -1,55 +1,51 @@
-"""The commands that only look: one network, the plug-ins, a space."""
+"""The commands `nas show`, `nas catalog` and `nas space`. They read, and change nothing."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from nas_pipeline.cli.options import AsJson, Channels, Classes, Size, print_json
 from nas_pipeline.errors import ConfigError
 
 if TYPE_CHECKING:
     from nas_pipeline.core.genotype import Genotype
     from nas_pipeline.core.records import InputSpec
 
-commands = typer.Typer()
-
-AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
-Channels = Annotated[int, typer.Option(min=1, help="Channels of an input image.")]
-Size = Annotated[int, typer.Option(min=8, help="Height and width of an input image, in pixels.")]
-Classes = Annotated[int, typer.Option(min=2, help="Number of classes.")]
+inspect_commands = typer.Typer()
 
 
-@commands.command()
+@inspect_commands.command()
 def show(
     genotype: Annotated[str, typer.Argument(
-        help="A JSON file with a genotype, or the name of a hand-designed or published network.")],
-    width: Annotated[int | None, typer.Option(min=1, help="Of a network of cells: another width.")] = None,
-    cells: Annotated[int | None, typer.Option(min=1, help="Of a network of cells: another number of cells.")] = None,
+        help="JSON file with a genotype (e.g. winner.json), or the name of a hand-designed or published network.")],
+    width: Annotated[int | None, typer.Option(min=1, help="Another width (cell spaces only).")] = None,
+    cells: Annotated[int | None, typer.Option(min=1, help="Another number of cells (cell spaces only).")] = None,
     channels: Channels = 1, size: Size = 28, classes: Classes = 10, as_json: AsJson = False,
 ) -> None:
-    """Parameters, MACs and a drawing of one network."""
+    """Show one network: its parameters, its MACs and a table of its layers."""
     from nas_pipeline.core.records import InputSpec
     from nas_pipeline.space.cell import resized
     from nas_pipeline.space.cost import cost
     from nas_pipeline.space.drawing import layer_rows, render_text
     from nas_pipeline.space.load import build_network
 
-    found, spec = resized(_genotype(genotype), width, cells), InputSpec(channels, size, size, classes)
-    net = build_network(found, spec).eval()
-    counted, rows = cost(net, spec), layer_rows(net, spec)
+    resized_genotype, spec = resized(_genotype(genotype), width, cells), InputSpec(channels, size, size, classes)
+    net = build_network(resized_genotype, spec).eval()
+    network_cost, rows = cost(net, spec), layer_rows(net, spec)
     if as_json:
-        print_json({"id": found.id, **found.to_json(), "input": _plain(spec), "params": counted.params,
-                     "macs": counted.macs, "layers": [_plain(row) for row in rows]})
+        print_json({"id": resized_genotype.id, **resized_genotype.to_json(), "input": _plain(spec),
+                    "params": network_cost.params, "macs": network_cost.macs, "layers": [_plain(row) for row in rows]})
         return
-    typer.echo(f"{found.space} {found.id}: {counted.params:,} parameters, {counted.macs:,} MACs\n{render_text(rows)}")
+    typer.echo(f"{resized_genotype.space} {resized_genotype.id}: {network_cost.params:,} parameters, "
+               f"{network_cost.macs:,} MACs\n{render_text(rows)}")
 
 
-@commands.command()
+@inspect_commands.command()
 def catalog(as_json: AsJson = False) -> None:
-    """Every plug-in of every kind, by name."""
+    """List the names of all spaces, operations, networks, strategies and other plug-ins, by kind."""
     kinds = _catalogues()
     if as_json:
         print_json(kinds)
@@ -58,35 +54,40 @@ def catalog(as_json: AsJson = False) -> None:
         typer.echo(f"{kind:15} {', '.join(names)}")
 
 
-@commands.command()
+@inspect_commands.command()
 def space(
-    name: Annotated[str, typer.Argument(help="One of the spaces in `nas catalog`.")],
-    samples: Annotated[int, typer.Option(min=1, help="Random members to cost.")] = 100,
-    seed: int = 0, channels: Channels = 1, size: Size = 28, classes: Classes = 10,
-    supernet: Annotated[bool, typer.Option("--supernet", help="The search network instead.")] = False,
-    width: Annotated[int, typer.Option(min=1, help="With --supernet: channels of its first cells.")] = 16,
-    cells: Annotated[int, typer.Option(min=1, help="With --supernet: its depth.")] = 8,
+    name: Annotated[str, typer.Argument(help="Name of a space; `nas catalog` lists them.")],
+    samples: Annotated[int, typer.Option(min=1, help="Size of the random sample.")] = 100,
+    seed: Annotated[int, typer.Option(help="Seed of the random architectures.")] = 0,
+    channels: Channels = 1, size: Size = 28, classes: Classes = 10,
+    supernet: Annotated[bool, typer.Option("--supernet", help="Show the search network of the space cell.")] = False,
+    width: Annotated[int, typer.Option(min=1, help="With --supernet: channels of the first cells.")] = 16,
+    cells: Annotated[int, typer.Option(min=1, help="With --supernet: number of cells.")] = 8,
     as_json: AsJson = False,
 ) -> None:
-    """Size of a space, and what its members cost; or the size of its search network."""
+    """Show the number of architectures in a space, and the MACs and parameters of a random sample.
+
+    With --supernet: the number of weights and architecture parameters of its search network.
+    """
     from nas_pipeline.core.records import InputSpec
     from nas_pipeline.space import SPACES
     from nas_pipeline.space.cost import sample_costs
     from nas_pipeline.space.enumeration import size as size_of
 
-    member = SPACES.make(name)
+    search_space = SPACES.make(name)
     spec = InputSpec(channels, size, size, classes)
     if supernet:
         _show_search_network(name, spec, width, cells, as_json)
         return
-    found: dict[str, Any] = {"name": name, "version": member.version, "size": size_of(member), "input": _plain(spec),
-             "samples": samples, **sample_costs(member, spec, samples, seed)}
+    costs = sample_costs(search_space, spec, samples, seed)
+    size_of_space = size_of(search_space)
     if as_json:
-        print_json(found)
+        print_json({"name": name, "version": search_space.version, "size": size_of_space, "input": _plain(spec),
+                    "samples": samples, **costs})
         return
-    typer.echo(f"{name}: {found['size']:,} architectures; of {samples} random ones (min / median / max):")
+    typer.echo(f"{name}: {size_of_space:,} architectures; of {samples} random ones (min / median / max):")
     for metric in ("macs", "params"):
-        low, middle, high = (found[metric][key] for key in ("min", "median", "max"))
+        low, middle, high = (costs[metric][key] for key in ("min", "median", "max"))
         typer.echo(f"  {metric:7} {low:,.0f} / {middle:,.0f} / {high:,.0f}")
 
 
@@ -94,7 +95,7 @@ def _show_search_network(space: str, spec: InputSpec, width: int, cells: int, as
     from nas_pipeline.search.differentiable.network.search_network import SearchNetwork
 
     if space != "cell":
-        raise ConfigError(f"space {space} has no search network; leave --supernet out, or take the space cell")
+        raise ConfigError(f"space {space} has no search network: leave --supernet out, or use the space cell")
     net = SearchNetwork(spec, width=width, cells=cells)
     weights = sum(weight.numel() for weight in net.weights())
     alphas = {kind: list(parameter.shape) for kind, parameter in net.alphas.items()}
@@ -143,8 +144,3 @@ def _plain(record: Any) -> dict[str, Any]:
     from dataclasses import asdict
 
     return asdict(record)
-
-
-def print_json(value: Any) -> None:
-    """For programs."""
-    typer.echo(json.dumps(value, indent=1))

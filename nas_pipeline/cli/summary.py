@@ -1,4 +1,4 @@
-"""The table at the end of a run: winner, accuracy with spread, size, latency against its bound, baselines, cost."""
+"""The summary of a run: networks, accuracy with spread, gates of each target with figure and bound, and cost."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from nas_pipeline.report.facts import RunFacts, TargetFacts, gather, mean_and_sp
 
 
 def print_summary(root: Path, console: Console | None = None) -> None:
-    """Print the summary of the run in `root`.
+    """Prints the summary of the run in the workspace `root`.
 
     Raises:
         DataError: There is no finished run.
@@ -26,15 +26,15 @@ def print_summary(root: Path, console: Console | None = None) -> None:
     for target in facts.targets:
         console.print(_target_table(target))
     console.print(_cost_line(facts))
-    console.print(_where_to_look(root))
+    console.print(_locations(root))
 
 
 def _data_line(facts: RunFacts) -> str:
     counts = ", ".join(f"{split} {count:,}" for split, count in facts.dataset.counts.items())
     notes = facts.dataset.notes
     dropped = notes.get("dropped", 0)
-    said = f"; {dropped:,} duplicate training images dropped" if dropped else ""
-    return f"\n[bold]{facts.dataset.name}[/] {counts}{said}"
+    dropped_text = f"; {dropped:,} duplicate training images dropped" if dropped else ""
+    return f"\n[bold]{facts.dataset.name}[/] {counts}{dropped_text}"
 
 
 def _networks(facts: RunFacts) -> Table:
@@ -60,7 +60,7 @@ def _target_table(target: TargetFacts) -> Table:
              f"p95 {target.latency.p95_ms:.3f} ms ({target.latency.evidence}, n={target.latency.runs:,}), "
              f"{green}/{len(target.gates)} gates green")
     table = Table(title=title, caption=_caption(target), caption_justify="left")
-    for column in ("gate", "answer", "figure", "bound", "why"):
+    for column in ("gate", "result", "figure", "bound", "reason"):
         table.add_column(column)
     for gate in target.gates:
         table.add_row(gate.gate, "[green]green[/]" if gate.passed else "[red]red[/]", _figure(gate.figure),
@@ -73,7 +73,7 @@ def _caption(target: TargetFacts) -> str:
     if "test_accuracy_mean" not in metrics:
         return target.outcome
     return (f"test accuracy of the {target.bundle.precision} file: {100 * metrics['test_accuracy_mean']:.2f} ± "
-            f"{100 * metrics['test_accuracy_std']:.2f} % over {metrics['test_seeds']:.0f} seeds; the one that ships: "
+            f"{100 * metrics['test_accuracy_std']:.2f} % over {metrics['test_seeds']:.0f} seeds; the released file: "
             f"{100 * metrics['test_accuracy']:.2f} %. {target.outcome}")
 
 
@@ -85,16 +85,16 @@ def _cost_line(facts: RunFacts) -> str:
     search, retrain = facts.search["device_s"], sum(facts.result.device_s)
     hand = sum(sum(result.device_s) for result in facts.baselines.values())
     best = max(facts.baselines.values(), key=lambda result: fmean(result.test_accuracy), default=None)
-    worth = ""
+    gain_text = ""
     if best is not None:
         gain = 100 * (fmean(facts.result.test_accuracy) - fmean(best.test_accuracy))
-        worth = f"; against the best hand-designed network: {gain:+.2f} points of test accuracy"
+        gain_text = f"; against the best hand-designed network: {gain:+.2f} points of test accuracy"
     wall = facts.last_run.get("wall_s")
     return (f"Cost: search {facts.search['trials']:.0f} trials, {search:,.0f} device-seconds; "
             f"retraining {retrain:,.0f}; hand-designed networks {hand:,.0f}"
-            + (f"; wall {wall / 60:.1f} min" if wall else "") + worth)
+            + (f"; wall {wall / 60:.1f} min" if wall else "") + gain_text)
 
 
-def _where_to_look(root: Path) -> str:
-    return (f"Look next: {root / 'artifacts'} (files), {root / 'artifacts/validate/data_docs/index.html'} (data), "
+def _locations(root: Path) -> str:
+    return (f"See also: {root / 'artifacts'} (files), {root / 'artifacts/validate/data_docs/index.html'} (data), "
             "`make ui` (MLflow and Prefect)")

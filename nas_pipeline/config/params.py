@@ -57,15 +57,24 @@ def compose(root: Path, profile: str, overrides: tuple[str, ...] = ()) -> str:
             raise ConfigError(f"unknown profile {profile!r}; profiles/ has: default, {', '.join(known)}")
         merged = overlay(merged, read_yaml(root / "profiles" / f"{profile}.yaml") or {})
     for override in overrides:
-        key, equals, text = override.partition("=")
-        if not equals or not key:
-            raise ConfigError(f"--set takes key.path=value, for example search.budget.trials=10; got {override!r}")
-        patch = parse_yaml(text, f"--set {override}: the value")
-        for part in reversed(key.split(".")):
-            patch = {part: patch}
-        merged = overlay(merged, patch)
+        merged = overlay(merged, parse_override(override))
     parse_params(merged, f"params.yaml with profile {profile}")
     return dump_yaml(merged)
+
+
+def parse_override(override: str) -> Any:
+    """Returns `key.path=value` as nested mappings: `a.b=1` gives `{"a": {"b": 1}}`.
+
+    Raises:
+        ConfigError: `override` is not `key.path=value`, or the value is not YAML.
+    """
+    key, equals, text = override.partition("=")
+    if not equals or not key:
+        raise ConfigError(f"--set takes key.path=value, for example search.budget.trials=10; got {override!r}")
+    patch = parse_yaml(text, f"--set {override}: the value")
+    for part in reversed(key.split(".")):
+        patch = {part: patch}
+    return patch
 
 
 def overlay(base: Any, top: Any) -> Any:

@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from nas_pipeline.core.files import write_text
+from nas_pipeline.config.params import compose, overlay, parse_override
+from nas_pipeline.core.files import canonical_json, sha256_text, write_text
 from nas_pipeline.errors import ConfigError
 
 WORK = Path(".nas", "work")
@@ -20,6 +23,36 @@ WORK = Path(".nas", "work")
 _CODE = ("nas_pipeline", "edge_agent")
 _COPIED = ("dvc.yaml", ".dvcignore")
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
+
+
+def workspace_name(profile: str, overrides: Sequence[str] = ()) -> str:
+    """Returns the name of the workspace for a profile and its `key.path=value` overrides.
+
+    The name depends on the resulting settings, not on how they are written: the order of overrides with different
+    keys, the spelling of a number and an override that a later one replaces do not change it.
+
+    Example:
+        >>> workspace_name("smoke")
+        'smoke'
+
+    Raises:
+        ConfigError: An override is not `key.path=value`.
+    """
+    settings: Any = {}
+    for override in overrides:
+        settings = overlay(settings, parse_override(override))
+    return f"{profile}-{sha256_text(canonical_json(_plain_numbers(settings)))[:8]}" if overrides else profile
+
+
+def open_workspace(repo: Path, profile: str, overrides: Sequence[str] = ()) -> Path:
+    """Returns the folder in which a profile with overrides runs: `repo` itself, or an up-to-date workspace.
+
+    Raises:
+        ConfigError: The profile or an override is wrong, or `repo` is not the pipeline's repository.
+    """
+    if profile == "default" and not overrides:
+        return repo
+    return prepare_workspace(repo, workspace_name(profile, overrides), compose(repo, profile, tuple(overrides)))
 
 
 def prepare_workspace(repo: Path, name: str, params_text: str) -> Path:
@@ -47,6 +80,17 @@ def prepare_workspace(repo: Path, name: str, params_text: str) -> Path:
     for package in _CODE:
         _link(folder / package, repo / package)
     return folder
+
+
+def _plain_numbers(value: Any) -> Any:
+    """`value` as JSON data in which 10.0 is 10; YAML's dates become text."""
+    if isinstance(value, dict):
+        return {str(key): _plain_numbers(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_plain_numbers(item) for item in value]
+    if isinstance(value, float):
+        return int(value) if value.is_integer() else repr(value)
+    return value if value is None or isinstance(value, bool | int | str) else str(value)
 
 
 def _dvc_config(repo: Path, folder: Path) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import logging
 import os
 import warnings
@@ -13,6 +12,7 @@ from typing import Any, Literal
 
 import optuna
 import psutil
+from filelock import FileLock
 from optuna.exceptions import ExperimentalWarning
 from optuna.storages import BaseStorage, JournalStorage
 from optuna.storages.journal import JournalFileBackend
@@ -23,6 +23,8 @@ from nas_pipeline.search.journal_lock import KernelLock
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 logger = logging.getLogger(__name__)
+
+_LOCK_POLL_S = 0.01
 
 
 def study_name(key: dict[str, Any]) -> str:
@@ -83,8 +85,7 @@ def _end(worker: dict[str, Any] | None) -> None:
 
 @contextlib.contextmanager
 def exclusive(path: Path) -> Iterator[None]:
-    """Hold a lock file of this machine; the kernel lets go of it when the holder dies."""
+    """Holds a lock file of this machine during the block; the kernel releases it when the holder dies."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)
+    with FileLock(path, poll_interval=_LOCK_POLL_S, fallback_to_soft=False):
         yield

@@ -231,7 +231,7 @@ def test_without_an_engine_make_up_says_what_is_missing(tmp_path: Path) -> None:
     done = subprocess.run(["bash", copy / "up.sh", "up"], env={"PATH": f"{tmp_path}:/usr/bin:/bin"},
                           capture_output=True, text=True)
     assert done.returncode == 2
-    assert "'docker compose' does not answer" in done.stderr
+    assert "'docker compose' does not work" in done.stderr
     assert "make pipeline" in done.stderr
     assert not (tmp_path / "repo" / ".env").exists()
 

@@ -6,7 +6,6 @@ by a crash, is dropped. A line that was changed, removed or inserted breaks the 
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
@@ -14,6 +13,8 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
+
+from filelock import FileLock
 
 from edge_agent.contract.wire import canonical
 from nas_pipeline.core.failpoints import reach
@@ -140,25 +141,25 @@ class Journal:
 
     def _append(self, entry: JournalEntry, stage: JournalStage) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            content = self._content()
-            whole = content[: content.rfind(b"\n") + 1]
-            previous = NO_LINE
-            for line in _lines(self.path, whole):
-                previous = line.digest
-            text = canonical({"before": previous, "stage": stage, "entry": asdict(entry)}) + b"\n"
+        with FileLock(self.path.with_suffix(".lock"), fallback_to_soft=False):
+            descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
             try:
-                os.ftruncate(descriptor, len(whole))  # removes an incomplete line
-                reach(f"journal_{stage}")
-                os.pwrite(descriptor, text, len(whole))
-                os.fsync(descriptor)
-            except OSError:
-                os.ftruncate(descriptor, len(whole))
-                raise
-        finally:
-            os.close(descriptor)
+                content = self._content()
+                whole = content[: content.rfind(b"\n") + 1]
+                before = NO_LINE
+                for line in _lines(self.path, whole):
+                    before = line.digest
+                text = canonical({"before": before, "stage": stage, "entry": asdict(entry)}) + b"\n"
+                try:
+                    os.ftruncate(descriptor, len(whole))  # what a crash left of a line
+                    reach(f"journal_{stage}")
+                    os.pwrite(descriptor, text, len(whole))
+                    os.fsync(descriptor)
+                except OSError:
+                    os.ftruncate(descriptor, len(whole))
+                    raise
+            finally:
+                os.close(descriptor)
         fsync_path(self.path.parent)
 
     def _content(self) -> bytes:

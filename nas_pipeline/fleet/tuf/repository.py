@@ -6,12 +6,12 @@ Changes of a list go through `Repository.edit`, see `edit.py`. One publisher at 
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
+
+from filelock import FileLock
 
 from nas_pipeline.core.files import atomic_path
 from nas_pipeline.errors import FleetError
@@ -129,12 +129,8 @@ class Repository:
     def locked(self) -> Iterator[None]:
         """Holds the publisher's lock: no other process on this machine changes the repository inside the block."""
         self.settings.folder.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(self.settings.folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        with FileLock(self.settings.folder / "lock", mode=0o600, fallback_to_soft=False):
             yield
-        finally:
-            os.close(descriptor)
 
     def verify_journal(self, trusted: Trusted) -> int:
         """Verifies the journal against the digest in the signed snapshot; returns the number of lines.

@@ -1,4 +1,4 @@
-"""`nas` as a person meets it: instant help, lists that are the catalogues, errors as one message and an exit status."""
+"""The command line: fast help, lists of plug-ins, errors as one message and an exit status."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from nas_pipeline.stages.table import STAGES, Stage
 from nas_pipeline.train.optimiser import OPTIMISERS
 from tests.pipeline.small_project import write_project
 
-Answer = tuple[int, str, str]
+CommandResult = tuple[int, str, str]
 """(exit status, standard output, standard error)"""
 
 COMMANDS = (
@@ -41,13 +41,13 @@ COMMANDS = (
 
 
 @pytest.fixture
-def nas(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Iterator[Callable[..., Answer]]:
+def nas(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Iterator[Callable[..., CommandResult]]:
     """Calls the command line as its script does, in this process."""
     logger = logging.getLogger("nas_pipeline")
     before = logger.handlers[:], logger.level, logger.propagate
     monkeypatch.setenv("COLUMNS", "120")
 
-    def call(*words: object) -> Answer:
+    def call(*words: object) -> CommandResult:
         capfd.readouterr()
         monkeypatch.setattr(sys, "argv", ["nas", *map(str, words)])
         with pytest.raises(SystemExit) as caught:
@@ -59,8 +59,8 @@ def nas(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> I
     logger.handlers[:], logger.level, logger.propagate = before
 
 
-def stage_that(does: Callable[[Context], None], monkeypatch: pytest.MonkeyPatch) -> None:
-    """A stage `toy` that does so."""
+def register_toy_stage(does: Callable[[Context], None], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Registers a stage `toy` that calls `does`."""
     module = ModuleType("nas_pipeline.stages.play_toy")
     module.__dict__["act"] = does
     monkeypatch.setitem(sys.modules, module.__name__, module)
@@ -79,13 +79,13 @@ def test_help_names_every_command_within_a_second_of_cpu() -> None:
     assert used.ru_utime + used.ru_stime < 1.0
 
 
-def test_no_room_is_entered_for_the_help() -> None:
+def test_the_help_imports_no_heavy_package() -> None:
     heavy = "{'torch', 'optuna', 'mlflow', 'prefect', 'numpy'}"
     code = f"import sys, nas_pipeline.cli.app; sys.exit(bool({heavy} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_the_catalogue_is_that_of_the_rooms(nas: Callable[..., Answer]) -> None:
+def test_the_catalogue_lists_the_plug_ins_of_the_packages(nas: Callable[..., CommandResult]) -> None:
     code, out, _ = nas("catalog", "--json")
     assert code == 0
     assert json.loads(out) == {
@@ -101,57 +101,57 @@ def test_the_catalogue_is_that_of_the_rooms(nas: Callable[..., Answer]) -> None:
 
 
 @pytest.mark.parametrize("name", SPACES)
-def test_a_space_tells_its_size_and_what_its_members_cost(nas: Callable[..., Answer], name: str) -> None:
+def test_a_space_shows_its_size_and_the_cost_of_its_members(nas: Callable[..., CommandResult], name: str) -> None:
     code, out, _ = nas("space", name, "--samples", 3, "--json")
-    told: dict[str, Any] = json.loads(out)
+    shown: dict[str, Any] = json.loads(out)
     assert code == 0
-    assert (told["name"], told["version"], told["samples"]) == (name, SPACES.make(name).version, 3)
-    assert type(told["size"]) is int
-    assert told["size"] > 1000
-    assert told["input"] == {"channels": 1, "height": 28, "width": 28, "classes": 10}
+    assert (shown["name"], shown["version"], shown["samples"]) == (name, SPACES.make(name).version, 3)
+    assert type(shown["size"]) is int
+    assert shown["size"] > 1000
+    assert shown["input"] == {"channels": 1, "height": 28, "width": 28, "classes": 10}
     for metric in ("macs", "params"):
-        assert 0 < told[metric]["min"] <= told[metric]["median"] <= told[metric]["max"]
+        assert 0 < shown[metric]["min"] <= shown[metric]["median"] <= shown[metric]["max"]
 
 
-def test_a_space_for_people(nas: Callable[..., Answer]) -> None:
+def test_a_space_as_text(nas: Callable[..., CommandResult]) -> None:
     code, out, _ = nas("space", "residual", "--samples", 2, "--size", 16)
     assert code == 0
     assert "architectures; of 2 random ones (min / median / max):" in out
     assert nas("space", "residual", "--samples", 2, "--size", 16)[1] == out, "the seed decides"
 
 
-def test_the_search_network_of_the_paper_has_its_size(nas: Callable[..., Answer]) -> None:
-    asked = ("space", "cell", "--supernet", "--width", 16, "--cells", 8, "--channels", 3, "--classes", 10)
-    code, out, _ = nas(*asked, "--json")
+def test_the_search_network_of_the_paper_has_its_size(nas: Callable[..., CommandResult]) -> None:
+    words = ("space", "cell", "--supernet", "--width", 16, "--cells", 8, "--channels", 3, "--classes", 10)
+    code, out, _ = nas(*words, "--json")
     assert code == 0
     assert json.loads(out)["weights"] == 1930618
     assert json.loads(out)["alphas"] == {"normal": [14, 8], "reduce": [14, 8]}
-    assert "1,930,618 weights" in nas(*asked)[1]
+    assert "1,930,618 weights" in nas(*words)[1]
 
 
 @pytest.mark.parametrize("name", BASELINES)
-def test_a_hand_designed_network_is_shown(nas: Callable[..., Answer], name: str) -> None:
+def test_a_hand_designed_network_is_shown(nas: Callable[..., CommandResult], name: str) -> None:
     code, out, _ = nas("show", name, "--json")
-    told = json.loads(out)
+    shown = json.loads(out)
     assert code == 0
-    assert told["id"] == BASELINES[name].id
-    assert told["genes"] == [list(gene) for gene in BASELINES[name].genes]
-    assert sum(row["params"] for row in told["layers"]) == told["params"]
+    assert shown["id"] == BASELINES[name].id
+    assert shown["genes"] == [list(gene) for gene in BASELINES[name].genes]
+    assert sum(row["params"] for row in shown["layers"]) == shown["params"]
     code, text, _ = nas("show", name)
     assert code == 0
-    assert f"{BASELINES[name].id}: {told['params']:,} parameters, {told['macs']:,} MACs" in text
+    assert f"{BASELINES[name].id}: {shown['params']:,} parameters, {shown['macs']:,} MACs" in text
 
 
-def test_a_published_network_is_shown_at_any_size(nas: Callable[..., Answer]) -> None:
+def test_a_published_network_is_shown_at_any_size(nas: Callable[..., CommandResult]) -> None:
     words = ("show", "darts_v2", "--channels", 3, "--classes", 10, "--json")
     code, out, _ = nas(*words, "--width", 36, "--cells", 20)
     assert code == 0
     assert json.loads(out)["params"] == 3_349_342
-    told = json.loads(nas(*words, "--width", 4, "--cells", 5)[1])
-    assert told["genes"][:2] == [["width", 4], ["cells", 5]]
+    shown = json.loads(nas(*words, "--width", 4, "--cells", 5)[1])
+    assert shown["genes"][:2] == [["width", 4], ["cells", 5]]
 
 
-def test_the_winner_of_a_search_is_shown_from_its_file(nas: Callable[..., Answer], tmp_path: Path) -> None:
+def test_the_winner_of_a_search_is_shown_from_its_file(nas: Callable[..., CommandResult], tmp_path: Path) -> None:
     genotype = BASELINES["dense_residual"]
     winner = {"genotype": genotype.to_json(), "genotype_id": genotype.id, "number": 3, "metrics": {}, "why": "best"}
     write_json(tmp_path / "winner.json", winner)
@@ -181,7 +181,7 @@ def test_the_winner_of_a_search_is_shown_from_its_file(nas: Callable[..., Answer
     ],
 )
 def test_an_error_is_one_message_and_a_status(
-    nas: Callable[..., Answer], tmp_path: Path, words: tuple[str, ...], status: int, message: str
+    nas: Callable[..., CommandResult], tmp_path: Path, words: tuple[str, ...], status: int, message: str
 ) -> None:
     project, empty = write_project(tmp_path / "project"), tmp_path / "empty"
     empty.mkdir()
@@ -192,44 +192,44 @@ def test_an_error_is_one_message_and_a_status(
     assert "Traceback" not in err
 
 
-def test_a_refusal_is_called_one(
-    nas: Callable[..., Answer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_refusal_is_labelled_as_one(
+    nas: Callable[..., CommandResult], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(_context: Context) -> None:
         raise DataRefusal("row 7 is black")
 
-    stage_that(refuse, monkeypatch)
+    register_toy_stage(refuse, monkeypatch)
     code, out, err = nas("run", "toy", "--root", write_project(tmp_path))
     assert (code, err) == (4, "refused: row 7 is black\n")
     assert "toy starts" in out
 
 
 def test_other_failures_and_an_interruption(
-    nas: Callable[..., Answer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    nas: Callable[..., CommandResult], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     raised: list[BaseException] = [TrainError("diverged"), KeyboardInterrupt()]
 
     def fail(_context: Context) -> None:
         raise raised.pop(0)
 
-    stage_that(fail, monkeypatch)
+    register_toy_stage(fail, monkeypatch)
     root = write_project(tmp_path)
     assert nas("run", "toy", "--root", root)[::2] == (1, "error: diverged\n")
     code, _, err = nas("run", "toy", "--root", root)
-    assert (code, err) == (130, "interrupted; the same command goes on where it stopped\n")
+    assert (code, err) == (130, "interrupted; run the same command again to continue\n")
 
 
 @pytest.mark.parametrize(
     "words", [("show",), ("fly",), ("space", "residual", "--samples", "0"), ("run", "--roof", ".")]
 )
-def test_a_wrong_command_line_is_status_two(nas: Callable[..., Answer], words: tuple[str, ...]) -> None:
+def test_a_wrong_command_line_is_status_two(nas: Callable[..., CommandResult], words: tuple[str, ...]) -> None:
     code, _, err = nas(*words)
     assert code == 2
     assert err.startswith("Usage: ")
     assert "Traceback" not in err
 
 
-def test_telemetry_is_off_for_every_command(nas: Callable[..., Answer], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_telemetry_is_off_for_every_command(nas: Callable[..., CommandResult], monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("MLFLOW_DISABLE_TELEMETRY", "DVC_NO_ANALYTICS", "DO_NOT_TRACK", "PREFECT_SERVER_ANALYTICS_ENABLED"):
         monkeypatch.setenv(name, "mine")
     nas("catalog")
@@ -237,23 +237,23 @@ def test_telemetry_is_off_for_every_command(nas: Callable[..., Answer], monkeypa
     assert (os.environ["DVC_NO_ANALYTICS"], os.environ["PREFECT_SERVER_ANALYTICS_ENABLED"]) == ("1", "false")
 
 
-def test_a_stage_ends_when_nobody_reads_it_any_more() -> None:
-    """As when the pipeline that started it through DVC was killed."""
+def test_a_stage_exits_when_the_reader_of_its_output_exits() -> None:
+    """This happens if the pipeline that started the stage through DVC is killed."""
     code = (
         "import time\nfrom nas_pipeline.cli.app import _end_with_reader\n"
-        "_end_with_reader()\nprint('up', flush=True)\ntime.sleep(600)"
+        "_end_with_reader()\nprint('ok', flush=True)\ntime.sleep(600)"
     )
     read, write = os.pipe()
     child = subprocess.Popen([sys.executable, "-c", code], stdout=write)
     os.close(write)
-    assert os.read(read, 2) == b"up"
-    assert child.poll() is None, "it lives as long as it is read"
+    assert os.read(read, 2) == b"ok"
+    assert child.poll() is None, "it runs as long as its output is read"
     os.close(read)
     assert child.wait(120) == -signal.SIGTERM
 
 
 def test_a_full_disk_is_one_message_and_nothing_is_half_written(
-    tmp_path: Path, nas: Callable[..., Answer], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, nas: Callable[..., CommandResult], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if os.geteuid() != 0:
         pytest.skip("only root may mount")
@@ -263,7 +263,7 @@ def test_a_full_disk_is_one_message_and_nothing_is_half_written(
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=32k", "tmpfs", disk], capture_output=True).returncode:
         pytest.skip("mounting is not allowed here")
     try:
-        stage_that(lambda context: write_json(context.folder / "big.json", ["x" * 100] * 2000), monkeypatch)
+        register_toy_stage(lambda context: write_json(context.folder / "big.json", ["x" * 100] * 2000), monkeypatch)
         code, _, err = nas("run", "toy", "--root", root)
         assert code == 1
         assert err.startswith(f"error: {disk}/toy/big.json cannot be written: the disk or the quota is full")
@@ -275,14 +275,14 @@ def test_a_full_disk_is_one_message_and_nothing_is_half_written(
 
 
 def test_a_folder_without_permission_is_named(
-    tmp_path: Path, nas: Callable[..., Answer], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, nas: Callable[..., CommandResult], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root = write_project(tmp_path)
 
     def forbidden(context: Context) -> None:
         raise PermissionError(errno.EACCES, "Permission denied", "/srv/images/a.png")
 
-    stage_that(forbidden, monkeypatch)
+    register_toy_stage(forbidden, monkeypatch)
     code, _, err = nas("run", "toy", "--root", root)
     assert code == 1
     assert err.startswith("error: /srv/images/a.png cannot be used: permission denied. Give its owner the right")

@@ -1,4 +1,4 @@
-"""The table at the end of a run, from artefacts as the stages leave them."""
+"""The summary of a run, from artefacts in the format of the stages."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def deliver(root: Path, target: str, evidence: Evidence, metrics: dict[str, floa
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """A finished run: `rpi` measured and green, `watch` by proxy and red, `phone` unheard of by the last run."""
+    """A finished run: `rpi` measured and green, `watch` by proxy and red, `phone` missing in the last run."""
     artifacts = tmp_path / "artifacts"
     manifest = DatasetManifest(
         "toy-set", "d" * 64, SPEC, {"train": 50_000, "test": 10_000}, ("a", "b", "c"), (0.5,), (0.2,), {"dropped": 1234}
@@ -132,30 +132,30 @@ def test_each_target_with_its_evidence_and_every_gate(root: Path) -> None:
     assert "rpi: int8, 54 kB, p95 0.512 ms (measured, n=2,000), 2/2 gates green" in text
     assert "watch: int8, 54 kB, p95 0.512 ms (proxy, n=2,000), 2/3 gates green" in text
     assert rows(summary(root), "evidence") == ["evidence", "red", "proxy", "measured", "no device"]
-    assert "test accuracy of the int8 file: 94.55 ± 0.78 % over 2 seeds; the one that ships: 95.10 %" in text
+    assert "test accuracy of the int8 file: 94.55 ± 0.78 % over 2 seeds; the released file: 95.10 %" in text
 
 
-def test_what_became_of_each_target(root: Path, edit: Edit) -> None:
-    said = {target.name: target.outcome for target in gather(root).targets}
-    assert said == {
+def test_the_outcome_of_each_target(root: Path, edit: Edit) -> None:
+    outcomes = {target.name: target.outcome for target in gather(root).targets}
+    assert outcomes == {
         "rpi": "candidate, version 3", "watch": "refused: evidence: proxy (bound measured)", "phone": "not registered",
     }
     skipped = {"registered": None, "model": None, "refusal": None, "skipped": "not published: MLflow is down"}
     edit(".nas/last-run.json", lambda value: {**value, "targets": {"rpi": skipped}})
-    said = {target.name: target.outcome for target in gather(root).targets}
-    assert said["rpi"] == "not registered: not published: MLflow is down"
+    outcomes = {target.name: target.outcome for target in gather(root).targets}
+    assert outcomes["rpi"] == "not registered: not published: MLflow is down"
     assert "not registered: not published: MLflow is down" in flowing(root)
 
 
-def test_what_it_cost_and_whether_that_was_worth_it(root: Path, edit: Edit) -> None:
+def test_the_cost_of_a_run_and_its_gain(root: Path, edit: Edit) -> None:
     text = summary(root)
     assert ("Cost: search 20 trials, 480 device-seconds; retraining 200; hand-designed networks 200; wall 10.0 min; "
             "against the best hand-designed network: +1.50 points of test accuracy") in text
     edit("artifacts/retrain/baselines.json", lambda value: {})
-    assert "hand-designed networks 0; wall 10.0 min\n" in summary(root), "nothing to compare with, so nothing is said"
+    assert "hand-designed networks 0; wall 10.0 min\n" in summary(root), "no baseline, so no comparison"
 
 
-def test_a_search_that_did_not_pay_is_told_as_well(root: Path, edit: Edit) -> None:
+def test_a_search_without_gain_is_reported(root: Path, edit: Edit) -> None:
     edit("artifacts/retrain/baselines.json",
          lambda value: {"dense_residual": {**value["dense_residual"], "test_accuracy": [0.96]}})
     assert "against the best hand-designed network: -1.50 points" in summary(root)

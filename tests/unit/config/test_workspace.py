@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from nas_pipeline.config.workspace import prepare_workspace
+from nas_pipeline.config.params import load_params
+from nas_pipeline.config.workspace import open_workspace, prepare_workspace, workspace_name
 from nas_pipeline.errors import ConfigError
+from tests.pipeline.small_project import write_project
 
 STAGES = """
 stages:
@@ -108,3 +110,33 @@ def test_dvc_follows_the_link_and_shares_the_cache(repo: Path) -> None:
     assert "up to date" in dvc(folder, "status")
     (repo / "nas_pipeline" / "code.py").write_text("ONE = 2\n")
     assert "modified" in dvc(folder, "status")
+
+
+def test_equal_settings_have_the_same_name() -> None:
+    name = workspace_name("smoke", ["search.seed=3", "train.lr=0.10"])
+    assert name == workspace_name("smoke", ["train.lr=0.1", "search.seed=3"])
+    assert name == workspace_name("smoke", ("search.seed=7", "search={seed: 3.0}", "train.lr=9", "train.lr=.1"))
+    assert name.startswith("smoke-")
+    assert workspace_name("smoke") == "smoke"
+
+
+@pytest.mark.parametrize(
+    "overrides", [["search.seed=4"], ["search.seed='3'"], ["search.seed=true"], ["seed=3"], [], ["search.seed=3.5"]]
+)
+def test_different_settings_have_different_names(overrides: list[str]) -> None:
+    assert workspace_name("smoke", overrides) != workspace_name("smoke", ["search.seed=3"])
+    assert workspace_name("default", overrides) != workspace_name("smoke", overrides)
+
+
+def test_a_value_that_json_does_not_have_is_part_of_the_name() -> None:
+    assert workspace_name("smoke", ["a=2026-01-01"]) != workspace_name("smoke", ["a=2026-01-02"])
+    assert workspace_name("smoke", ["a=.inf"]) != workspace_name("smoke", ["a=.nan"])
+
+
+def test_the_order_of_overrides_opens_the_same_workspace(repo: Path) -> None:
+    write_project(repo)
+    pairs = ["search.seed=3", "retrain.seeds=2"]
+    folder = open_workspace(repo, "default", pairs)
+    assert folder == open_workspace(repo, "default", pairs[::-1]) == repo / ".nas" / "work" / folder.name
+    assert load_params(folder).search.seed == 3
+    assert open_workspace(repo, "default") == repo

@@ -131,7 +131,7 @@ def test_drift_starts_a_retraining(prefect_server: str, monkeypatch: pytest.Monk
     with get_client(sync_client=True) as client:
         assert automations.main(["--deployment", "scheduled/never"]) == 2
         number = weekly.apply()
-        assert [automations.ensure(), automations.ensure()] == ["made", "kept"]
+        assert [automations.ensure_automation(), automations.ensure_automation()] == ["created", "unchanged"]
         (automation,) = client.read_automations_by_name(automations.NAME)
         send_drift_event(evaluate_drift(replace(SEEN, seen=DARK), DriftRules()))
         (run,) = within(20, lambda: runs_of(client, number))
@@ -145,7 +145,7 @@ def test_drift_starts_a_retraining(prefect_server: str, monkeypatch: pytest.Monk
 
         client.pause_automation(automation.id)
         client.update_automation(automation.id, changed(automation))
-        assert automations.ensure() == "changed"
+        assert automations.ensure_automation() == "changed"
         (after,) = client.read_automations_by_name(automations.NAME)
         assert (after.id, after.enabled, after.description) == (automation.id, False, automation.description)
         client.create_automation(changed(automation))
@@ -165,10 +165,10 @@ def test_without_a_server_the_command_fails(
 ) -> None:
     monkeypatch.delenv("PREFECT_API_URL", raising=False)
     assert automations.main([]) == 2
-    assert "PREFECT_API_URL names no server" in capsys.readouterr().out
+    assert "PREFECT_API_URL is not set" in capsys.readouterr().out
 
 
 @pytest.mark.usefixtures("prefect_server")
 def test_a_deployment_that_is_not_there_is_named() -> None:
     with pytest.raises(ConfigError, match="no deployment 'scheduled/never'"):
-        automations.ensure("scheduled/never")
+        automations.ensure_automation("scheduled/never")

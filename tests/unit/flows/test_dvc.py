@@ -1,4 +1,4 @@
-"""Stages through DVC: what is stale, what is run, and which error comes back."""
+"""Stages through DVC: which are stale, which are run, and which error is raised."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from pathlib import Path
 import psutil
 import pytest
 
-from flows.dvc import StageBusy, changed_stages, reproduce, stage_names
-from nas_pipeline.errors import ConfigError, DataRefusal, NasError, TrackingUnavailable, Transient
+from flows.dvc import changed_stages, reproduce, stage_names
+from nas_pipeline.errors import ConfigError, DataRefusal, NasError, StageBusy, TrackingUnavailable, Transient
 
 
 def ignore(_line: str) -> None:
-    """Whatever the stage says."""
+    """Ignores a line."""
 
 
 def fail(root: Path, **how: object) -> None:
@@ -41,7 +41,7 @@ def test_what_was_run_is_not_stale_until_something_changes(root: Path) -> None:
     assert json.loads((root / "artifacts" / "search" / "winner.json").read_text())["number"] == 27
 
 
-def test_a_poisoned_cache_is_not_believed(root: Path) -> None:
+def test_a_damaged_cache_entry_is_replaced(root: Path) -> None:
     reproduce(root, "search", ignore)
     for path in (root / ".dvc" / "cache" / "files").rglob("*"):
         if path.is_file() and b'"why"' in path.read_bytes():
@@ -56,16 +56,17 @@ def test_a_poisoned_cache_is_not_believed(root: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "kind"),
-    [("DataRefusal", DataRefusal), ("TrackingUnavailable", TrackingUnavailable), ("Unheard", NasError)],
+    [("DataRefusal", DataRefusal), ("TrackingUnavailable", TrackingUnavailable), ("StageBusy", StageBusy),
+     ("UnknownError", NasError)],
 )
-def test_the_error_that_the_stage_left_comes_back(root: Path, name: str, kind: type[NasError]) -> None:
+def test_the_error_in_error_json_is_raised(root: Path, name: str, kind: type[NasError]) -> None:
     fail(root, stage="search", type=name, message="row 7 is black")
     with pytest.raises(NasError, match=r"^row 7 is black$") as caught:
         reproduce(root, "search", ignore)
     assert type(caught.value) is kind
 
 
-def test_a_stage_that_dies_without_a_word_is_quoted_and_an_old_error_is_not_believed(root: Path) -> None:
+def test_a_stage_without_error_json_is_quoted_and_an_old_error_is_ignored(root: Path) -> None:
     fail(root, stage="search", code=137)
     (root / "artifacts" / "search").mkdir(parents=True)
     (root / "artifacts" / "search" / "error.json").write_text('{"type": "DataRefusal", "message": "of last week"}')
@@ -115,11 +116,11 @@ def test_a_locked_repository_names_the_lock_and_is_transient(root: Path) -> None
             reproduce(root, "search", ignore)
     finally:
         held.close()
-    assert not (root / "artifacts").exists(), "nothing was begun"
+    assert not (root / "artifacts").exists(), "no stage was started"
     reproduce(root, "search", ignore)
 
 
-def test_a_pipeline_that_cannot_be_read_is_a_matter_of_configuration(root: Path, tmp_path: Path) -> None:
+def test_an_invalid_dvc_yaml_is_a_config_error(root: Path, tmp_path: Path) -> None:
     (root / "dvc.yaml").write_text("stages: {one: {cmd: [}}")
     with pytest.raises(ConfigError, match="DVC cannot read"):
         stage_names(root)

@@ -1,11 +1,11 @@
-"""What the command line and Prefect show of a pipeline."""
+"""The outcome of a pipeline run, as JSON and Markdown."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
 
-from flows.outcome import Outcome, trials_table
+from flows.outcome import RunOutcome, trials_table
 
 
 def target(registered: str | None = None, **why: str) -> dict[str, str | None]:
@@ -13,7 +13,7 @@ def target(registered: str | None = None, **why: str) -> dict[str, str | None]:
 
 
 def test_written_whole_and_shown(root: Path) -> None:
-    outcome = Outcome(root, stages={"search": {"state": "cached", "wall_s": 0.25}}, unpublished="MLflow is down")
+    outcome = RunOutcome(root, stages={"search": {"state": "cached", "wall_s": 0.25}}, unpublished="MLflow is down")
     outcome.targets = {"a": target("3"), "b": target(refusal="latency: 2 (bound 1)"), "c": target(skipped="no MLflow")}
     outcome.write()
     written = json.loads((root / ".nas" / "last-run.json").read_text())
@@ -25,7 +25,7 @@ def test_written_whole_and_shown(root: Path) -> None:
 
 
 def test_refused_only_when_every_target_was(root: Path) -> None:
-    outcome = Outcome(root)
+    outcome = RunOutcome(root)
     assert not outcome.all_refused
     outcome.targets = {"a": target(refusal="red"), "b": target(refusal="red too")}
     assert outcome.all_refused

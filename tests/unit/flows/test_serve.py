@@ -1,4 +1,4 @@
-"""Schedules: prefect.yaml is what is served and deployed, and a port that is taken is told."""
+"""Schedules: prefect.yaml defines what is served and deployed, and a port in use is reported."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ def test_prefect_can_read_the_file() -> None:
     PrefectYamlModel.model_validate(yaml.safe_load((REPO / FILE).read_text()))
 
 
-def test_what_is_served_is_what_the_file_says() -> None:
+def test_the_served_deployments_are_those_of_the_file() -> None:
     served = {deployment.name: deployment for deployment in deployments(REPO / FILE)}
     assert {"nightly", "weekly"} <= set(served) == {row["name"] for row in ROWS}
     for row in ROWS:
         deployment = served[row["name"]]
         assert deployment.entrypoint == row["entrypoint"]
         assert deployment.parameters == row["parameters"]
-        assert [each.schedule.cron for each in deployment.schedules or []] == [row["schedules"][0]["cron"]]  # type: ignore[union-attr]
+        assert [item.schedule.cron for item in deployment.schedules or []] == [row["schedules"][0]["cron"]]  # type: ignore[union-attr]
         assert deployment.concurrency_limit == 1
         assert deployment.concurrency_options is not None
         assert deployment.concurrency_options.collision_strategy == row["concurrency_limit"]["collision_strategy"]
@@ -44,12 +44,12 @@ def test_what_is_served_is_what_the_file_says() -> None:
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: str(row["name"]))
 def test_the_parameters_are_those_of_the_flow(row: dict[str, object]) -> None:
-    given = row["parameters"]
-    assert isinstance(given, dict)
+    parameters = row["parameters"]
+    assert isinstance(parameters, dict)
     flow = load_flow_from_entrypoint(str(row["entrypoint"]))
-    flow.validate_parameters(given)
+    flow.validate_parameters(parameters)
     if flow.fn is scheduled.fn:
-        compose(REPO, given["profile"], tuple(given["overrides"]))
+        compose(REPO, parameters["profile"], tuple(parameters["overrides"]))
 
 
 def test_a_deployment_may_run_any_flow(tmp_path: Path) -> None:
@@ -87,9 +87,9 @@ def test_a_deployment_that_cannot_be_read_is_named(tmp_path: Path, text: str, wo
         deployments(tmp_path / FILE)
 
 
-def test_a_port_in_use_is_told_before_a_server_is_started() -> None:
-    with socket.create_server((ports.HOST, 0)) as taken:
-        port = taken.getsockname()[1]
+def test_a_port_in_use_is_reported_before_a_server_is_started() -> None:
+    with socket.create_server((ports.HOST, 0)) as listener:
+        port = listener.getsockname()[1]
         environment = {key: value for key, value in os.environ.items() if key != "PREFECT_API_URL"}
         done = subprocess.run(
             [sys.executable, "-m", "flows.serve", "--port", str(port)], cwd=REPO, capture_output=True, text=True,
@@ -102,10 +102,10 @@ def test_a_port_in_use_is_told_before_a_server_is_started() -> None:
 
 
 def test_each_port_in_use_is_a_line(capsys: pytest.CaptureFixture[str]) -> None:
-    with socket.create_server((ports.HOST, 0)) as one, socket.create_server((ports.HOST, 0)) as two:
-        taken = [each.getsockname()[1] for each in (one, two)]
-        assert ports.main([f"MLflow={taken[0]}", f"Prefect={taken[1]}"]) == 2
+    with socket.create_server((ports.HOST, 0)) as first, socket.create_server((ports.HOST, 0)) as second:
+        used = [listener.getsockname()[1] for listener in (first, second)]
+        assert ports.main([f"MLflow={used[0]}", f"Prefect={used[1]}"]) == 2
     lines = capsys.readouterr().err.splitlines()
     assert [line.split()[1] for line in lines] == ["MLflow", "Prefect"]
-    assert all("`ss -ltnp` names it" in line for line in lines)
-    assert ports.main([f"MLflow={taken[0]}"]) == 0
+    assert all("`ss -ltnp` shows it" in line for line in lines)
+    assert ports.main([f"MLflow={used[0]}"]) == 0

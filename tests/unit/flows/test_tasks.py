@@ -1,4 +1,4 @@
-"""A task's answer is a state. No server: the tasks' functions are called."""
+"""Tasks return states. Their functions are called without a server."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_a_stage_runs_once_and_is_cached_then(root: Path) -> None:
     assert runs(root) == ["search"]
 
 
-def test_a_refusal_is_a_state_of_that_name_that_holds_the_error(root: Path) -> None:
+def test_a_refusal_is_the_state_refused_with_the_error(root: Path) -> None:
     (root / "fail.json").write_text(json.dumps({"stage": "search", "type": "DataRefusal", "message": "black rows"}))
     state = tasks.run_stage_task.fn(str(root), "search")
     assert (state.name, state.message) == ("Refused", "black rows")

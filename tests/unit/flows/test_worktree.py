@@ -1,4 +1,4 @@
-"""A worktree per run: of one commit, with the shared cache, and with a word where git cannot."""
+"""Worktrees: of one commit, with the shared cache, and the errors of git."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 
 from flows.dvc import changed_stages, reproduce
-from flows.lock import WorkspaceBusy
-from flows.worktree import PLACE, commit_of, prune, repository, share_work, worktree
-from nas_pipeline.errors import ConfigError
+from flows.worktree import WORKTREES, commit_of, prune, repository, share_work, worktree
+from nas_pipeline.errors import ConfigError, WorkspaceBusy
 from tests.unit.flows.toy_repository import git, write_repository
 from tests.unit.flows.toy_workspace import runs
 
@@ -20,7 +19,7 @@ def repo(tmp_path: Path) -> Path:
     return write_repository(tmp_path / "repo")
 
 
-def test_it_is_the_commit_and_not_what_is_being_edited(repo: Path) -> None:
+def test_a_worktree_contains_the_commit_and_no_edits(repo: Path) -> None:
     first = commit_of(repo, "HEAD")
     (repo / "params.yaml").write_text("targets: {edited: {probe: local}}\n")
     with worktree(repo, "a") as tree:
@@ -28,22 +27,22 @@ def test_it_is_the_commit_and_not_what_is_being_edited(repo: Path) -> None:
         assert commit_of(tree, "HEAD") == first
     git(repo, "commit", "-am", "two")
     with worktree(repo, "a") as tree:
-        assert "edited" in (tree / "params.yaml").read_text(), "another commit under the same name starts anew"
+        assert "edited" in (tree / "params.yaml").read_text(), "another commit replaces the worktree"
     with worktree(repo, "b", first) as tree:
         assert "edited" not in (tree / "params.yaml").read_text()
     assert git(repo, "status", "--porcelain") == "", "the repository itself is not touched"
 
 
-def test_what_one_has_made_the_other_restores(repo: Path) -> None:
+def test_worktrees_restore_each_others_outputs(repo: Path) -> None:
     with worktree(repo, "a") as tree:
         reproduce(tree, "search", lambda line: None)
         assert runs(tree) == ["search"]
-    with worktree(repo, "b") as other:
-        assert changed_stages(other, "search") == {"search"}
-        reproduce(other, "search", lambda line: None)
+    with worktree(repo, "b") as second:
+        assert changed_stages(second, "search") == {"search"}
+        reproduce(second, "search", lambda line: None)
         winner = Path("artifacts/search/winner.json")
-        assert (other / winner).read_bytes() == (tree / winner).read_bytes()
-        assert runs(other) == []
+        assert (second / winner).read_bytes() == (tree / winner).read_bytes()
+        assert runs(second) == []
     with worktree(repo, "alone", cache=False) as alone:
         reproduce(alone, "search", lambda line: None)
         assert runs(alone) == ["search"]
@@ -60,14 +59,14 @@ def test_working_state_is_shared(repo: Path) -> None:
         assert (b / ".nas/test_reads.jsonl").read_text() == "{}"
 
 
-def test_the_oldest_go_but_none_in_which_a_run_is(repo: Path) -> None:
+def test_the_oldest_worktrees_are_removed_unless_in_use(repo: Path) -> None:
     for age, name in enumerate(("new", "old", "older", "busy")):
         with worktree(repo, name) as tree:
             os.utime(tree, (1000 - age, 1000 - age))
     with worktree(repo, "busy"):
-        os.utime(repo / PLACE / "busy", (1, 1))
-        assert prune(repo, keep=1) == ["old", "older"]
-    assert sorted(path.name for path in (repo / PLACE).iterdir()) == ["busy", "new"]
+        os.utime(repo / WORKTREES / "busy", (1, 1))
+        assert prune(repo, retain=1) == ["old", "older"]
+    assert sorted(path.name for path in (repo / WORKTREES).iterdir()) == ["busy", "new"]
 
 
 def test_one_run_in_a_worktree(repo: Path) -> None:
@@ -75,18 +74,18 @@ def test_one_run_in_a_worktree(repo: Path) -> None:
         pass
 
 
-def test_a_folder_that_git_has_forgotten_is_made_again(repo: Path) -> None:
-    (repo / PLACE / "a").mkdir(parents=True)
+def test_a_folder_without_a_record_in_git_is_replaced(repo: Path) -> None:
+    (repo / WORKTREES / "a").mkdir(parents=True)
     with worktree(repo, "a") as tree:
         assert (tree / "dvc.yaml").is_file()
 
 
-def test_an_unknown_commit_says_how_to_get_it(repo: Path) -> None:
-    with pytest.raises(ConfigError, match=r"has no commit 'nigthly': `git fetch --all` brings"):
+def test_an_unknown_commit_names_the_remedy(repo: Path) -> None:
+    with pytest.raises(ConfigError, match=r"has no commit 'nigthly': `git fetch --all` fetches"):
         commit_of(repo, "nigthly")
 
 
-def test_no_repository_and_no_git_are_two_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_repository_and_a_missing_git_differ(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConfigError, match=rf"git rev-parse --show-toplevel in {tmp_path}: fatal: not a git repository"):
         repository(tmp_path)
     monkeypatch.setenv("PATH", str(tmp_path))

@@ -1,4 +1,4 @@
-"""A workspace with a pipeline of copies: each stage takes its artefacts from `made/`, or fails as it is told."""
+"""A workspace with a pipeline of copies: each stage takes its artefacts from `made/`, or fails as fail.json states."""
 
 from __future__ import annotations
 
@@ -33,18 +33,18 @@ names = [name] if name != "search" else ["search", "ingest", "retrain", "validat
 print("working on", name)
 with open("runs.log", "a") as log:
     log.write(name + "\\n")
-told = pathlib.Path("fail.json")
-fail = json.loads(told.read_text()) if told.exists() else {}
+instructions = pathlib.Path("fail.json")
+fail = json.loads(instructions.read_text()) if instructions.exists() else {}
 if fail.get("stage") == name:
     if "type" in fail:
         folder = pathlib.Path("artifacts", name)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "error.json").write_text(json.dumps({"type": fail["type"], "message": fail["message"]}))
     if fail.get("once"):
-        told.unlink()
+        instructions.unlink()
     sys.exit(fail.get("code", 1))
-for each in names:
-    shutil.copytree(pathlib.Path("made/artifacts", each), pathlib.Path("artifacts", each), dirs_exist_ok=True)
+for folder in names:
+    shutil.copytree(pathlib.Path("made/artifacts", folder), pathlib.Path("artifacts", folder), dirs_exist_ok=True)
 '''
 
 
@@ -59,6 +59,6 @@ def write_workspace(root: Path, targets: tuple[str, ...] = ("local-cpu", "raspbe
 
 
 def runs(root: Path) -> list[str]:
-    """What was really run, in order."""
+    """The stages that were run, in order."""
     log = root / "runs.log"
     return log.read_text().split() if log.exists() else []
