@@ -1,4 +1,10 @@
-"""Notifications for systemd (sd_notify), so that a hung agent is restarted. Without systemd they do nothing."""
+"""Notifications for systemd, so that a hung agent is restarted. Without systemd they do nothing.
+
+systemd passes the address of its socket in NOTIFY_SOCKET, and the watchdog interval in microseconds in WATCHDOG_USEC.
+An address that starts with @ is in the abstract namespace.
+
+Source: sd_notify(3), sd_watchdog_enabled(3).
+"""
 
 from __future__ import annotations
 
@@ -26,7 +32,11 @@ def alive() -> None:
 
 
 def sleep(seconds: float) -> None:
-    """Sleeps, and resets the watchdog three times per watchdog interval."""
+    """Sleeps, and resets the watchdog three times per watchdog interval.
+
+    Args:
+        seconds: How long to sleep.
+    """
     interval_s = int(os.environ.get("WATCHDOG_USEC", "0")) / 3e6 or seconds
     end = time.monotonic() + seconds
     while (left_s := end - time.monotonic()) > 0:

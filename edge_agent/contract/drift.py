@@ -26,6 +26,9 @@ def binned(name: str, values: Iterable[float]) -> list[int]:
     Args:
         name: A key of BINS.
         values: One value per image.
+
+    Returns:
+        One count per bin. The counts add up to the number of values.
     """
     bins, end = BINS[name]
     counts = [0] * bins

@@ -1,7 +1,10 @@
 """The static check of the device, applied to every file before it ships.
 
 A device refuses a file with an operator or a size outside `edge_agent.contract.model_limits`. The export runs the same
-check, so that the refusal comes while the network can still be changed.
+check, so that the refusal comes while the network can still be changed. Two places call it: `graph.save`, which writes
+every exported file in every precision, and `write_bundle`, which also covers files of another origin.
+
+The limit of the size is the default of a device (`max_mb`); a device can be configured with a smaller one.
 """
 
 from __future__ import annotations
