@@ -211,7 +211,7 @@ class Edit:
         entries[path] = TargetFile.from_data(path, content, ["sha256"])
         entries[path].unrecognized_fields["custom"] = {CHANGE_FIELD: key}
         written[target_name(path, entries[path].hashes["sha256"])] = content
-        others = {path: file for path, file in targets.targets.items()
-                  if not path.startswith(f"{self.target}/{self.model}/")}
-        targets.targets = others | entries
+        unchanged = {path: file for path, file in targets.targets.items()
+                     if not path.startswith(f"{self.target}/{self.model}/")}
+        targets.targets = unchanged | entries
         return targets, written
