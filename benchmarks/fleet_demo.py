@@ -1,9 +1,10 @@
-"""From a verified candidate to twenty devices that serve it, and a bad release that is rolled back; on this machine.
+"""Demonstrates a roll-out to twenty devices on this machine, and the rollback of a broken release.
 
-    make fleet-demo                 # PROFILE=smoke takes the candidate of another workspace
+    make fleet-demo                 # PROFILE=smoke uses the candidate of another workspace
 
-Real keys, a real TUF repository behind HTTP on loopback, the product's receiver, and twenty agents as the processes
-that a device would run. The user's registry and fleet stay as they are: the demo works on copies below .nas/fleet-demo.
+It uses real keys, a real TUF repository behind HTTP on the loopback interface, the product's receiver of reports, and
+twenty agents as separate processes. The user's registry and fleet are not changed: the demo works on copies in
+.nas/fleet-demo.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ from nas_pipeline.fleet.tuf.settings import FleetSettings
 
 DEVICES = 20
 BOUND_MS = 50.0
-"""On a device's p95. The target's own bound is that of a machine which runs one device, not twenty."""
+"""Bound on the p95 latency of a device. The target's own bound assumes one device per machine, not twenty."""
 WAVES = (1000, 5000, wire.WHOLE)
 REPO = Path(__file__).parents[1]
 console = Console(highlight=False)
@@ -60,127 +61,127 @@ console = Console(highlight=False)
 
 @dataclass(frozen=True)
 class Device:
-    """One device: the folder of its agent, and the port on which its model answers."""
+    """One device: the folder of its agent, and the port of its model server."""
 
     name: str
     state: Path
     port: int
 
     def agent(self, *arguments: str) -> str:
-        """A command of the agent, as a process of its own; what it prints."""
+        """Runs a command of the agent in a separate process; returns its standard output."""
         command = [sys.executable, "-m", "edge_agent.cli", *arguments, "--state", str(self.state)]
         return subprocess.run(command, cwd=REPO, capture_output=True, text=True, check=False).stdout
 
-    def asked(self, pixels: bytes) -> dict[str, object]:
-        """What its model says to an image."""
+    def predict(self, pixels: bytes) -> dict[str, object]:
+        """Returns the prediction of the device's model for one image."""
         request = urllib.request.Request(f"http://127.0.0.1:{self.port}/predict", pixels,
                                          {"Content-Type": "application/octet-stream"})
-        with urllib.request.urlopen(request, timeout=10) as answer:
-            said: dict[str, object] = json.load(answer)
-        return said
+        with urllib.request.urlopen(request, timeout=10) as response:
+            prediction: dict[str, object] = json.load(response)
+        return prediction
 
 
 def main() -> int:
-    """Show it; the exit status is 0 only if everything went as told."""
+    """Runs the demo; the exit status is 0 only if every step succeeded."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.fleet_demo", description=__doc__)
-    parser.add_argument("--profile", default="default", help="whose candidate")
+    parser.add_argument("--profile", default="default", help="profile of the workspace with the candidate")
     parser.add_argument("--target", default="local-cpu")
     options = parser.parse_args()
     root = open_workspace(REPO, options.profile)
-    place = REPO / ".nas" / "fleet-demo"
-    shutil.rmtree(place, ignore_errors=True)
-    place.mkdir(parents=True)
+    folder = REPO / ".nas" / "fleet-demo"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
     start = time.monotonic()
     try:
         with ExitStack() as stack:
-            ok = show(root, options.target, place, stack, copy_registry(root, place))
+            ok = show(root, options.target, folder, stack, copy_registry(root, folder))
     except NasError as error:
         console.print(f"[red]{error}[/]")
-        console.print("The demo starts from a verified candidate: `make pipeline` makes one, PROFILE=smoke in minutes.")
+        console.print("The demo needs a verified candidate: run `make pipeline` (with PROFILE=smoke it takes minutes).")
         return error.exit_code
-    console.print(f"{time.monotonic() - start:.0f} s in all; everything lies in {place.relative_to(REPO)}")
+    console.print(f"{time.monotonic() - start:.0f} s in total; all files are in {folder.relative_to(REPO)}")
     return 0 if ok else 1
 
 
-def show(root: Path, target: str, place: Path, stack: ExitStack, registry: str, number: int = DEVICES) -> bool:
-    """The story; whether all of it went as it should."""
+def show(root: Path, target: str, folder: Path, stack: ExitStack, registry: str, number: int = DEVICES) -> bool:
+    """Runs all steps; returns whether each of them succeeded."""
     start = time.monotonic()
     settings = FleetSettings(
-        store=str(place / "store"), folder=place / "fleet", keys=place / "fleet/keys",
+        store=str(folder / "store"), folder=folder / "fleet", keys=folder / "fleet/keys",
         target_names=(target,), waves=WAVES,
         rollout={"min_hours": 0.0, "min_reports": 1, "success_share": 1.0},
     )
-    (place / "store").mkdir()
+    (folder / "store").mkdir()
     repository = create_fleet(settings, who="demo").repository
-    say(start, "A fleet is founded", f"{len(list(settings.keys.rglob('*.pem')))} keys, root takes 2 of 3 signatures")
-    intake = Intake(place / "reports.db")
+    say(start, "A fleet is created", f"{len(list(settings.keys.rglob('*.pem')))} keys, root needs 2 of 3 signatures")
+    intake = Intake(folder / "reports.db")
     stack.callback(intake.close)
-    web, reports = stack.enter_context(website(place / "store")), stack.enter_context(receiver(intake))
-    devices = [new_device(place, f"demo-{index:02d}") for index in range(number)]
+    web, reports = stack.enter_context(website(folder / "store")), stack.enter_context(receiver(intake))
+    devices = [new_device(folder, f"demo-{index:02d}") for index in range(number)]
     model = publish(repository, root, target, who="demo", why="the demo", latency_ms=BOUND_MS, tracking_uri=registry)
     rows = repository.release_list(target, model.model)
-    say(start, "The candidate is signed", f"{model.model} version {model.version}, release {model.counter}: its seal "
-        f"holds and its gates are green; first wave {model.share / 100:g} %")
-    with ThreadPoolExecutor(2) as two:
-        lines = two.map(lambda each: each.agent(
-            "init", "--device", each.name, "--target", target, "--model", model.model, "--url", web,
+    say(start, "The candidate is signed", f"{model.model} version {model.version}, release {model.counter}: its "
+        f"files are unchanged and its gates are green; first wave {model.share / 100:g} %")
+    with ThreadPoolExecutor(2) as pool:
+        lines = pool.map(lambda device: device.agent(
+            "init", "--device", device.name, "--target", target, "--model", model.model, "--url", web,
             "--report", reports, "--hardware", target, "--root", str(settings.folder / "root.json")), devices)
         for line in lines:
             intake.enrol(parse_enrolment(line))
-        say(start, f"{number} devices are set up and enrolled", "each has its own key; they trust root.json alone")
-        rolled = roll_out(repository, intake, target, model.model, devices, two, start)
+        say(start, f"{number} devices are enrolled", "each has its own key; root.json is their root of trust")
+        rolled = roll_out(repository, intake, target, model.model, devices, pool, start)
         stack.enter_context(served(devices))
         good = rows[0].sha256
         card = rows[0].card
         pixels = card.golden.bytes_of("pixels")[: card.channels * card.height * card.width]
-        answers = [each.asked(pixels) for each in devices]
-        classes = Counter(str(answer["classes"]) for answer in answers)
-        serving = sum(answer["sha256"] == good for answer in answers)
-        say(start, f"{serving} of {number} devices serve it", f"asked for the same image they answer {dict(classes)}")
+        predictions = [device.predict(pixels) for device in devices]
+        classes = Counter(str(prediction["classes"]) for prediction in predictions)
+        serving = sum(prediction["sha256"] == good for prediction in predictions)
+        say(start, f"{serving} of {number} devices serve it", f"predictions for one image: {dict(classes)}")
         bad = publish_bad(repository, target, model.model, rows[0])
-        say(start, "A bad release is signed", f"release {bad.release.counter}: its weights are no numbers; somebody "
-            "published it past every gate")
-        stopped = roll_out(repository, intake, target, model.model, devices, two, start)
-        answers = [each.asked(pixels) for each in devices]
-        still = sum(answer["sha256"] == good for answer in answers)
+        say(start, "A broken release is signed", f"release {bad.release.counter}: its weights are NaN; it was "
+            "published without any gate")
+        stopped = roll_out(repository, intake, target, model.model, devices, pool, start)
+        predictions = [device.predict(pixels) for device in devices]
+        still = sum(prediction["sha256"] == good for prediction in predictions)
         now = repository.release_list(target, model.model)
         say(start, f"{still} of {number} devices serve the good model", f"release {now[0].release.counter} has its "
             f"digest {good[:12]}, under a higher counter, for every device")
     account(repository)
-    say(start, "The fleet as a page", str(write_page(place / "fleet.html", repository, intake).name))
+    say(start, "The fleet as a page", str(write_page(folder / "fleet.html", repository, intake).name))
     return (isinstance(rolled, Finished) and isinstance(stopped, Stop | Finished) and serving == still == number
             and now[0].sha256 == good and now[0].whole)
 
 
 def roll_out(
-    repository: Repository, intake: Intake, target: str, model: str, devices: list[Device], two: ThreadPoolExecutor,
+    repository: Repository, intake: Intake, target: str, model: str, devices: list[Device], pool: ThreadPoolExecutor,
     start: float,
 ) -> object:
-    """Let the devices look and the roll-out decide, until there is nothing more to decide."""
+    """Lets the devices update and the roll-out advance, until it is finished or stopped."""
     for _ in range(12):
-        list(two.map(lambda each: each.agent("once"), devices))
+        list(pool.map(lambda device: device.agent("once"), devices))
         step = advance(repository, intake, target, model)
         assert step is not None
         verdict = type(step.decision).__name__.lower()
         say(start, f"  release {step.release.release.counter}, {step.release.release.wave.share / 100:g} %: {verdict}",
             f"{step.decision.reason}{'; ' + change if (change := change_text(step)) else ''}")
         if isinstance(step.decision, Stop | Finished):
-            list(two.map(lambda each: each.agent("once"), devices))
+            list(pool.map(lambda device: device.agent("once"), devices))
             return step.decision
     return None
 
 
 def publish_bad(repository: Repository, target: str, model: str, good: ReleaseEntry) -> ReleaseEntry:
-    """The good file with weights that are no numbers, signed with the right key and the good file's answers."""
+    """Publishes the good file with NaN weights, signed with the valid key, with the golden vectors of the good file."""
     content = repository.store.read(f"targets/{target}/{model}/{good.sha256}.{good.sha256}.onnx")
     assert content is not None
-    spoilt = onnx.load_from_string(content)
-    for tensor in spoilt.graph.initializer:
+    broken = onnx.load_from_string(content)
+    for tensor in broken.graph.initializer:
         if tensor.data_type == onnx.TensorProto.FLOAT:
             values = numpy_helper.to_array(tensor).copy()
             values[...] = float("nan")
             tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
-    content = spoilt.SerializeToString()
+    content = broken.SerializeToString()
     sha256 = hashlib.sha256(content).hexdigest()
     with repository.edit(target, model) as edit:
         counter = next_counter(edit.release_list, edit.highest_counter)
@@ -192,26 +193,26 @@ def publish_bad(repository: Repository, target: str, model: str, good: ReleaseEn
     return bad
 
 
-def copy_registry(root: Path, place: Path) -> str:
-    """A copy of MLflow's database; its artefacts are read where they are."""
-    found_at = os.environ.get("MLFLOW_TRACKING_URI", f"sqlite:///{root / 'mlflow.db'}").removeprefix("sqlite:///")
-    if not Path(found_at).is_file():
-        raise NasError(f"there is no registry at {found_at}")
-    with sqlite3.connect(found_at) as old, sqlite3.connect(place / "mlflow.db") as new:
+def copy_registry(root: Path, folder: Path) -> str:
+    """Copies the database of MLflow; the artefacts are not copied."""
+    database = os.environ.get("MLFLOW_TRACKING_URI", f"sqlite:///{root / 'mlflow.db'}").removeprefix("sqlite:///")
+    if not Path(database).is_file():
+        raise NasError(f"no registry exists at {database}")
+    with sqlite3.connect(database) as old, sqlite3.connect(folder / "mlflow.db") as new:
         old.backup(new)
-    return f"sqlite:///{place / 'mlflow.db'}"
+    return f"sqlite:///{folder / 'mlflow.db'}"
 
 
-def new_device(place: Path, name: str) -> Device:
-    """An empty folder and a free port."""
+def new_device(folder: Path, name: str) -> Device:
+    """Returns a device with an empty folder and a free port."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        return Device(name, place / "devices" / name, free.getsockname()[1])
+        return Device(name, folder / "devices" / name, free.getsockname()[1])
 
 
 @contextmanager
 def website(folder: Path) -> Iterator[str]:
-    """Any web server will do: the files are signed."""
+    """Serves a folder over HTTP; any web server is suitable, because the files are signed."""
 
     class Quiet(SimpleHTTPRequestHandler):
         def log_message(self, format: str, *args: object) -> None:
@@ -229,7 +230,7 @@ def website(folder: Path) -> Iterator[str]:
 
 @contextmanager
 def receiver(intake: Intake) -> Iterator[str]:
-    """The product's receiver of reports."""
+    """Runs the product's receiver of reports; yields its URL."""
     port = new_device(Path(), "").port
     running = server(intake.accept, "127.0.0.1", port)
     thread = threading.Thread(target=running.run)
@@ -245,19 +246,19 @@ def receiver(intake: Intake) -> Iterator[str]:
 
 @contextmanager
 def served(devices: list[Device]) -> Iterator[None]:
-    """`nas-agent serve` on each device, up and answering."""
+    """Runs `nas-agent serve` on each device and waits until it responds."""
     processes = [subprocess.Popen(
-        [sys.executable, "-m", "edge_agent.cli", "serve", "--state", str(each.state), "--port", str(each.port)],
-        cwd=REPO, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) for each in devices]
+        [sys.executable, "-m", "edge_agent.cli", "serve", "--state", str(device.state), "--port", str(device.port)],
+        cwd=REPO, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) for device in devices]
     try:
-        for each in devices:
-            until = time.monotonic() + 60
+        for device in devices:
+            deadline = time.monotonic() + 60
             while True:
                 try:
-                    urllib.request.urlopen(f"http://127.0.0.1:{each.port}/health", timeout=2).close()
+                    urllib.request.urlopen(f"http://127.0.0.1:{device.port}/health", timeout=2).close()
                     break
                 except OSError:
-                    if time.monotonic() > until:
+                    if time.monotonic() > deadline:
                         raise
                     time.sleep(0.1)
         yield
@@ -269,7 +270,7 @@ def served(devices: list[Device]) -> Iterator[None]:
 
 
 def account(repository: Repository) -> None:
-    """The journal, for people."""
+    """Prints the journal."""
     columns = ("when", "what", "release", "version", "share", "who", "why")
     table = Table(*columns, title="The journal", title_justify="left")
     for entry in repository.journal.entries():
@@ -279,7 +280,7 @@ def account(repository: Repository) -> None:
 
 
 def say(start: float, what: str, detail: str) -> None:
-    """One line of the story."""
+    """Prints one step."""
     console.print(f"[dim]{time.monotonic() - start:6.1f} s[/]  [bold]{what}[/]  {detail}")
 
 

@@ -1,1 +1,1 @@
-"""Signed releases: what the fleet may run, who said so, and what the devices say of it."""
+"""The signed fleet of devices: its repository (tuf), roll-outs (rollout) and device reports (reports)."""

@@ -1,1 +1,1 @@
-"""The signed repository: keys, roles, releases."""
+"""The signed TUF repository of a fleet: keys, roles, release lists, journal."""

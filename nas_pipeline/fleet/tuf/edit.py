@@ -207,11 +207,11 @@ class Edit:
         content = wire.releases_to(
             self.model, self.target, stamp(self.repository.clock()), tuple(row.card for row in release_list)
         )
-        path = f"{self.target}/{self.model}/{wire.RELEASE_FILE}"
+        path = wire.release_path(self.target, self.model)
         entries[path] = TargetFile.from_data(path, content, ["sha256"])
         entries[path].unrecognized_fields["custom"] = {CHANGE_FIELD: key}
         written[target_name(path, entries[path].hashes["sha256"])] = content
-        others = {path: file for path, file in targets.targets.items()
-                  if not path.startswith(f"{self.target}/{self.model}/")}
-        targets.targets = others | entries
+        unchanged = {path: file for path, file in targets.targets.items()
+                     if not path.startswith(f"{self.target}/{self.model}/")}
+        targets.targets = unchanged | entries
         return targets, written

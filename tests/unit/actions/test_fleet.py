@@ -1,4 +1,4 @@
-"""`nas fleet` as its owner meets it: every command through the command line, on a fleet of its own."""
+"""Every command of `nas fleet`, through the command line."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def _release(root: Path, content: bytes, counter: int, share: int = 10_000) -> N
                   entry=entry_of(row, why="a good reason"))
 
 
-def test_a_life_of_a_fleet(root: Path, tmp_path: Path) -> None:
+def test_all_commands_in_sequence(root: Path, tmp_path: Path) -> None:
     assert "offline media" in run(root, "init")
     assert "new targets: none" in run(root, "init")
     _release(root, b"one", 1)
@@ -57,15 +57,15 @@ def test_a_life_of_a_fleet(root: Path, tmp_path: Path) -> None:
     assert "is no longer valid" in run(root, "revoke", "--key", key)
     assert "timestamp" in run(root, "resign")
     assert "0 files" in run(root, "restore")
-    assert "files copied" in run(root, "mirror", str(tmp_path / "stick"))
-    assert ", 0 files" not in run(root, "mirror", str(tmp_path / "stick"))
+    assert "files copied" in run(root, "mirror", str(tmp_path / "medium"))
+    assert ", 0 files" not in run(root, "mirror", str(tmp_path / "medium"))
     _release(root, b"five", 5)
     _release(root, b"six", 6, share=100)
     assert "nothing below release 5" in run(root, "export-root", str(tmp_path / "image"))
     assert {path.name for path in (tmp_path / "image").iterdir()} == {"root.json", "toy--local-cpu.floor.json"}
 
 
-def test_what_is_asked_wrongly_is_told(root: Path) -> None:
+def test_invalid_commands_are_refused(root: Path) -> None:
     with pytest.raises(FleetError, match="run `nas fleet init`"):
         run(root, "status")
     run(root, "init")

@@ -1,4 +1,4 @@
-"""A fleet in a folder, releases of toy files, and a plain python-tuf client: for the tests of signing."""
+"""A fleet in a folder, releases of toy files, and a plain python-tuf client, for the tests of signing."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ TARGET, MODEL = "pi", "toy--pi"
 
 @dataclass
 class Clock:
-    """A clock that a test sets; it starts now, for python-tuf's client has no other."""
+    """A clock that a test sets. It starts at the current time, which python-tuf's client uses."""
 
     now: datetime
 
@@ -52,7 +52,7 @@ def new_fleet(folder: Path, **more: Any) -> Repository:
 def row_of(
     content: bytes, counter: int, *, target: str = TARGET, model: str = MODEL, share: int = 10_000
 ) -> ReleaseEntry:
-    """A release of `content`, for `share` of the fleet."""
+    """Returns a release of `content` for `share` of the fleet, in 1/10,000."""
     sha256 = hashlib.sha256(content).hexdigest()
     golden = wire.Golden(1, base64.b64encode(bytes(4)).decode(), base64.b64encode(bytes(8)).decode(), 0.01, 1.0)
     shares = (10_000,) if share == 10_000 else (share, 10_000)
@@ -79,13 +79,13 @@ def sign_list(
     repository: Repository, target: str, model: str, release_list: ReleaseList, *, entry: JournalEntry,
     files: Mapping[str, bytes] | None = None,
 ) -> bool:
-    """Sign a release list as it is, in an edit of its own; whether devices are offered it."""
+    """Signs a release list in a separate edit; returns whether it is live."""
     with repository.edit(target, model) as edit:
         return edit.sign(release_list, entry, files=files)
 
 
 def publish(repository: Repository, content: bytes, *, share: int = 10_000, **more: Any) -> ReleaseEntry:
-    """Publish `content` above the published releases, as `publish` of the product does."""
+    """Publishes `content` above the published releases, as `publish` of the product does."""
     with repository.edit(TARGET, MODEL) as edit:
         new = row_of(content, next_counter(edit.release_list, edit.highest_counter), share=share)
         edit.sign(added(edit.release_list, new), entry_of(new, **more), files={new.card.onnx: content})
@@ -93,7 +93,7 @@ def publish(repository: Repository, content: bytes, *, share: int = 10_000, **mo
 
 
 class Files(FetcherInterface):
-    """Fetches from a folder what a web server would show."""
+    """Fetches from a folder that stands for a web server."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -107,14 +107,14 @@ class Files(FetcherInterface):
 
 @dataclass
 class Client:
-    """A plain python-tuf client with a state of its own."""
+    """A plain python-tuf client with its own state."""
 
     store: Path
     state: Path
     root: bytes
 
     def look(self) -> dict[int, bytes]:
-        """Counter -> model file of every listed release, all verified. One refresh."""
+        """Refreshes once; returns counter -> model file of every listed release, verified."""
         self.state.mkdir(parents=True, exist_ok=True)
         updater = Updater(
             str(self.state), "http://fleet/metadata/", str(self.state), "http://fleet/targets/",
@@ -125,15 +125,15 @@ class Client:
         if listed is None:
             return {}
         cards = wire.cards_from(Path(updater.download_target(listed)).read_bytes(), TARGET, MODEL)
-        found: dict[int, bytes] = {}
+        files: dict[int, bytes] = {}
         for card in cards:
             target = updater.get_targetinfo(card.onnx)
             assert target is not None
             release = wire.release_from(target.custom)
             assert release.counter == card.counter
             assert release.golden == card.golden.sha256
-            found[release.counter] = Path(updater.download_target(target)).read_bytes()
-        return found
+            files[release.counter] = Path(updater.download_target(target)).read_bytes()
+        return files
 
 
 def client_of(repository: Repository, state: Path) -> Client:

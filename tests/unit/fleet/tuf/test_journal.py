@@ -1,4 +1,4 @@
-"""The journal: a chain of lines that shows every change made by hand, and survives a crash in the middle of one."""
+"""The journal: a hash chain that detects manual changes, and tolerates a crash during a write."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ def _entry(number: int) -> JournalEntry:
 
 @pytest.fixture
 def journal(tmp_path: Path) -> Journal:
-    made = Journal(tmp_path / "fleet")
+    new = Journal(tmp_path / "fleet")
     for number in range(1, 5):
-        made.append(_entry(number))
-    return made
+        new.append(_entry(number))
+    return new
 
 
-def test_what_was_written_is_read(journal: Journal) -> None:
+def test_entries_round_trip(journal: Journal) -> None:
     assert journal.entries() == tuple(_entry(number) for number in range(1, 5))
     assert journal.verify(journal.head()) == 4
 
 
 @pytest.mark.parametrize("line", [1, 2, 3])
-def test_a_changed_line_is_named(journal: Journal, line: int) -> None:
+def test_a_changed_line_is_reported_with_its_number(journal: Journal, line: int) -> None:
     lines = journal.path.read_text().splitlines(keepends=True)
     lines[line - 1] = lines[line - 1].replace("alice", "mallory")
     journal.path.write_text("".join(lines))
@@ -40,14 +40,14 @@ def test_a_changed_line_is_named(journal: Journal, line: int) -> None:
         journal.append(_entry(9))
 
 
-def test_a_line_that_was_taken_out_is_named(journal: Journal) -> None:
+def test_a_removed_line_is_reported(journal: Journal) -> None:
     lines = journal.path.read_text().splitlines(keepends=True)
     journal.path.write_text("".join(lines[:1] + lines[2:]))
     with pytest.raises(FleetError, match="line 2 does not follow"):
         journal.verify()
 
 
-def test_an_end_that_was_cut_off_is_noticed_by_the_signed_head(journal: Journal) -> None:
+def test_a_truncated_journal_contradicts_the_signed_head(journal: Journal) -> None:
     head = journal.head()
     lines = journal.path.read_text().splitlines(keepends=True)
     journal.path.write_text("".join(lines[:-1]))
@@ -57,7 +57,7 @@ def test_an_end_that_was_cut_off_is_noticed_by_the_signed_head(journal: Journal)
 
 
 @pytest.mark.parametrize("torn", [b"{", b'{"before":"00'])
-def test_a_torn_last_line_is_dropped(journal: Journal, torn: bytes) -> None:
+def test_an_incomplete_last_line_is_dropped(journal: Journal, torn: bytes) -> None:
     with journal.path.open("ab") as stream:
         stream.write(torn)
     assert len(journal.entries()) == 4
@@ -65,7 +65,7 @@ def test_a_torn_last_line_is_dropped(journal: Journal, torn: bytes) -> None:
     assert journal.verify() == 5
 
 
-def test_a_full_disk_leaves_it_as_it_was(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_leaves_the_journal_unchanged(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
     before = journal.path.read_bytes()
     monkeypatch.setenv(VARIABLE, "journal_done:full")
     with pytest.raises(StorageError, match="No space"):
@@ -73,7 +73,7 @@ def test_a_full_disk_leaves_it_as_it_was(journal: Journal, monkeypatch: pytest.M
     assert journal.path.read_bytes() == before
 
 
-def test_what_is_begun_stays_open_until_it_or_a_later_one_is_done(journal: Journal) -> None:
+def test_an_intent_is_unfinished_until_it_or_a_later_change_is_done(journal: Journal) -> None:
     journal.append(_entry(5), "intent")
     assert [entry.counter for entry in journal.unfinished()] == [5]
     journal.append(_entry(6), "intent")

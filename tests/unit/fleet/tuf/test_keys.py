@@ -1,4 +1,4 @@
-"""Private keys: files that only their owner reads, with a password or in the environment, or on a stick."""
+"""Private keys: file permissions, passwords, environment variables, additional folders."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ def ring(tmp_path: Path) -> Keyring:
     return Keyring(tmp_path / "fleet", tmp_path / "keys")
 
 
-def test_a_key_is_a_file_that_only_its_owner_reads(ring: Keyring, tmp_path: Path) -> None:
-    key, other = ring.create("timestamp"), ring.create("timestamp")
+def test_only_the_owner_can_read_a_private_key(ring: Keyring, tmp_path: Path) -> None:
+    key, second = ring.create("timestamp"), ring.create("timestamp")
     path = tmp_path / "keys" / "timestamp-1.pem"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert path.read_text().startswith("-----BEGIN PRIVATE KEY-----")
-    assert {each.keyid for each in ring.keys_for("timestamp")} == {key.keyid, other.keyid}
+    assert {listed.keyid for listed in ring.keys_for("timestamp")} == {key.keyid, second.keyid}
     (signer,) = ring.signers([key.keyid])
     key.verify_signature(signer.sign(b"text"), b"text")
     assert ring.signer("unknown") is None
     assert ring.role_of(key.keyid) == "timestamp"
 
 
-def test_a_password_is_asked_for(ring: Keyring, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_encrypted_key_needs_its_password(ring: Keyring, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plain = ring.create("snapshot")
     monkeypatch.setenv(PASSWORD, "correct horse")
     key = ring.create("targets")
@@ -40,16 +40,16 @@ def test_a_password_is_asked_for(ring: Keyring, tmp_path: Path, monkeypatch: pyt
             ring.signer(key.keyid)
 
 
-def test_a_key_may_be_on_a_stick_or_in_the_environment(
+def test_a_key_may_be_in_another_folder_or_in_the_environment(
     ring: Keyring, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     key = ring.create("root", offline=True)
-    stick = tmp_path / "stick"
-    stick.mkdir()
+    medium = tmp_path / "medium"
+    medium.mkdir()
     path = tmp_path / "keys" / "offline" / "root-1.pem"
-    pem = path.rename(stick / path.name).read_text()
+    pem = path.rename(medium / path.name).read_text()
     assert ring.signer(key.keyid) is None
-    assert Keyring(tmp_path / "fleet", tmp_path / "keys", [stick]).signer(key.keyid) is not None
+    assert Keyring(tmp_path / "fleet", tmp_path / "keys", [medium]).signer(key.keyid) is not None
     ring.add("root", key, "env:ROOT_KEY")
     assert ring.signer(key.keyid) is None
     monkeypatch.setenv("ROOT_KEY", pem)

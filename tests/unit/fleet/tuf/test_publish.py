@@ -1,4 +1,4 @@
-"""From a registered version to a signed release: behind gates, with golden vectors, alias last; and when killed."""
+"""Publication of a registered version: gates, golden vectors, order of the writes, and recovery after a kill."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ __all__ = ["shared", "store", "workspace"]  # fixtures
 
 @pytest.fixture
 def target(request: pytest.FixtureRequest) -> str:
-    """Another one, and so another registered model, for each test."""
+    """A target of its own, and thus a registered model of its own, for each test."""
     return str(request.node.name).replace("_", "-")[:40].strip("-")
 
 
@@ -53,7 +53,9 @@ publish(fleet, Path(root), target, who="ann", tracking_uri=store)
 """
 
 
-def test_the_whole_way(fleet: Repository, versions: Versions, target: str, tmp_path: Path) -> None:
+def test_an_interrupted_publication_is_completed(
+    fleet: Repository, versions: Versions, target: str, tmp_path: Path
+) -> None:
     number = versions.add(wrong=set())
     for point in ("bundle", "alias"):
         with pytest.MonkeyPatch.context() as patch:
@@ -76,10 +78,10 @@ def test_the_whole_way(fleet: Repository, versions: Versions, target: str, tmp_p
     onnx = fleet.store.read(f"targets/{target}/{versions.model}/{row.sha256}.{row.sha256}.onnx") or b""
     pixels = np.frombuffer(card.golden.bytes_of("pixels"), np.uint8).reshape(card.golden.images, 1, 4, 4)
     logits = np.frombuffer(card.golden.bytes_of("logits"), "<f4").reshape(card.golden.images, 3)
-    answers = predict(open_session(onnx), ((pixels / np.float32(255) - 0.5) / 0.2).astype(np.float32))
-    assert np.abs(answers - logits).max() <= card.golden.tolerance
+    predictions = predict(open_session(onnx), ((pixels / np.float32(255) - 0.5) / 0.2).astype(np.float32))
+    assert np.abs(predictions - logits).max() <= card.golden.tolerance
     known = observe_release(target, row, []).reference
-    assert known is not None, "devices' images can be compared with those that the version was judged on"
+    assert known is not None, "the release contains a reference for drift detection"
     assert (known.images, len(known.classes)) == (3, 3)
     stored = fleet.store.list(f"bundles/{release.bundle}")
     assert {name.split("/", 2)[2] for name in stored} >= {"model.onnx", "version.json", "evidence/bundle.json",
@@ -88,14 +90,14 @@ def test_the_whole_way(fleet: Repository, versions: Versions, target: str, tmp_p
         publish(fleet, versions.root, target, who="ann", version=versions.add(wrong=set()), tracking_uri=versions.store)
 
 
-def test_a_champion_is_published_as_it_is(fleet: Repository, versions: Versions, target: str) -> None:
+def test_a_champion_is_published_without_new_gates(fleet: Repository, versions: Versions, target: str) -> None:
     number = versions.add(wrong=set())
     promote(versions.root, target, who="ann", why="", version=number, tracking_uri=versions.store)
     done = publish(fleet, versions.root, target, who="ann", version=number, tracking_uri=versions.store)
     assert (done.version, done.changed, done.live) == (number, True, True)
 
 
-def test_what_is_red_or_changed_or_without_golden_vectors_is_not_published(
+def test_red_gates_changed_files_or_missing_golden_vectors_prevent_a_publication(
     fleet: Repository, versions: Versions, target: str
 ) -> None:
     red = versions.add()  # without predictions

@@ -10,7 +10,7 @@ from nas_pipeline.fleet.tuf.releases import added, newest, next_counter, returne
 from tests.unit.fleet.toy_fleet import SHARES, listed
 
 
-def test_a_new_release_leaves_the_old_one_for_devices_outside_the_wave() -> None:
+def test_devices_outside_the_wave_retain_the_old_release() -> None:
     old, new = listed(3, "a" * 64, index=2), listed(4, "c" * 64)
     rows = added((old,), new)
     assert rows == (new, old)
@@ -18,7 +18,7 @@ def test_a_new_release_leaves_the_old_one_for_devices_outside_the_wave() -> None
     assert settled(rows) is old
 
 
-def test_the_same_file_again_needs_no_old_one_beside_it() -> None:
+def test_the_same_file_replaces_the_old_entry() -> None:
     assert added((listed(3, "a" * 64, index=2),), listed(4, "a" * 64)) == (listed(4, "a" * 64),)
 
 
@@ -26,7 +26,7 @@ def test_the_same_file_again_needs_no_old_one_beside_it() -> None:
     ((listed(3, "a" * 64, index=2),), listed(3, "c" * 64), "not above 3"),
     ((listed(4, "c" * 64), listed(3, "a" * 64, index=2)), listed(5, "d" * 64), "is in progress"),
 ])
-def test_what_may_not_be_added(rows: tuple, new: object, word: str) -> None:
+def test_invalid_additions_are_refused(rows: tuple, new: object, word: str) -> None:
     with pytest.raises(FleetError, match=word):
         added(rows, new)  # type: ignore[arg-type]
 
@@ -43,10 +43,11 @@ def test_widening_goes_through_every_wave_and_ends_with_one_release() -> None:
         widened(rows)
 
 
-def test_going_back_has_a_higher_counter_and_is_for_everyone() -> None:
+def test_a_rollback_has_a_higher_counter_and_is_for_every_device() -> None:
     old, new = listed(3, "a" * 64, index=2), listed(4, "c" * 64, index=1)
-    (back,) = returned((new, old), old, 5)
-    assert (back.release.counter, back.card.counter, back.sha256, back.whole) == (5, 5, old.sha256, True)
+    (restored,) = returned((new, old), old, 5)
+    assert (restored.release.counter, restored.card.counter) == (5, 5)
+    assert (restored.sha256, restored.whole) == (old.sha256, True)
     with pytest.raises(FleetError, match="counter 4 is not above 4"):
         returned((new, old), old, 4)
 
@@ -57,15 +58,15 @@ def test_a_withdrawn_file_is_gone() -> None:
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.lists(st.sampled_from(["add", "widen", "back"]), max_size=30))
-def test_whatever_is_done_counters_only_grow_and_at_most_two_are_listed(steps: list[str]) -> None:
-    rows, highest, made = (listed(1, "0" * 64, index=2),), 1, 0
+@given(st.lists(st.sampled_from(["add", "widen", "restored"]), max_size=30))
+def test_counters_only_grow_and_a_list_has_at_most_two_releases(steps: list[str]) -> None:
+    rows, highest, count = (listed(1, "0" * 64, index=2),), 1, 0
     for step in steps:
         before = {row.release.counter for row in rows}
         try:
             if step == "add":
-                made += 1
-                rows = added(rows, listed(next_counter(rows, highest), "123456789abcdef"[made % 15] * 64))
+                count += 1
+                rows = added(rows, listed(next_counter(rows, highest), "123456789abcdef"[count % 15] * 64))
             elif step == "widen":
                 rows = widened(rows)
             else:

@@ -1,4 +1,4 @@
-"""The signed repository: what is written is what a plain TUF client reads, and every change is whole."""
+"""The signed repository: a plain TUF client verifies what it writes, and every change is atomic."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_a_release_reaches_a_plain_client(fleet: Repository, tmp_path: Path) -> 
     assert fleet.models() == [(TARGET, MODEL)]
 
 
-def test_waves_widen_and_an_older_file_comes_back_under_a_higher_counter(fleet: Repository, tmp_path: Path) -> None:
+def test_waves_widen_and_an_older_file_returns_under_a_higher_counter(fleet: Repository, tmp_path: Path) -> None:
     client = client_of(fleet, tmp_path / "client")
     first = publish(fleet, b"one")
     second = publish(fleet, b"two", share=100)
@@ -34,11 +34,11 @@ def test_waves_widen_and_an_older_file_comes_back_under_a_higher_counter(fleet: 
     wider = widened(fleet.release_list(TARGET, MODEL))
     sign_list(fleet, TARGET, MODEL, wider, entry=entry_of(wider[0], "widened"))
     assert client.look() == {2: b"two"}
-    back = returned(fleet.release_list(TARGET, MODEL), first, 3)
-    sign_list(fleet, TARGET, MODEL, back, entry=entry_of(back[0], "rolled back"))
+    restored = returned(fleet.release_list(TARGET, MODEL), first, 3)
+    sign_list(fleet, TARGET, MODEL, restored, entry=entry_of(restored[0], "rolled back"))
     assert client.look() == {3: b"one"}
     gone = withdrawn(fleet.release_list(TARGET, MODEL), first.sha256)
-    sign_list(fleet, TARGET, MODEL, gone, entry=entry_of(back[0], "withdrawn"))
+    sign_list(fleet, TARGET, MODEL, gone, entry=entry_of(restored[0], "withdrawn"))
     assert client.look() == {}
     assert fleet.highest_counter(TARGET, MODEL) == 3
     assert second.sha256 in {entry.sha256 for entry in fleet.journal.entries()}
@@ -52,26 +52,26 @@ def test_the_same_change_is_done_once(fleet: Repository) -> None:
     assert [entry.kind for entry in fleet.journal.entries()] == ["init", "published"]
 
 
-def test_a_counter_that_was_taken_is_refused(fleet: Repository) -> None:
+def test_a_used_counter_is_refused(fleet: Repository) -> None:
     publish(fleet, b"one")
-    other = row_of(b"two", 1)
+    rival = row_of(b"two", 1)
     with pytest.raises(FleetError, match="is published: only its wave may grow"):
-        sign_list(fleet, TARGET, MODEL, (other,), files={other.card.onnx: b"two"}, entry=entry_of(other))
+        sign_list(fleet, TARGET, MODEL, (rival,), files={rival.card.onnx: b"two"}, entry=entry_of(rival))
     publish(fleet, b"three")
     with pytest.raises(FleetError, match="not above 2"):
-        sign_list(fleet, TARGET, MODEL, (other,), files={other.card.onnx: b"two"}, entry=entry_of(other))
+        sign_list(fleet, TARGET, MODEL, (rival,), files={rival.card.onnx: b"two"}, entry=entry_of(rival))
 
 
-def test_a_file_has_to_be_what_its_name_says(fleet: Repository) -> None:
+def test_a_file_must_match_the_hash_in_its_name(fleet: Repository) -> None:
     row = row_of(b"one", 1)
     with pytest.raises(FleetError, match="not the one in its name"):
-        sign_list(fleet, TARGET, MODEL, (row,), files={row.card.onnx: b"other"}, entry=entry_of(row))
+        sign_list(fleet, TARGET, MODEL, (row,), files={row.card.onnx: b"rival"}, entry=entry_of(row))
     with pytest.raises(FleetError, match="neither among the new files"):
         sign_list(fleet, TARGET, MODEL, (row,), entry=entry_of(row))
     assert fleet.journal.unfinished() == ()
 
 
-def test_init_again_adds_families_only(fleet: Repository, tmp_path: Path) -> None:
+def test_a_second_init_only_adds_targets(fleet: Repository, tmp_path: Path) -> None:
     from nas_pipeline.fleet.tuf.create_fleet import create_fleet
     from tests.unit.fleet.toy_releases import settings_of
 

@@ -1,4 +1,4 @@
-"""One contract for both kinds of store: a folder, and a bucket behind the real boto3."""
+"""The contract of a store, for a folder and for a bucket with the real boto3."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from tests.unit.fleet.toy_releases import MODEL, TARGET, new_fleet, publish
 def bucket() -> Iterator[str]:
     pytest.importorskip("boto3", reason="the extra `server` is not installed")
     with pytest.MonkeyPatch.context() as patch, s3_server() as address:
-        given = {"ACCESS_KEY_ID": "toy", "SECRET_ACCESS_KEY": "toy", "DEFAULT_REGION": "eu-west-1",
+        environment = {"ACCESS_KEY_ID": "toy", "SECRET_ACCESS_KEY": "toy", "DEFAULT_REGION": "eu-west-1",
                  "ENDPOINT_URL": address, "EC2_METADATA_DISABLED": "true", "MAX_ATTEMPTS": "1"}
-        for name, value in given.items():
+        for name, value in environment.items():
             patch.setenv(f"AWS_{name}", value)
         yield "s3://toy"
 
@@ -31,7 +31,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
     return open_store(f"{request.getfixturevalue('bucket')}/{tmp_path.name}")
 
 
-def test_what_is_written_is_read_and_listed(store: Store) -> None:
+def test_files_round_trip_and_are_listed(store: Store) -> None:
     assert store.read("metadata/1.root.json") is None
     assert not store.exists("metadata/1.root.json")
     for name in ("metadata/1.root.json", "metadata/timestamp.json", "metadata/2.root.json", "targets/a/b"):
@@ -44,19 +44,19 @@ def test_what_is_written_is_read_and_listed(store: Store) -> None:
 
 
 @pytest.mark.parametrize("name", ["../x", "a/../../x", "/x", "", "a//b", "a\\b", "a\n"])
-def test_a_name_that_leads_elsewhere_is_refused(store: Store, name: str) -> None:
-    for act in (store.read, store.exists, store.list, lambda name: store.write(name, b"")):
+def test_an_invalid_name_is_refused(store: Store, name: str) -> None:
+    for operation in (store.read, store.exists, store.list, lambda name: store.write(name, b"")):
         with pytest.raises(FleetError, match="not a valid file name"):
-            act(name)
+            operation(name)
 
 
-def test_a_fleet_lives_in_a_bucket(bucket: str, tmp_path: Path) -> None:
+def test_a_fleet_works_in_a_bucket(bucket: str, tmp_path: Path) -> None:
     fleet = new_fleet(tmp_path, store=f"{bucket}/fleet")
     row = publish(fleet, b"one")
     assert fleet.release_list(TARGET, MODEL) == (row,)
 
 
-def test_a_place_that_cannot_be_written_is_named(tmp_path: Path, bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unwritable_store_is_reported(tmp_path: Path, bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError, match="cannot be written"):
         open_store(str(tmp_path / "file")).write("a", b"")
