@@ -267,7 +267,7 @@ def test_a_full_disk_is_one_message_and_nothing_is_half_written(
         code, _, err = nas("run", "toy", "--root", root)
         assert code == 1
         assert err.startswith(f"error: {disk}/toy/big.json cannot be written: the disk or the quota is full")
-        assert "goes on where it stopped" in err
+        assert "continues where it stopped" in err
         assert [path.name for path in (disk / "toy").iterdir()] == ["error.json"]
         assert json.loads((disk / "toy/error.json").read_text())["type"] == "StorageError"
     finally:
