@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import doctest
 import math
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from nas_pipeline.core.records import GateResult, LatencyReport, ModelBundle, Parity, TargetDevice
+from nas_pipeline.gates import gate
 from nas_pipeline.gates.challenger import ChampionPredictions, Integrity
 from nas_pipeline.gates.promotion import INTEGRITY_GATES, PROMOTION_GATES, PromotionCase
 from nas_pipeline.gates.verification import REGISTRATION_GATES, VERIFICATION_GATES, RegistrationCase, VerificationCase
@@ -140,6 +142,12 @@ def test_a_gate_is_a_pure_function_of_its_case(table: str, name: str) -> None:
     for change in ({}, *cases[name]):
         case = good(**change)
         assert gates[name](case) == gates[name](case)
+
+
+def test_the_example_in_the_documentation_of_gates_runs() -> None:
+    outcome = doctest.testmod(gate)
+    assert outcome.attempted > 0
+    assert outcome.failed == 0
 
 
 def assert_readable(result: GateResult) -> None:

@@ -17,7 +17,7 @@
     var element = document.createElement(tag);
     element.textContent = text;
     if (name) { element.className = name; }
-    parent.appendChild(made);
+    parent.appendChild(element);
     return element;
   }
   function show(key) {
@@ -42,13 +42,13 @@
     }
     add(panel, "p", trial.genes || "no decisions recorded", "small soft");
   }
-  function from(event) {
+  function select(event) {
     var mark = event.target.closest && event.target.closest("[data-key]");
     if (mark) { show(mark.dataset.key); }
   }
-  ["pointerover", "focusin", "click"].forEach(function (kind) { document.addEventListener(kind, from); });
+  ["pointerover", "focusin", "click"].forEach(function (kind) { document.addEventListener(kind, select); });
   document.addEventListener("keydown", function (event) {
-    if (event.key === "Enter" || event.key === " ") { from(event); }
+    if (event.key === "Enter" || event.key === " ") { select(event); }
   });
   if (panel.dataset.first) { show(panel.dataset.first); }
 })();
