@@ -15,7 +15,7 @@ Product code does not import this package.
 
 import pytest
 
-# The modules contain assertions, which pytest explains in modules that it was told of before their import.
+# pytest shows the values in failed assertions only for modules registered before their first import.
 pytest.register_assert_rewrite(*(f"{__name__}.{module}" for module in (
     "evaluators", "gradient_searches", "keys", "operations", "probes", "sources", "spaces", "strategies",
 )))

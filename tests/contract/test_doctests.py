@@ -7,7 +7,10 @@ import importlib
 
 import pytest
 
-SOCKETS = ["nas_pipeline.core.protocols", "nas_pipeline.search.protocols", "nas_pipeline.data.source"]
+SOCKETS = [
+    "nas_pipeline.core.protocols", "nas_pipeline.space.choosers", "nas_pipeline.search.protocols",
+    "nas_pipeline.data.source",
+]
 WITH_EXAMPLES = ["nas_pipeline.search.protocols", "nas_pipeline.data.source"]
 
 
