@@ -36,7 +36,7 @@ from rich.console import Console
 from rich.table import Table
 
 from edge_agent.contract import wire
-from nas_pipeline.cli.devices import change_text
+from nas_pipeline.actions.rollout_text import change_text
 from nas_pipeline.config.workspace import open_workspace
 from nas_pipeline.errors import NasError
 from nas_pipeline.fleet.reports.intake import Intake

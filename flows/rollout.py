@@ -24,7 +24,7 @@ from nas_pipeline.actions.devices import (
     write_fleet_page,
 )
 from nas_pipeline.actions.fleet import has_fleet
-from nas_pipeline.cli.devices import change_text, rollout_line
+from nas_pipeline.actions.rollout_text import change_text, rollout_line
 from nas_pipeline.errors import NasError, RolloutRefusal
 from nas_pipeline.fleet.rollout.state_machine import Stop
 

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from nas_pipeline.actions.devices import EnrolmentResult, RolloutProgress
+    from nas_pipeline.actions.devices import EnrolmentResult
     from nas_pipeline.fleet.reports.intake import EnrolledDevice
-    from nas_pipeline.fleet.rollout.advance import RolloutStep
 
 registry = typer.Typer(no_args_is_help=True, help="The registry as a view of the signed releases: docs/rollout.md.")
 devices_app = typer.Typer()
@@ -98,6 +97,7 @@ def rollout(root: Root = Path()) -> None:
     """Take one step of every roll-out: widen, stop and roll back, or wait. The deployment `rollout` runs it too."""
     from nas_pipeline.actions.devices import advance_rollouts
     from nas_pipeline.actions.identity import current_user
+    from nas_pipeline.actions.rollout_text import rollout_line
 
     result = advance_rollouts(root.resolve(), who=current_user())
     for progress in result.progress:
@@ -157,39 +157,6 @@ def device_lines(device: EnrolledDevice) -> Iterator[str]:
     yield (f"{device.device:24} {device.target:16} release {device.counter:<6} seen {seen}"
            f"{' retired' if device.retired else ''}")
     yield from (f"  ! {flag}" for flag in device.flags)
-
-
-def rollout_line(progress: RolloutProgress) -> str:
-    """Returns the line for one roll-out step: release, wave, decision, reason, and the change that was signed."""
-    from nas_pipeline.fleet.rollout.state_machine import Finished, Stop, Widen
-
-    step = progress.step
-    release = step.release.release
-    verb = {Widen: "widened", Stop: "STOPPED", Finished: "finished"}.get(type(step.decision), "waits")
-    line = f"{step.model} release {release.counter}, wave {release.wave.index + 1}: {verb} - {step.decision.reason}"
-    if change := change_text(step):
-        line += f" -> {change}"
-    if progress.registry_error:
-        line += f"; the registry is not updated yet: {progress.registry_error}"
-    return line
-
-
-def change_text(step: RolloutStep) -> str:
-    """Returns what a step signed; empty if nothing was to be signed."""
-    from nas_pipeline.fleet.rollout.state_machine import Stop
-
-    change = step.change
-    if change is None:
-        if not isinstance(step.decision, Stop):
-            return ""
-        return "nothing was signed, there is no other release to offer: examine the devices (docs/rollout.md)"
-    waits = "" if change.live else " (waits for the approver)"
-    if change.now is None:
-        return f"withdrawn; there is no earlier release{waits}"
-    release, wave = change.now.release, change.now.release.wave
-    if change.kind == "widened":
-        return f"wave {wave.index + 1} of {len(wave.shares)}: {wave.share / 100:g} %{waits}"
-    return f"release {release.counter}, version {release.version}, for every device{waits}"
 
 
 def _echo(lines: Iterable[str]) -> None:

@@ -103,8 +103,9 @@ class _Run:
         split = BilevelSplit(data, recipe, seed, device, images=settings.images, batch_size=settings.batch_size)
         self.epoch = Epoch(self.bilevel, split, settings, search.variant, models, seed)
         by_perturbation = settings.derivation == "perturbation"
-        self.files = SearchStateFiles(folder, 2 * settings.eigenvalue_window * max(1, settings.eigenvalue_every) + 1
-                                   if by_perturbation else 1)
+        # Perturbation needs the weights of the epoch that a guard rolls back to.
+        retained = 2 * settings.eigenvalue_window * max(1, settings.eigenvalue_every) + 1 if by_perturbation else 1
+        self.files = SearchStateFiles(folder, retained)
         self.state = self.files.last() or SearchState(0, self.bilevel.state())
         if self.state.epochs_done == 0:
             self.files.save(self.state)  # restored if the first epoch fails
