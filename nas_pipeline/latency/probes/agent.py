@@ -90,6 +90,6 @@ class AgentProbe:
             raise LatencyError(f"the device at {self._url} does not measure {model}: {reason}") from error
         except (OSError, http.client.HTTPException, ValueError) as error:
             raise LatencyError(
-                f"the device at {self._url} does not respond ({error}): is `nas-agent serve` running, and is the tunnel "
-                "open?"
+                f"the device at {self._url} does not respond ({error}): is `nas-agent serve` running, "
+                "and is the tunnel open?"
             ) from error
