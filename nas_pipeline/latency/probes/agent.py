@@ -106,9 +106,5 @@ class AgentProbe:
         except (OSError, http.client.HTTPException, ValueError) as error:
             raise LatencyError(
                 f"the device at {self._url} does not respond ({error}): is `nas-agent serve` running, "
-<<<<<<< HEAD
-                f"and is the tunnel open?"
-=======
                 "and is the tunnel open?"
->>>>>>> work-h
             ) from error
