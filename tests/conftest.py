@@ -26,8 +26,8 @@ def one_thread() -> None:
 @pytest.fixture(scope="session")
 def ingested(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small synthetic data set, ingested: four classes, 16x16, learnable in seconds."""
-    from nas_pipeline.data import SOURCES
     from nas_pipeline.data.ingest import ingest
+    from nas_pipeline.data.sources import SOURCES
 
     folder = tmp_path_factory.mktemp("ingested")
     source = SOURCES.make("synthetic", {"train": 900, "test": 200, "classes": 4, "side": 16})

@@ -53,7 +53,7 @@ def init(
     from nas_pipeline.config.project import create_project
 
     project = create_project(folder, images)
-    survey, root_argument = project.found, shlex.quote(str(folder))
+    survey, root_argument = project.survey, shlex.quote(str(folder))
     classes = ", ".join(f"{name} {count:,}" for name, count in list(survey.per_class.items())[:12])
     typer.echo(f"{survey.images:,} images in {len(survey.per_class)} classes: {classes}\n\nNext steps:\n"
                f"  1. read {folder / 'params.yaml'}: side, bounds of the target, min_accuracy\n"

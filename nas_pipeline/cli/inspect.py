@@ -122,8 +122,8 @@ def _genotype(name: str) -> Genotype:
 
 
 def _catalogues() -> dict[str, list[str]]:
-    from nas_pipeline.data import SOURCES
-    from nas_pipeline.latency import PROBES
+    from nas_pipeline.data.sources import SOURCES
+    from nas_pipeline.latency.probes import PROBES
     from nas_pipeline.search import EVALUATORS, STRATEGIES
     from nas_pipeline.search.early_stopping import EARLY_STOPPING
     from nas_pipeline.space import SPACES

@@ -1,8 +1,8 @@
-"""A workspace: a folder with its own params.yaml in which the same pipeline runs, beside the main one.
+"""Workspaces: folders with their own params.yaml in which the same pipeline runs.
 
-It is a DVC repository of its own under `.nas/work/` that shares the main one's cache, so that a stage done in
-one place is restored in the other. The code is reached through a symbolic link, which DVC hashes as the folder
-it stands for: an edit of the code makes the stages of every workspace stale.
+A workspace is a DVC repository of its own under `.nas/work/`. It shares the main repository's cache, so a stage that
+ran in one is restored in the other. The code is reached through symbolic links, which DVC follows: an edit of the code
+makes the same stages stale in every workspace.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from nas_pipeline.core.files import canonical_json, sha256_text, write_text
 from nas_pipeline.errors import ConfigError
 
 WORK = Path(".nas", "work")
-"""Where workspaces live, relative to the repository."""
+"""Folder of the workspaces, relative to the repository."""
 
 _CODE = ("nas_pipeline", "edge_agent")
 _COPIED = ("dvc.yaml", ".dvcignore")
@@ -56,7 +56,7 @@ def open_workspace(repo: Path, profile: str, overrides: Sequence[str] = ()) -> P
 
 
 def prepare_workspace(repo: Path, name: str, params_text: str) -> Path:
-    """Create or update the workspace `name` and return its folder; a file that is right already is not touched.
+    """Creates or updates the workspace `name` and returns its folder; unchanged files are not written.
 
     Args:
         repo: The folder that holds dvc.yaml, .dvc and the code.
@@ -64,7 +64,7 @@ def prepare_workspace(repo: Path, name: str, params_text: str) -> Path:
         params_text: Content of the workspace's params.yaml.
 
     Raises:
-        ConfigError: The name cannot be a folder's, `repo` is not the repository, or something else is in the way.
+        ConfigError: The name is invalid, `repo` is not the repository, or a file stands where a link belongs.
     """
     if not _NAME.fullmatch(name):
         raise ConfigError(f"workspace {name!r}: use lower-case letters, digits and dashes only")
@@ -83,7 +83,7 @@ def prepare_workspace(repo: Path, name: str, params_text: str) -> Path:
 
 
 def _plain_numbers(value: Any) -> Any:
-    """`value` as JSON data in which 10.0 is 10; YAML's dates become text."""
+    """Returns `value` as JSON data in which 10.0 is 10 and dates are text."""
     if isinstance(value, dict):
         return {str(key): _plain_numbers(item) for key, item in value.items()}
     if isinstance(value, list):
@@ -94,7 +94,7 @@ def _plain_numbers(value: Any) -> Any:
 
 
 def _dvc_config(repo: Path, folder: Path) -> str:
-    # DVC reads a relative cache folder from where the config file lies, so a moved repository stays whole.
+    # DVC resolves a relative cache folder from the config file, so the repository can be moved.
     cache = os.path.relpath(repo / ".dvc" / "cache", folder / ".dvc")
     return (
         "[core]\n    no_scm = true\n    analytics = false\n    check_update = false\n    autostage = false\n"

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 from nas_pipeline.core.records import LatencyReport
 from nas_pipeline.report.plot import Plot
-from nas_pipeline.report.progress import TrialPoint, TrialRow, best_so_far, front, hypervolume, points, rung
+from nas_pipeline.report.progress import SearchTrial, TrialPoint, best_so_far, front, hypervolume, points, rung
 
 _LINES = ("c1", "c2", "c3", "c4", "c5", "c6")
 
 
-def front_chart(trials: Sequence[TrialRow], winner: str) -> str | None:
+def front_chart(trials: Sequence[SearchTrial], winner: str) -> str | None:
     """Draws accuracy over latency of all candidates by state, and the Pareto front as a line."""
     rated = points(trials)
     if not rated:
@@ -31,7 +31,7 @@ def front_chart(trials: Sequence[TrialRow], winner: str) -> str | None:
     return plot.svg()
 
 
-def key_of(trial: TrialRow) -> str:
+def key_of(trial: SearchTrial) -> str:
     """Returns the key of a trial in the page."""
     return f"t{trial.get('rung', 0)}-{trial['number']}"
 
@@ -44,7 +44,7 @@ def candidate_label(point: TrialPoint) -> str:
             f"trial {point.trial['number']}, {state}")
 
 
-def trials_chart(trials: Sequence[TrialRow]) -> str | None:
+def trials_chart(trials: Sequence[SearchTrial]) -> str | None:
     """Draws the accuracy of each trial by number and state, and the best feasible accuracy so far."""
     rated = points(rung(trials, 0))
     if not rated:
@@ -66,7 +66,7 @@ def trials_chart(trials: Sequence[TrialRow]) -> str | None:
     return plot.svg()
 
 
-def hypervolume_chart(trials: Sequence[TrialRow]) -> str | None:
+def hypervolume_chart(trials: Sequence[SearchTrial]) -> str | None:
     """Draws the hypervolume over the device-seconds spent."""
     steps = hypervolume(trials)
     if not steps:
@@ -77,7 +77,7 @@ def hypervolume_chart(trials: Sequence[TrialRow]) -> str | None:
     return plot.svg()
 
 
-def comparison_chart(runs: dict[str, Sequence[TrialRow]]) -> str | None:
+def comparison_chart(runs: dict[str, Sequence[SearchTrial]]) -> str | None:
     """Draws the best feasible accuracy over device-seconds, for the search and others of the same budget."""
     lines = {name: best_so_far(trials) for name, trials in runs.items()}
     every = [pair for steps in lines.values() for pair in steps]

@@ -10,7 +10,7 @@ from typing import Any
 from nas_pipeline.core.genotype import Genotype
 from nas_pipeline.core.records import InputSpec
 from nas_pipeline.errors import NasError
-from nas_pipeline.report.progress import TrialRow
+from nas_pipeline.report.progress import SearchTrial
 
 logger = logging.getLogger(__name__)
 
@@ -21,7 +21,7 @@ Blocks = list[list[Any]]
 """[name, kind, output shape, parameters, MACs] per block."""
 
 
-def blocks_of(trials: Sequence[TrialRow], spec: InputSpec) -> dict[str, Blocks]:
+def blocks_of(trials: Sequence[SearchTrial], spec: InputSpec) -> dict[str, Blocks]:
     """Returns genotype id -> blocks, for the first `MAX_DRAWN` distinct genotypes that can be built."""
     drawn: dict[str, Blocks] = {}
     for trial in trials:
@@ -35,7 +35,7 @@ def blocks_of(trials: Sequence[TrialRow], spec: InputSpec) -> dict[str, Blocks]:
     return drawn
 
 
-def genes_of(trial: TrialRow) -> str:
+def genes_of(trial: SearchTrial) -> str:
     """Returns the decisions in one line, grouped by the part of the network."""
     parts: dict[str, list[str]] = {}
     for name, choice in (trial.get("genotype") or {}).get("genes", []):

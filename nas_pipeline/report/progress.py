@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-TrialRow = dict[str, Any]
+SearchTrial = dict[str, Any]
 """One row of search/trials.json."""
 
 MIN_FOR_IMPORTANCE = 10
@@ -19,7 +19,7 @@ MIN_FOR_IMPORTANCE = 10
 class TrialPoint:
     """One trial that has an accuracy and a latency."""
 
-    trial: TrialRow
+    trial: SearchTrial
     accuracy: float
     latency_ms: float
 
@@ -29,7 +29,7 @@ class TrialPoint:
         return bool(self.trial["state"] == "complete")
 
 
-def points(trials: Sequence[TrialRow]) -> list[TrialPoint]:
+def points(trials: Sequence[SearchTrial]) -> list[TrialPoint]:
     """Returns the trials with finite accuracy and latency, in their order."""
     rated = []
     for trial in trials:
@@ -39,7 +39,7 @@ def points(trials: Sequence[TrialRow]) -> list[TrialPoint]:
     return rated
 
 
-def rung(trials: Sequence[TrialRow], number: int) -> list[TrialRow]:
+def rung(trials: Sequence[SearchTrial], number: int) -> list[SearchTrial]:
     """Returns the trials of one rung: 0 is the search, 1 the longer training of the finalists."""
     return [trial for trial in trials if trial.get("rung", 0) == number]
 
@@ -53,7 +53,7 @@ def front(rated: Sequence[TrialPoint]) -> list[TrialPoint]:
     return optimal
 
 
-def hypervolume(trials: Sequence[TrialRow]) -> list[tuple[float, float]]:
+def hypervolume(trials: Sequence[SearchTrial]) -> list[tuple[float, float]]:
     """Returns (device-seconds so far, hypervolume so far) after each trial of the search, by trial number.
 
     The objectives are accuracy and latency. The reference point is the worst accuracy and the worst latency of all
@@ -82,7 +82,7 @@ def _area(steps: Sequence[TrialPoint], worst: tuple[float, float]) -> float:
     return sum(width * (point.accuracy - worst[0]) for width, point in zip(widths, steps, strict=True))
 
 
-def best_so_far(trials: Sequence[TrialRow]) -> list[tuple[float, float]]:
+def best_so_far(trials: Sequence[SearchTrial]) -> list[tuple[float, float]]:
     """Returns (device-seconds so far, best feasible accuracy so far) after each trial, from the first feasible one."""
     spent, best, steps = 0.0, -math.inf, []
     for trial in sorted(rung(trials, 0), key=lambda trial: trial["number"]):
@@ -94,7 +94,7 @@ def best_so_far(trials: Sequence[TrialRow]) -> list[tuple[float, float]]:
     return steps
 
 
-def importances(trials: Sequence[TrialRow]) -> tuple[list[tuple[str, float]], str]:
+def importances(trials: Sequence[SearchTrial]) -> tuple[list[tuple[str, float]], str]:
     """Returns (decision, share of the variance of the accuracy), largest first, and a remark on the sample size.
 
     Only decisions that every complete trial has can be compared; all others are omitted.

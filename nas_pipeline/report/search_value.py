@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from nas_pipeline.core.records import TrainResult
-from nas_pipeline.report.progress import TrialRow, best_so_far, rung
+from nas_pipeline.report.progress import SearchTrial, best_so_far, rung
 from nas_pipeline.report.run_artifacts import RunArtifacts
 
 
@@ -20,7 +20,7 @@ class ComparedSearch:
 
     name: str
     strategy: str
-    trials: Sequence[TrialRow]
+    trials: Sequence[SearchTrial]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,7 @@ def _random_search(run: RunArtifacts, strategy: str, compared: Sequence[Compared
     return SearchComparison(question, "unclear", text)
 
 
-def _spend(trials: Sequence[TrialRow]) -> str:
+def _spend(trials: Sequence[SearchTrial]) -> str:
     searched = rung(trials, 0)
     return f"{len(searched)} trials, {sum(trial.get('device_s', 0.0) for trial in searched):,.0f} device-seconds"
 

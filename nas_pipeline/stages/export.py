@@ -53,9 +53,9 @@ def run_export(context: Context, *, export: ExportSection, verify: VerifySection
         chosen = choice.chosen
         for precision, reason in choice.reasons.items():
             logger.info("%s %s: %s", device.name, precision, reason)
-        said = predict_val(chosen.path, images, val.labels, val.images)
-        write_val_predictions(context.folder, said)
-        write_drift_reference(context.folder, drift_reference(said, val.images, manifest.spec.classes))
+        predictions = predict_val(chosen.path, images, val.labels, val.images)
+        write_val_predictions(context.folder, predictions)
+        write_drift_reference(context.folder, drift_reference(predictions, val.images, manifest.spec.classes))
         golden = make_golden(chosen.path, val.images, manifest.mean, manifest.std)
         write_golden(context.folder, golden)
         metrics = {
@@ -75,7 +75,7 @@ def run_export(context: Context, *, export: ExportSection, verify: VerifySection
 
 
 def _test_accuracy(path: Path, chosen: Candidate, target: TargetDevice) -> dict[str, float]:
-    """Of this very file, and over the seeds in this precision: as measured when the test split was read."""
+    """Returns the test accuracy of this file, and over the seeds in its precision, as `retrain` measured them."""
     files: dict[str, dict[str, dict[str, Any]]] = read_json(path)
     same = [entry["accuracy"] for run in files.values() for entry in run.values()
             if entry["precision"] == chosen.precision and entry["opset"] == target.opset]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 from nas_pipeline.config.schema.data import DataSection
-from nas_pipeline.data import SOURCES
+from nas_pipeline.data.sources import SOURCES
 from nas_pipeline.stages.context import Context
 
 logger = logging.getLogger(__name__)

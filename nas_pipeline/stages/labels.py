@@ -1,4 +1,4 @@
-"""After retraining: labels that the winner doubts, among images that it was not trained on (val and calib)."""
+"""Lists the labels of val and calib, on which the winner was not trained, that its predictions contradict."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ _BATCH = 256
 
 
 def write_doubts(net: nn.Module, data: Path, out: Path) -> int:
-    """Write `out`/label_candidates.json and `out`/label_candidates.html; return how many labels are doubtful.
+    """Writes `out`/label_candidates.json and `out`/label_candidates.html; returns the number of doubtful labels.
 
-    The test split stays closed, and on training images a network knows the labels by heart: to have others judged,
+    The test split is not read, and on training images a network has memorised the labels. To examine other images,
     change data.seed.
 
     Args:
-        net: As it ships, on the CPU.
+        net: The network that ships, on the CPU.
         data: Folder of the ingested data.
         out: The stage's folder.
     """
@@ -54,7 +54,7 @@ def write_doubts(net: nn.Module, data: Path, out: Path) -> int:
 
 @torch.no_grad()
 def _probabilities(net: nn.Module, images: np.ndarray) -> np.ndarray:
-    """[N, classes] of normalised images [N, C, H, W]."""
+    """Returns softmax probabilities [N, classes] of normalised images [N, C, H, W]."""
     batches = [images[start : start + _BATCH] for start in range(0, len(images), _BATCH)]
-    found = torch.cat([net(torch.from_numpy(batch)).softmax(1) for batch in batches]).double()
-    return np.asarray(found.numpy())
+    probabilities = torch.cat([net(torch.from_numpy(batch)).softmax(1) for batch in batches]).double()
+    return np.asarray(probabilities.numpy())

@@ -11,7 +11,7 @@ from nas_pipeline.config.schema.params import Params
 from nas_pipeline.config.schema.search import ParetoObjectiveSection
 from nas_pipeline.core.catalog import Catalog
 from nas_pipeline.errors import ConfigError
-from nas_pipeline.latency import PROBES
+from nas_pipeline.latency.probes import PROBES
 from nas_pipeline.search import EVALUATORS, STRATEGIES
 from nas_pipeline.search.early_stopping import EARLY_STOPPING
 from nas_pipeline.search.protocols import GradientSearch
@@ -21,22 +21,22 @@ from nas_pipeline.train.optimiser import OPTIMISERS
 
 
 def check_names(params: Params) -> None:
-    """See that plug-ins, baselines, probes and metrics exist; the search takes long and some are needed after it.
+    """Checks that plug-ins, baselines, probes and metrics exist, before a long search that they are needed after.
 
     Raises:
-        ConfigError: One line for each that does not, with the nearest that does.
+        ConfigError: One line for each unknown name, with the nearest known one.
     """
-    if lines := list(_wrong(params)):
+    if lines := list(_mistakes(params)):
         raise ConfigError(f"params.yaml has {len(lines)} error(s):\n" + "\n".join(f"  {line}" for line in lines))
 
 
-def _wrong(params: Params) -> Iterator[str]:
+def _mistakes(params: Params) -> Iterator[str]:
     search = params.search
-    yield from _unmade("search.space", SPACES, search.space)
-    yield from _unmade("search.strategy", STRATEGIES, search.strategy)
-    yield from _apart(search.space, search.strategy)
+    yield from _not_constructible("search.space", SPACES, search.space)
+    yield from _not_constructible("search.strategy", STRATEGIES, search.strategy)
+    yield from _incompatible(search.space, search.strategy)
     yield from _unknown("search.evaluator", "evaluator", search.evaluator.name, EVALUATORS)
-    # An evaluator of somebody else's need not say what it measures.
+    # An evaluator from another package need not declare its metrics.
     metrics = getattr(EVALUATORS[name], "metrics", ()) if (name := search.evaluator.name) in EVALUATORS else ()
     if isinstance(search.objective, ParetoObjectiveSection):
         for metric in search.objective.objectives if metrics else ():
@@ -58,21 +58,21 @@ def _unknown(key: str, kind: str, name: str, names: Collection[str]) -> Iterator
         yield f"{key}: unknown {kind} {name!r}; {meant} ({', '.join(names)})"
 
 
-def _unmade(key: str, catalogue: Catalog[Any], plug_in: PlugIn) -> Iterator[str]:
+def _not_constructible(key: str, catalogue: Catalog[Any], plug_in: PlugIn) -> Iterator[str]:
     try:
         catalogue.make(plug_in.name, plug_in.options)
     except (ConfigError, TypeError, ValueError) as error:
         yield f"{key}: {error}"
 
 
-def _apart(space: PlugIn, strategy: PlugIn) -> Iterator[str]:
-    """A strategy that derives its candidates derives them for one space."""
+def _incompatible(space: PlugIn, strategy: PlugIn) -> Iterator[str]:
+    """A gradient search derives genotypes of one space only."""
     try:
-        derives, members = STRATEGIES.make(strategy.name, strategy.options), SPACES.make(space.name, space.options)
+        search, members = STRATEGIES.make(strategy.name, strategy.options), SPACES.make(space.name, space.options)
     except (ConfigError, TypeError, ValueError):
-        return  # said elsewhere
-    if isinstance(derives, GradientSearch):
+        return  # reported by `_not_constructible`
+    if isinstance(search, GradientSearch):
         try:
-            derives.check(members)
+            search.check(members)
         except ConfigError as error:
             yield f"search.strategy: {error}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from nas_pipeline.config.schema.targets import TargetSection
 from nas_pipeline.config.schema.verify import VerifySection
 from nas_pipeline.core.protocols import Probe
-from nas_pipeline.latency import PROBES, CheckedProbe
+from nas_pipeline.latency.probes import PROBES, CheckedProbe
 from nas_pipeline.stages.context import Context
 
 

@@ -12,7 +12,7 @@ from nas_pipeline.core.protocols import Probe
 from nas_pipeline.core.records import LatencyReport, TargetDevice
 from nas_pipeline.errors import LatencyError
 from nas_pipeline.export.reference import write_reference
-from nas_pipeline.latency import CheckedProbe
+from nas_pipeline.latency.probes import CheckedProbe
 
 
 class ProbeContract:

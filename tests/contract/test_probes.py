@@ -15,8 +15,8 @@ from nas_pipeline.core.protocols import Probe
 from nas_pipeline.core.records import LatencyReport, TargetDevice
 from nas_pipeline.errors import ConfigError, LatencyError
 from nas_pipeline.export.reference import write_reference
-from nas_pipeline.latency import PROBES, CheckedProbe
 from nas_pipeline.latency.host import fingerprint
+from nas_pipeline.latency.probes import PROBES, CheckedProbe
 from nas_pipeline.testing.probes import ProbeContract
 
 OPTIONS = {"processes": 2, "runs": 30, "warmup": 3, "attempts": 1, "max_spread": 10.0}

@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from nas_pipeline.core.catalog import Catalog
-from nas_pipeline.data import SOURCES
 from nas_pipeline.data.ingest import ingest
+from nas_pipeline.data.sources import SOURCES
 from nas_pipeline.data.sources.fashion_mnist import CLASS_NAMES, FashionMnist
 from nas_pipeline.errors import ConfigError
 from nas_pipeline.testing.sources import SourceContract

@@ -1,4 +1,4 @@
-"""What the sections of params.yaml share: strict, frozen models and the types of their values."""
+"""The base class of the sections of params.yaml, and the types of their values."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Amount = Annotated[int | float, PlainValidator(_amount)]
 
 
 class Section(BaseModel):
-    """Frozen; a key that is not declared is an error."""
+    """Base of all sections: frozen and strict; an undeclared key is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 

@@ -10,7 +10,7 @@ from nas_pipeline.config.schema.base import Count, Positive, Section
 
 
 class ExpiryDays(Section):
-    """How long a signature counts, by role; `releases`: the lists of releases."""
+    """Days until signed metadata expires, by role; `releases`: the release lists."""
 
     root: Count = 365
     targets: Count = 90
@@ -20,7 +20,7 @@ class ExpiryDays(Section):
 
 
 class FleetSection(Section):
-    """Signed releases for devices; every target is a target of devices."""
+    """Signed releases for devices. Every target has its own release list."""
 
     store: str = "fleet/repository"
     keys: str = "fleet/keys"
@@ -33,12 +33,12 @@ class FleetSection(Section):
     memory_mb: Positive = 256.0
     rollout: dict[str, Any] = Field(default_factory=dict)
     reports: str = "fleet/reports.db"
-    """Database of the devices' reports: an SQLite file, or a URL; NAS_REPORTS_URL in the environment goes before."""
+    """Database of the devices' reports: an SQLite file, or a URL. The variable NAS_REPORTS_URL overrides it."""
     drop: str | None = None
-    """Where devices without a receiver leave their reports: a folder, or s3://BUCKET/PREFIX."""
+    """Folder, or s3://BUCKET/PREFIX, to which devices without a receiver write their reports."""
 
     @model_validator(mode="after")
     def _growing(self) -> FleetSection:
         if self.waves != sorted(set(self.waves)) or not self.waves or self.waves[-1] != 10_000:
-            raise ValueError("waves have to grow, and to end with 10000 (all devices): shares in 1/10,000 of the fleet")
+            raise ValueError("waves must increase and end with 10000 (all devices): shares in 1/10,000 of the fleet")
         return self

@@ -8,7 +8,7 @@ from nas_pipeline.config.schema.base import Count, Positive, Section
 
 
 class RetrainSection(Section):
-    """Full training of the winner."""
+    """The full training of the winner and of the baselines."""
 
     seeds: Count = 3
     device_s: Positive | None = None

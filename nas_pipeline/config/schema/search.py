@@ -25,12 +25,12 @@ class SearchBudget(Section):
     @model_validator(mode="after")
     def _bounded(self) -> SearchBudget:
         if self.trials is None and self.wall_s is None and self.device_s is None:
-            raise ValueError("give at least one of trials, wall_s, device_s: a search has to end")
+            raise ValueError("give at least one of trials, wall_s, device_s: a search must end")
         return self
 
 
 class ParetoObjectiveSection(Section):
-    """Several objectives at once."""
+    """Several objectives without weights: the result is a Pareto front."""
 
     kind: Literal["pareto"] = "pareto"
     objectives: dict[str, Direction] = Field(default_factory=lambda: dict(_DEFAULT_OBJECTIVES))
@@ -43,7 +43,7 @@ class ParetoObjectiveSection(Section):
 
 
 class WeightedObjectiveSection(Section):
-    """One cost: error and excess over the bounds, weighted. Only here early stopping is possible."""
+    """One weighted cost of error and excess over the bounds. Early stopping needs this kind."""
 
     kind: Literal["weighted"]
     accuracy: Positive = 1.0
@@ -57,14 +57,14 @@ ObjectiveSection = Annotated[ParetoObjectiveSection | WeightedObjectiveSection, 
 
 
 class Finalists(Section):
-    """The best candidates are scored again with a longer training, which decides; count 0 turns it off."""
+    """The best candidates are scored again by a longer training, which decides; count 0 switches that off."""
 
     count: int = Field(default=4, ge=0)
     options: dict[str, Any] = Field(default_factory=dict)
 
 
 class SearchSection(Section):
-    """How the search goes."""
+    """Space, strategy, evaluator, objective and budget of the search."""
 
     space: PlugIn
     strategy: PlugIn
@@ -75,7 +75,7 @@ class SearchSection(Section):
     random_baseline: Literal["auto", "always", "never"] = "auto"
     """Random search of the same cost beside the search; `auto`: where the strategy derives its candidates."""
     latency_headroom: Annotated[float, Field(gt=0, le=1)] = 0.7
-    """The search aims at this share of the bound: it sees medians, the gate judges p95."""
+    """Share of the latency bound that candidates must meet: the search measures medians, the gate p95."""
     latency_runs: Count = 40
     workers: Count = 2
     seed: int = 0

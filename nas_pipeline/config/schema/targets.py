@@ -22,8 +22,8 @@ class TargetSection(Section):
     opset: int = Field(default=20, ge=18, le=24)
     host_factor: Positive = 1.0
     options: dict[str, str] = Field(default_factory=dict)
-    """Of the probe, beyond those of `verify`: the `url` of the agent."""
+    """Options of the probe beside those of `verify`, such as the `url` of the agent."""
 
     def device(self, name: str) -> TargetDevice:
-        """As the record that packages speak."""
+        """Returns the target as the record that the packages use."""
         return TargetDevice(name=name, **self.model_dump(exclude={"options"}))

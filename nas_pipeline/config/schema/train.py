@@ -13,7 +13,7 @@ from nas_pipeline.train.recipe import Recipe
 
 
 class TrainSection(Section):
-    """Shared by search and retrain."""
+    """Training settings that search and retrain share."""
 
     recipe: dict[str, Any] = Field(default_factory=dict)
     device: str = "auto"
@@ -27,5 +27,5 @@ class TrainSection(Section):
         return self
 
     def as_recipe(self) -> Recipe:
-        """As the record that packages speak."""
+        """Returns the recipe as the record that the packages use."""
         return Catalog("key", {"train.recipe": Recipe}).make("train.recipe", self.recipe)

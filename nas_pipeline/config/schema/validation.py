@@ -11,21 +11,21 @@ from nas_pipeline.data.findings import findings as look_for
 from nas_pipeline.errors import ConfigError
 
 
-class FindingRule(Section):
-    """What becomes of a data set in which something is found; None: as in `data.findings.FINDINGS`."""
+class FindingSettings(Section):
+    """Level and bound of one finding; None: the default in `data.findings.FINDINGS`."""
 
     level: Literal["refuse", "warn", "off"] | None = None
     bound: float | None = None
 
 
 class ValidationSection(Section):
-    """What the data has to satisfy before anything is trained on it."""
+    """What the data must satisfy before a network is trained on it."""
 
     min_per_class: Count = 20
     min_side: Count = 8
     max_side: Count = 4096
     max_class_drift: Share = 0.02
-    findings: dict[str, FindingRule] = Field(default_factory=dict)
+    findings: dict[str, FindingSettings] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _are_findings(self) -> ValidationSection:

@@ -18,9 +18,9 @@ import pytest
 
 from nas_pipeline.cli import app as cli
 from nas_pipeline.core.files import write_json
-from nas_pipeline.data import SOURCES
+from nas_pipeline.data.sources import SOURCES
 from nas_pipeline.errors import DataRefusal, TrainError
-from nas_pipeline.latency import PROBES
+from nas_pipeline.latency.probes import PROBES
 from nas_pipeline.search import EVALUATORS, STRATEGIES
 from nas_pipeline.search.early_stopping import EARLY_STOPPING
 from nas_pipeline.space import SPACES

@@ -10,7 +10,7 @@ from nas_pipeline.cli.app import app
 from nas_pipeline.config.params import load_params
 from nas_pipeline.config.project import create_project
 from nas_pipeline.config.workspace import prepare_workspace
-from nas_pipeline.data import SOURCES
+from nas_pipeline.data.sources import SOURCES
 from nas_pipeline.data.survey import survey
 from nas_pipeline.errors import ConfigError, DataError
 from tests.generated_images import write_images

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from nas_pipeline.data import SOURCES
 from nas_pipeline.data.ingest import ingest
+from nas_pipeline.data.sources import SOURCES
 from nas_pipeline.errors import ConfigError, DataError
 
 
