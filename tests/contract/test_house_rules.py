@@ -118,3 +118,35 @@ def test_tests_of_a_group_stay_together(request: pytest.FixtureRequest) -> None:
     """Where they do not, what they share is made once more by each worker: minutes, and nothing says so."""
     if getattr(request.config.option, "loadgroup", False):
         assert request.node.nodeid.endswith("@proof")
+
+
+def imported_by(path: Path, modules: dict[str, Path]) -> set[str]:
+    """The modules of ours that a file imports, inside functions too, but not for type checking only."""
+    names: set[str] = set()
+    waiting: list[ast.AST] = [ast.parse(path.read_text())]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            waiting += node.orelse
+            continue
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            for alias in node.names:
+                below = f"{node.module}.{alias.name}"
+                names.add(below if below in modules else node.module)
+        waiting += ast.iter_child_nodes(node)
+    return {name for name in names if name in modules and modules[name] != path}
+
+
+def test_no_modules_import_each_other() -> None:
+    modules = {
+        ".".join(path.relative_to(REPO).with_suffix("").parts).removesuffix(".__init__"): path for path in SOURCES
+    }
+    graph = {name: imported_by(path, modules) for name, path in modules.items()}
+    while leaves := {name for name, below in graph.items() if not below}:
+        graph = {name: below - leaves for name, below in graph.items() if name not in leaves}
+    # What is left imports, directly or not, a circle; only the members of a circle import each other.
+    while tops := set(graph) - {each for below in graph.values() for each in below}:
+        graph = {name: below for name, below in graph.items() if name not in tops}
+    assert not graph, f"import circles among {sorted(graph)}"
