@@ -20,6 +20,8 @@ NasError                    exit 1
 │   ├── StageBusy                    transient
 │   └── WorkspaceBusy                transient
 └── FleetError                       signed releases
+    ├── KeysUnavailable              a change that cannot be signed with the available keys
+    ├── NoEarlierRelease             a rollback without a release to return to
     └── RolloutRefusal      exit 4
 
 Two marks are combined with a branch of the tree. `Refusal` (exit 4): a gate is red. It is a result, not a failure: it
