@@ -126,7 +126,7 @@ def test_reconcile_repairs_in_one_run(fleet: Repository, versions: Versions, mon
             out(fleet, versions, second)
     assert [row.release.version for row in fleet.release_list(TARGET, versions.model)] == [first]
     done = reconcile(fleet, versions.root, tracking_uri=versions.store)
-    assert f"{versions.model}: the publication of version {second} was carried out" in done
+    assert f"{versions.model}: the interrupted publication of version {second} is complete" in done
     assert f"{versions.model}: champion: none -> {first}" in done
     assert versions.aliases == {"candidate": second, "champion": first, "canary": second}
     assert reconcile(fleet, versions.root, tracking_uri=versions.store) == []

@@ -131,7 +131,7 @@ def test_the_life_of_a_fleet_tells_no_secret(watch: Watch, monkeypatch: pytest.M
     assert watch.agent("status") == 0
     assert watch.agent("status", "--json") == 0
     monkeypatch.setenv(REPORTS_URL, f"postgresql+psycopg://nas:{LOST}@127.0.0.1:9/reports")
-    with pytest.raises(ConfigError, match="does not answer"):
+    with pytest.raises(ConfigError, match="does not respond"):
         watch.nas("live", "--target", TARGET, "--at", "2099-01-01")
     watch.nas("status")
     assert len(watch.caplog.records) > 50, "the level is low enough"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from nas_pipeline.actions.promotion import HistoryEvent, ModelHistory
 from nas_pipeline.cli.promotion import history_lines, history_rows, promotion_lines, rollback_line
 from nas_pipeline.core.records import GateResult
-from nas_pipeline.registry.history import Event
+from nas_pipeline.registry.history import PromotionEvent
 from nas_pipeline.registry.promote import Promoted
 
 
@@ -31,8 +31,8 @@ def test_a_rollback_names_both_versions() -> None:
     assert line == "toy--rpi: version 2 is champion again; version 3 is withdrawn"
 
 
-def event(kind: str, version: str, why: str = "") -> Event:
-    return Event(kind, "2026-01-02T03:04:05.678901+00:00", "ada", why, version, "", "gates.json", "r1",  # type: ignore[arg-type]  # a Literal
+def event(kind: str, version: str, why: str = "") -> PromotionEvent:
+    return PromotionEvent(kind, "2026-01-02T03:04:05.678901+00:00", "ada", why, version, "", "gates.json", "r1",  # type: ignore[arg-type]  # a Literal
                  "16 gates green")
 
 

@@ -91,7 +91,7 @@ def test_sections_cannot_be_changed(tmp_path: Path) -> None:
         ("targets.here.latency_ms", 0, "targets.here.latency_ms: Input should be greater than 0, got 0"),
         ("targets.here.precision", "fp16", "targets.here.precision: Input should be 'auto', 'fp32' or 'int8', "
                                            "got 'fp16'"),
-        ("search.budget", {}, "search.budget: give at least one of trials, wall_s, device_s: a search has to end"),
+        ("search.budget", {}, "search.budget: give at least one of trials, wall_s, device_s: a search must end"),
         ("retrain.device_s", 5.0, "retrain: give exactly one of device_s and epochs"),
         ("targets", {}, "the file: targets is empty: name at least one device class with its bounds"),
         ("train.recipe.warmup", 1.5, "train: recipe: warmup: Input should be less than 1, got 1.5"),

@@ -71,7 +71,7 @@ def test_what_is_in_the_way(images, tmp_path):
         create_project(folder, images)
     assert (folder / "params.yaml").read_bytes() == before
     for inside in (images, images / "project"):
-        with pytest.raises(ConfigError, match="lies in the folder of images; name a place outside"):
+        with pytest.raises(ConfigError, match="is inside the folder of images; choose a folder outside"):
             create_project(inside, images)
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match="cannot be written"):

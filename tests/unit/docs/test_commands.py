@@ -68,7 +68,8 @@ def test_links_lead_somewhere(page: str) -> None:
 def test_files_of_the_repository_exist(page: str) -> None:
     named = re.findall(r"`((?:nas_pipeline|tests|flows|benchmarks|docker|profiles)/[\w/.-]+)`", PAGES[page])
     examples = {"nas_pipeline/space/NAME.py", "nas_pipeline/search/strategies/NAME.py",
-                "nas_pipeline/data/sources/NAME.py", "nas_pipeline/latency/probes/NAME.py"}
+                "nas_pipeline/data/sources/NAME.py", "nas_pipeline/latency/probes/NAME.py",
+                "nas_pipeline/search/evaluators/NAME.py"}
     assert not [name for name in named if name not in examples and not (ROOT / name).exists()]
 
 

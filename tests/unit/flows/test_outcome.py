@@ -17,7 +17,7 @@ def test_written_whole_and_shown(root: Path) -> None:
     outcome.targets = {"a": target("3"), "b": target(refusal="latency: 2 (bound 1)"), "c": target(skipped="no MLflow")}
     outcome.write()
     written = json.loads((root / ".nas" / "last-run.json").read_text())
-    assert set(written) == {"stages", "published", "unpublished", "targets", "error", "wall_s"}
+    assert set(written) == {"stages", "published", "unpublished", "targets", "error", "provenance", "wall_s"}
     assert written["targets"]["a"]["registered"] == "3"
     page = outcome.markdown()
     for line in ("| search | cached | 0.2 |", "| a | m--t | version 3 |", "latency: 2 (bound 1)", "MLflow is down"):

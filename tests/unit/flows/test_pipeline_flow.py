@@ -44,7 +44,7 @@ def test_a_second_run_of_the_pipeline_is_cached(root: Path) -> None:
     first = last_run(root)
     assert {row["state"] for row in first["stages"].values()} == {"ran"}
     assert first["targets"]["local-cpu"]["registered"] == "1"
-    assert "evidence: proxy" in first["targets"]["raspberry-pi-4"]["refusal"]
+    assert "evidence proxy (bound measured)" in first["targets"]["raspberry-pi-4"]["refusal"]
     assert "refused for raspberry-pi-4" in (root / "reports" / "index.html").read_text()
     with tracking(root) as client:
         assert [file.path for file in client.list_artifacts(first["published"]["run_id"], "report")] == [
@@ -83,7 +83,7 @@ def test_all_targets_refused_and_mlflow_down(tmp_path: Path, root: Path, monkeyp
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     assert pipeline(str(root), return_state=True).name == "Completed", "a warning, not a failure"
     down = last_run(root)
-    assert "does not answer" in down["unpublished"]
+    assert "does not respond" in down["unpublished"]
     assert all("not published" in row["skipped"] for row in down["targets"].values())
     assert not pipeline(str(root), publish_only=True, return_state=True).is_completed()
     monkeypatch.delenv("MLFLOW_TRACKING_URI")

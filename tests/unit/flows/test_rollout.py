@@ -42,7 +42,7 @@ def test_a_stop_that_cannot_be_signed_is_a_failure(root: Path) -> None:
     assert isinstance(state.result(raise_on_failure=False), KeysUnavailable)
     for fact in (MODEL, "100.0% failed", f"{TARGET}-1.pem"):
         assert fact in str(state.message)
-    assert [row.release.counter for row in open_fleet(root).rows(TARGET, MODEL)] == [2, 1]
+    assert [row.release.counter for row in open_fleet(root).release_list(TARGET, MODEL)] == [2, 1]
     assert (root / "reports" / "fleet.html").is_file(), "the page is written all the same"
 
 

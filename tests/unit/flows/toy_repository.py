@@ -24,7 +24,7 @@ def write_repository(root: Path) -> Path:
     (root / ".gitignore").write_text(".nas/\n.prefect/\n/artifacts/\nmlflow.db\nmlruns/\nruns.log\n__pycache__/\n")
     (root / ".dvc" / ".gitignore").write_text("/config.local\n/tmp\n/cache\n")
     (root / "requirements.lock").write_text("toy==1\n")
-    for package in ("flows", "nas_pipeline"):
+    for package in ("flows", "nas_pipeline", "edge_agent"):
         (root / package).symlink_to(REPO / package, target_is_directory=True)
     git(root, "init", "--initial-branch=main")
     git(root, "add", ".")

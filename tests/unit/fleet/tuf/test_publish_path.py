@@ -18,7 +18,7 @@ from nas_pipeline.fleet.tuf.publish import publish
 from nas_pipeline.fleet.tuf.releases import next_counter, returned
 from nas_pipeline.fleet.tuf.repository import Repository
 from nas_pipeline.fleet.tuf.store import FolderStore
-from nas_pipeline.registry.publish import Published
+from nas_pipeline.registry.publish import PublishedRun
 from tests.unit.fleet.toy_releases import new_fleet
 from tests.unit.registry.conftest import shared, store, workspace
 from tests.unit.registry.versions import Versions
@@ -81,7 +81,9 @@ def _is_locked(path: Path) -> bool:
 
 
 @pytest.fixture
-def versions(workspace: Path, shared: tuple[Path, Published], store: str, request: pytest.FixtureRequest) -> Versions:
+def versions(
+    workspace: Path, shared: tuple[Path, PublishedRun], store: str, request: pytest.FixtureRequest
+) -> Versions:
     name = str(request.node.name)[5:20].replace("_", "-").strip("-")
     return Versions(workspace, store, shared[1], f"{TARGET}-{name}")
 
